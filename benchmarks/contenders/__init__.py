@@ -1,0 +1,63 @@
+"""Who takes part. Each contender is a module here with `build(training, weights, **options)`.
+
+What it returns is a session: `prepare(arrays)` makes a batch of the contender's own tensors, `step(x, y)`
+trains on it and returns the loss (perhaps still in flight), `value(loss)` waits for it and returns a float,
+`facts()` says what is worth recording.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+
+class Session(Protocol):
+    """One contender, ready to train one workload."""
+
+    def prepare(self, arrays: tuple[np.ndarray, np.ndarray]) -> tuple[Any, Any]: ...
+
+    def step(self, x: Any, y: Any) -> Any: ...
+
+    def value(self, loss: Any) -> float: ...
+
+    def facts(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Contender:
+    """How to start a contender: its module here, the package it needs, its options."""
+
+    module: str
+    package: str
+    options: dict[str, Any] = field(default_factory=dict)
+    unlocked: bool = False  # preload mkl_unlocked.c
+
+    def missing(self) -> str | None:
+        """Why this contender cannot run here, or None."""
+        if importlib.util.find_spec(self.package) is None:
+            return f"{self.package} is not installed"
+        if self.unlocked and (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+            return "only the Linux x86-64 wheels of torch hold the MKL that this unlocks"
+        return None
+
+
+_TORCH = {
+    "torch eager": Contender("torch_", "torch", {"mode": "eager"}),
+    "torch fused": Contender("torch_", "torch", {"mode": "fused"}),
+    "torch compile": Contender("torch_", "torch", {"mode": "compile"}),
+    "torch one-graph": Contender("torch_", "torch", {"mode": "one-graph"}),
+}
+CONTENDERS: dict[str, Contender] = {
+    "lampion compiled": Contender("lampion_", "lampion", {"compiled": True}),
+    "lampion eager": Contender("lampion_", "lampion", {"compiled": False}),
+    **_TORCH,
+    **{f"{name} unlocked": replace(torch, unlocked=True) for name, torch in _TORCH.items()},
+    "jax jit": Contender("jax_", "jax"),
+}
+# The torch that the claims are about: torch.optim's optimizers, eager or compiled. "one-graph" has its
+# optimizer written out by hand, as nobody's training loop does, to show how far torch.compile could go.
+TORCH_OPTIM = tuple(name for name in CONTENDERS if name.startswith("torch") and "one-graph" not in name)

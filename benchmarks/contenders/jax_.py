@@ -1,0 +1,82 @@
+"""JAX: the whole step as one jitted function, its state donated so that updates happen in place."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.training import Training
+
+
+class JaxSession:
+    def __init__(self, training: Training, weights: dict[str, np.ndarray]) -> None:
+        params = {name: jnp.array(value) for name, value in weights.items()}
+        name, arguments = training.optimizer
+        start, update = OPTIMIZERS[name](**arguments)
+        self.state = (params, start(params))
+
+        @partial(jax.jit, donate_argnums=0)
+        def step(state: Any, x: Any, y: Any) -> Any:
+            params, memory = state
+            loss, gradients = jax.value_and_grad(lambda p: training.jax_loss(jax, p, x, y))(params)
+            return update(params, gradients, memory), loss
+
+        self.jitted = step
+
+    def prepare(self, arrays: tuple[np.ndarray, np.ndarray]) -> tuple[Any, Any]:
+        x, y = arrays
+        return jnp.array(x), jnp.array(y.astype(np.int32))  # JAX's integers are 32 bits wide unless told
+
+    def step(self, x: Any, y: Any) -> Any:
+        self.state, loss = self.jitted(self.state, x, y)
+        return loss
+
+    def value(self, loss: Any) -> float:
+        jax.block_until_ready(self.state)  # the update may still be in flight when the loss is there
+        return float(loss)
+
+    def facts(self) -> dict[str, Any]:
+        return {"version": jax.__version__, "device": str(jax.devices()[0])}
+
+
+def adam(*, lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8):
+    b1, b2 = betas
+
+    def start(params: Any) -> Any:
+        def zeros() -> Any:  # made twice: donated buffers must not be shared
+            return jax.tree.map(jnp.zeros_like, params)
+
+        return zeros(), zeros(), jnp.zeros((), jnp.float32)
+
+    def update(params: Any, gradients: Any, memory: Any) -> Any:
+        first, second, steps = memory
+        steps = steps + 1
+        first = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, first, gradients)
+        second = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g * g, second, gradients)
+        c1, c2 = 1 - b1**steps, 1 - b2**steps
+        params = jax.tree.map(
+            lambda p, m, v: p - lr / c1 * m / (jnp.sqrt(v / c2) + eps), params, first, second
+        )
+        return params, (first, second, steps)
+
+    return start, update
+
+
+def sgd(*, lr: float, momentum: float = 0.0):
+    def start(params: Any) -> Any:
+        return jax.tree.map(jnp.zeros_like, params) if momentum else ()
+
+    def update(params: Any, gradients: Any, memory: Any) -> Any:
+        if momentum:
+            gradients = memory = jax.tree.map(lambda m, g: momentum * m + g, memory, gradients)
+        return jax.tree.map(lambda p, g: p - lr * g, params, gradients), memory
+
+    return start, update
+
+
+OPTIMIZERS = {"Adam": adam, "SGD": sgd}
+build = JaxSession

@@ -1,0 +1,67 @@
+"""A training workload: one network, one loss, one stream of batches, written once for every contender.
+
+Lampion has PyTorch's names, so `network(nn)` and `loss(F, model, x, y)` are the very same lines under both.
+JAX has no modules of its own: `jax_loss(jax, weights, x, y)` says the same loss over a dict of arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+Arrays = tuple[np.ndarray, np.ndarray]
+CHECKED_STEPS = (1, 10, 200)
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the contenders train, and how their losses are compared."""
+
+    name: str
+    title: str
+    network: Callable[[Any], Any]  # (nn) -> module
+    loss: Callable[..., Any]  # (F, model, x, y) -> scalar
+    jax_loss: Callable[..., Any]  # (jax, weights, x, y) -> scalar
+    shapes: dict[str, tuple[int, ...]]  # the network's state_dict: names and shapes
+    batch: Callable[[np.random.Generator], Arrays]
+    optimizer: tuple[str, dict[str, float]]  # PyTorch's class name and arguments
+    gflop: float | None = None  # multiply-adds of one step x 2 / 1e9, where they are what takes the time
+    # How far apart the contenders' losses may lie, relative to their mean. Float32 rounding differs with the
+    # order of summation, and training amplifies it from step to step; these are some ten times what correct
+    # contenders show, and far below what a missing bias correction or a wrong gradient would.
+    tolerance: dict[int, float] = field(default_factory=lambda: {1: 2e-6, 10: 2e-5, 200: 2e-3})
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The weights that every contender starts from: scaled normal matrices, zero biases, unit gains."""
+        rng = np.random.default_rng(7)
+        made = {}
+        for name, shape in self.shapes.items():
+            if len(shape) > 1:
+                fan_in = int(np.prod(shape[1:]))
+                made[name] = (rng.standard_normal(shape) / np.sqrt(fan_in)).astype(np.float32)
+            else:
+                made[name] = np.full(shape, 0.0 if name.endswith("bias") else 1.0, np.float32)
+        return made
+
+    def batch_number(self, number: int) -> Arrays:
+        """Batch `number` of the stream: the same arrays in every contender."""
+        return self.batch(np.random.default_rng([2026, number]))
+
+
+def noisy(labels: np.ndarray, classes: int, rng: np.random.Generator) -> np.ndarray:
+    """Replace a fifth of the labels by random ones.
+
+    Without noise a long run drives the loss, then the gradients, to nothing, and arithmetic on denormal
+    numbers is slow on some processors: the contenders would be timed on different work.
+    """
+    random = rng.integers(0, classes, labels.shape)
+    return np.where(rng.random(labels.shape) < 0.2, random, labels).astype(np.int64)
+
+
+def jax_cross_entropy(jax: Any, logits: Any, labels: Any) -> Any:
+    """PyTorch's F.cross_entropy, for a workload's `jax_loss`."""
+    log_probabilities = jax.nn.log_softmax(logits)
+    return -jax.numpy.mean(jax.numpy.take_along_axis(log_probabilities, labels[:, None], axis=1))

@@ -1,0 +1,22 @@
+"""What is measured: one file each, with `run(options)` returning a record.
+
+A training workload holds a `TRAINING` (see ../training.py) and lets `harness.race` run it; the others
+measure in their own way. To add one, write the file and name it here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+MODULES = {
+    "import": "import_",
+    "spiral": "spiral",
+    "mlp": "mlp",
+    "threads": "threads",
+    "memory": "memory",
+}
+
+
+def load(name: str) -> ModuleType:
+    return importlib.import_module(f"benchmarks.workloads.{MODULES[name]}")

@@ -1,0 +1,10 @@
+"""Define-by-run differentiation: the tape, the walk back along it, and what users call.
+
+Read `tape.py` (what is written down when an operation runs), then `walk.py` (how it is read backwards).
+"""
+
+from lampion.autograd.tape import Node, record
+from lampion.autograd.walk import backward, grad
+from lampion.mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+
+__all__ = ["Node", "backward", "enable_grad", "grad", "is_grad_enabled", "no_grad", "record", "set_grad_enabled"]

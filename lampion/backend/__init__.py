@@ -1,0 +1,5 @@
+"""Where arrays live: which array library computes, chosen from the arrays that the door is handed."""
+
+from lampion.backend.select import namespace, quiet, restore
+
+__all__ = ["namespace", "quiet", "restore"]

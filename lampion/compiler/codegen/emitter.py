@@ -1,0 +1,335 @@
+"""NumPy's names on LLVM vectors: what an elementwise primitive's `forward` runs on to emit its code.
+
+`Emitter` stands for the `numpy` module, `Lanes` for its arrays. Each operation gives NumPy's answer, to
+the bit for + - * / and sqrt: integers wrap around and divide by zero to 0, `maximum` propagates NaN, a
+cast from float to integer is what NumPy does on x86.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lampion.compiler.codegen import division, mathlib
+from lampion.compiler.codegen.builder import IRValue, KernelBuilder, register
+from lampion.compiler.codegen.lanes import Lanes, Operand
+from lampion.dtype import DType, bool_, float64, of
+
+
+class Emitter:
+    """The `xp` of a `forward` under compilation."""
+
+    pi, e, inf, nan = math.pi, math.e, math.inf, math.nan
+
+    def __init__(self, k: KernelBuilder) -> None:
+        self.k = k
+
+    def apply(
+        self, primitive: Any, args: Sequence[Lanes], dtype: DType, params: Sequence[tuple[str, Any]] = ()
+    ) -> Lanes:
+        """The code of an elementwise primitive: its own `lower`, else its `forward`."""
+        emit = getattr(primitive, "lower", None) or primitive.forward
+        return self._lanes(emit(self, *args, **dict(params)), dtype).astype(dtype)
+
+    def literal(self, value: bool | int | float, dtype: DType) -> Lanes:
+        return Lanes(self, self.k.constant(dtype, value), dtype)
+
+    # Types -------------------------------------------------------------------------------------------
+
+    def _lanes(self, x: Operand, dtype: DType) -> Lanes:
+        """A Python number becomes a constant of `dtype`; all else keeps its own type."""
+        if isinstance(x, Lanes):
+            return x
+        if isinstance(x, np.generic):
+            return self.literal(x.item(), of(x.dtype))
+        return self.literal(x, dtype)
+
+    def together(self, *args: Operand) -> list[Lanes]:
+        """All as the type and the number of lanes that NumPy would compute them in."""
+        dtype = _common(*(_type_of(x) for x in args))
+        lanes = [self._lanes(x, dtype).astype(dtype) for x in args]
+        count = max(x.count for x in lanes)
+        return [x.spread(count) for x in lanes]
+
+    def floating(self, *args: Operand) -> list[Lanes]:
+        """The same for functions that compute in floats: integers become float64."""
+        lanes = self.together(*args)
+        return lanes if lanes[0].dtype.kind == "f" else [x.astype(float64) for x in lanes]
+
+    def made(self, value: IRValue, like: Lanes) -> Lanes:
+        return Lanes(self, value, like.dtype)
+
+    # Arithmetic --------------------------------------------------------------------------------------
+
+    def add(self, x: Operand, y: Operand) -> Lanes:
+        x, y = self.together(x, y)
+        b = self.k.ir
+        emit = {"f": b.fadd, "b": b.or_}.get(x.dtype.kind, b.add)
+        return self.made(emit(x.value, y.value), x)
+
+    def subtract(self, x: Operand, y: Operand) -> Lanes:
+        x, y = self.together(x, y)
+        if x.dtype.kind == "b":
+            raise TypeError("subtract: booleans have no difference; use ^")
+        emit = self.k.ir.fsub if x.dtype.kind == "f" else self.k.ir.sub
+        return self.made(emit(x.value, y.value), x)
+
+    def multiply(self, x: Operand, y: Operand) -> Lanes:
+        x, y = self.together(x, y)
+        b = self.k.ir
+        emit = {"f": b.fmul, "b": b.and_}.get(x.dtype.kind, b.mul)
+        return self.made(emit(x.value, y.value), x)
+
+    def divide(self, x: Operand, y: Operand) -> Lanes:
+        x, y = self.floating(x, y)
+        return self.made(self.k.ir.fdiv(x.value, y.value), x)
+
+    def negative(self, x: Operand) -> Lanes:
+        (x,) = self.together(x)
+        if x.dtype.kind == "b":
+            raise TypeError("negative: booleans have no negative; use ~")
+        return self.made((self.k.ir.fneg if x.dtype.kind == "f" else self.k.ir.neg)(x.value), x)
+
+    def muladd(self, x: Operand, y: Operand, z: Operand) -> Lanes:
+        """x * y + z, rounded once where the processor has fma. For approximations only: not a sum of
+        products that the user wrote, since NumPy rounds twice."""
+        x, y, z = self.together(x, y, z)
+        if self.k.target.fma:
+            return self.made(self.k.intrinsic("fma", x.value, y.value, z.value), x)
+        return self.made(self.k.ir.fadd(self.k.ir.fmul(x.value, y.value), z.value), x)
+
+    def absolute(self, x: Operand) -> Lanes:
+        (x,) = self.together(x)
+        if x.dtype.kind == "f":
+            return self.made(self.k.intrinsic("fabs", x.value), x)
+        return self.where(x < 0, -x, x) if x.dtype.kind == "i" else x
+
+    def sign(self, x: Operand) -> Lanes:
+        (x,) = self.together(x)
+        zero, one = self.literal(0, x.dtype), self.literal(1, x.dtype)
+        if x.dtype.kind in "bu":
+            return self.where(x != zero, one, zero)
+        signed = self.where(x > zero, one, self.where(x < zero, -one, zero))
+        return self.where(self.isnan(x), x, signed) if x.dtype.kind == "f" else signed
+
+    def maximum(self, x: Operand, y: Operand) -> Lanes:
+        return self._extreme(">", x, y)
+
+    def minimum(self, x: Operand, y: Operand) -> Lanes:
+        return self._extreme("<", x, y)
+
+    def _extreme(self, better: str, x: Operand, y: Operand) -> Lanes:
+        if not isinstance(x, Lanes):  # the number second: see below
+            x, y = y, x
+        plain_y = not isinstance(y, Lanes) and not math.isnan(y)
+        x, y = self.together(x, y)
+        if x.dtype.kind != "f":
+            return self.where(self._compare(better, x, y), x, y)
+        # Where either is NaN, `y > x ? y : x` gives x (and is one instruction). That is wrong only if
+        # y is the NaN, which a plain number is not.
+        picked = self.where(self._compare(better, y, x), y, x)
+        return picked if plain_y else self.where(self.isnan(y), y, picked)
+
+    def square(self, x: Operand) -> Lanes:
+        return self.multiply(x, x)
+
+    def reciprocal(self, x: Operand) -> Lanes:
+        (x,) = self.together(x)
+        if x.dtype.kind != "f":
+            raise TypeError("reciprocal: expected a float; integers have no reciprocals")
+        return self.divide(1.0, x)
+
+    def floor_divide(self, x: Operand, y: Operand) -> Lanes:
+        return division.floor_divide(self, *self.together(x, y))
+
+    def remainder(self, x: Operand, y: Operand) -> Lanes:
+        return division.remainder(self, *self.together(x, y))
+
+    def power(self, x: Operand, y: Operand) -> Lanes:
+        return division.power(self, x, y)
+
+    # Rounding ----------------------------------------------------------------------------------------
+
+    def _rounded(self, name: str, x: Operand) -> Lanes:
+        (x,) = self.together(x)
+        return self.made(self.k.intrinsic(name, x.value), x) if x.dtype.kind == "f" else x
+
+    def floor(self, x: Operand) -> Lanes:
+        return self._rounded("floor", x)
+
+    def ceil(self, x: Operand) -> Lanes:
+        return self._rounded("ceil", x)
+
+    def trunc(self, x: Operand) -> Lanes:
+        return self._rounded("trunc", x)
+
+    def rint(self, x: Operand) -> Lanes:
+        return self._rounded("rint", *self.floating(x))
+
+    # Choosing, comparing -----------------------------------------------------------------------------
+
+    def where(self, condition: Operand, x: Operand, y: Operand) -> Lanes:
+        chosen = self._lanes(condition, bool_).astype(bool_)
+        x, y = self.together(x, y)
+        count = max(chosen.count, x.count)
+        picks = [lanes.spread(count).value for lanes in (chosen, x, y)]
+        return self.made(self.k.ir.select(*picks), x)
+
+    def equal(self, x: Operand, y: Operand) -> Lanes:
+        return self._compare("==", x, y)
+
+    def not_equal(self, x: Operand, y: Operand) -> Lanes:
+        return self._compare("!=", x, y)
+
+    def less(self, x: Operand, y: Operand) -> Lanes:
+        return self._compare("<", x, y)
+
+    def less_equal(self, x: Operand, y: Operand) -> Lanes:
+        return self._compare("<=", x, y)
+
+    def greater(self, x: Operand, y: Operand) -> Lanes:
+        return self._compare(">", x, y)
+
+    def greater_equal(self, x: Operand, y: Operand) -> Lanes:
+        return self._compare(">=", x, y)
+
+    def _compare(self, operator: str, x: Operand, y: Operand) -> Lanes:
+        x, y = self.together(x, y)
+        b = self.k.ir
+        if x.dtype.kind == "f":  # all comparisons with NaN are false, except !=
+            emit = b.fcmp_unordered if operator == "!=" else b.fcmp_ordered
+        else:
+            emit = b.icmp_signed if x.dtype.kind == "i" else b.icmp_unsigned
+        return Lanes(self, emit(operator, x.value, y.value), bool_)
+
+    def isnan(self, x: Operand) -> Lanes:
+        (x,) = self.together(x)
+        if x.dtype.kind != "f":
+            return self.literal(False, bool_).spread(x.count)
+        return Lanes(self, self.k.ir.fcmp_unordered("uno", x.value, x.value), bool_)
+
+    def isinf(self, x: Operand) -> Lanes:
+        (x,) = self.floating(x)
+        return self.absolute(x) == math.inf
+
+    def isfinite(self, x: Operand) -> Lanes:
+        (x,) = self.floating(x)
+        return self.absolute(x) < math.inf
+
+    def logical_not(self, x: Operand) -> Lanes:
+        return ~self._truth(x)
+
+    def logical_and(self, x: Operand, y: Operand) -> Lanes:
+        return self._truth(x) & self._truth(y)
+
+    def logical_or(self, x: Operand, y: Operand) -> Lanes:
+        return self._truth(x) | self._truth(y)
+
+    def logical_xor(self, x: Operand, y: Operand) -> Lanes:
+        return self._truth(x) ^ self._truth(y)
+
+    def _truth(self, x: Operand) -> Lanes:
+        return self._lanes(x, bool_).astype(bool_)
+
+    # Bits --------------------------------------------------------------------------------------------
+
+    def bitwise_and(self, x: Operand, y: Operand) -> Lanes:
+        x, y = self._integers("bitwise_and", x, y)
+        return self.made(self.k.ir.and_(x.value, y.value), x)
+
+    def bitwise_or(self, x: Operand, y: Operand) -> Lanes:
+        x, y = self._integers("bitwise_or", x, y)
+        return self.made(self.k.ir.or_(x.value, y.value), x)
+
+    def bitwise_xor(self, x: Operand, y: Operand) -> Lanes:
+        x, y = self._integers("bitwise_xor", x, y)
+        return self.made(self.k.ir.xor(x.value, y.value), x)
+
+    def invert(self, x: Operand) -> Lanes:
+        (x,) = self._integers("invert", x)
+        return self.made(self.k.ir.xor(x.value, self.literal(-1, x.dtype).spread(x.count).value), x)
+
+    def left_shift(self, x: Operand, y: Operand) -> Lanes:
+        """0 where the amount is negative or not below the width; LLVM leaves that undefined."""
+        x, y = self._integers("left_shift", x, y)
+        amount, small = self._amount(y)
+        return self.where(small, self.made(self.k.ir.shl(x.value, amount.value), x), 0)
+
+    def right_shift(self, x: Operand, y: Operand) -> Lanes:
+        """0 or -1, as the sign says, where the amount is negative or not below the width."""
+        x, y = self._integers("right_shift", x, y)
+        amount, small = self._amount(y)
+        emit = self.k.ir.ashr if x.dtype.kind == "i" else self.k.ir.lshr
+        far = self.where(x < 0, self.literal(-1, x.dtype), 0) if x.dtype.kind == "i" else 0
+        return self.where(small, self.made(emit(x.value, amount.value), x), far)
+
+    def _amount(self, y: Lanes) -> tuple[Lanes, Lanes]:
+        """A shift amount made harmless, and where it was so already."""
+        width = self.literal(8 * y.dtype.itemsize, y.dtype).spread(y.count)
+        small = Lanes(self, self.k.ir.icmp_unsigned("<", y.value, width.value), bool_)
+        return self.where(small, y, 0), small
+
+    def _integers(self, name: str, *args: Operand) -> list[Lanes]:
+        lanes = self.together(*args)
+        if lanes[0].dtype.kind == "f":
+            raise TypeError(f"{name}: expected integers or booleans, got {lanes[0].dtype}")
+        return lanes
+
+    # Functions ---------------------------------------------------------------------------------------
+
+    def sqrt(self, x: Operand) -> Lanes:
+        (x,) = self.floating(x)
+        return self.made(self.k.intrinsic("sqrt", x.value), x)
+
+    def exp(self, x: Operand) -> Lanes:
+        return mathlib.exp(self, *self.floating(x))
+
+    def expm1(self, x: Operand) -> Lanes:
+        return mathlib.expm1(self, *self.floating(x))
+
+    def log(self, x: Operand) -> Lanes:
+        return mathlib.log(self, *self.floating(x))
+
+    def log1p(self, x: Operand) -> Lanes:
+        return mathlib.log1p(self, *self.floating(x))
+
+    def tanh(self, x: Operand) -> Lanes:
+        return mathlib.tanh(self, *self.floating(x))
+
+    def erf(self, x: Operand) -> Lanes:
+        return mathlib.erf(self, *self.floating(x))
+
+    def libm(self, name: str, *args: Lanes) -> Lanes:
+        """Call the C library's function lane by lane."""
+        k, x = self.k, args[0]
+        typ = register(x.dtype, 1)
+        function = k.declare(name + ("f" if x.dtype.itemsize == 4 else ""), typ, [typ] * len(args))
+        calls = [k.ir.call(function, [k.lane(arg.value, n) for arg in args]) for n in range(x.count)]
+        return self.made(k.vector(calls), x)
+
+    def sin(self, x: Operand) -> Lanes:
+        return self.libm("sin", *self.floating(x))
+
+    def cos(self, x: Operand) -> Lanes:
+        return self.libm("cos", *self.floating(x))
+
+    def log2(self, x: Operand) -> Lanes:
+        return self.libm("log2", *self.floating(x))
+
+    true_divide = divide
+    abs = absolute
+
+
+def _type_of(x: Operand) -> Any:
+    """What `np.result_type` should see of it: a Python number yields to any type of its kind."""
+    return x.dtype.numpy if isinstance(x, Lanes | np.generic) else type(x)
+
+
+@functools.cache
+def _common(*types: Any) -> DType:
+    """NumPy's result type, where bool, int and float stand for Python's numbers."""
+    return of(np.result_type(*(t(0) if isinstance(t, type) else t for t in types)))

@@ -1,0 +1,298 @@
+"""The native half of the thread pool: how threads wait, wake, run a plan together, and part.
+
+This is the one piece of LLVM IR that is written by hand, because it is the same for every plan. Each
+function is a few lines of what C would say. All waiting goes through `wait`: a short spin (the other
+thread is a moment away), then a while of giving the core to whoever wants it (the other thread may need
+this very core), then sleep. All news goes through `wake`. Nobody who waits is ever missed: a sleeper
+counts itself in `parked` before it looks at the word for the last time, and the other side changes the
+word before it looks at `parked`, both in one total order (seq_cst).
+
+Layout, in bytes; each word that is written while others read it has a cache line (64) of its own:
+
+    event   0 parked (how many sleep)   64 mutex   128 condition variable
+    sync    0 arrivals   64 status   128 &wait   136 &wake   144 &event: what a plan is handed
+    pool    0 lease   64 done   128 job: plan, table, arena, threads   192 sync
+            384 event of idle workers   576 event of the running plan   768 mailboxes, 64 each
+"""
+
+from __future__ import annotations
+
+import sys
+
+from lampion.compiler.codegen.builder import optimize
+from lampion.compiler.codegen.target import Target
+
+OK = -1  # the status of a plan in which nothing failed
+BUSY = -2  # another plan has the pool
+
+# Offsets that plan.py shares.
+SYNC_BYTES = 192
+ARRIVALS, STATUS, WAIT, WAKE, EVENT = 0, 64, 128, 136, 144
+
+_MAILBOXES = 768
+
+
+def pool_bytes(threads: int) -> int:
+    return _MAILBOXES + 64 * threads
+
+
+# Spinning costs about 2 us, and giving way about 100 us where nobody wants the core.
+_SPINS, _YIELDS = 64, 200
+
+_IR = """
+declare void @{pause}({pause_type})
+declare i32 @{giveway}()
+{system}
+
+; Return once *word >= goal.
+define void @wait(ptr %event, ptr %word, i64 %goal) nounwind {{
+entry:
+  br label %spin
+spin:
+  %spins = phi i64 [ 0, %entry ], [ %spins.next, %spin.on ]
+  %seen.1 = load atomic i64, ptr %word acquire, align 8
+  %there.1 = icmp sge i64 %seen.1, %goal
+  br i1 %there.1, label %done, label %spin.on
+spin.on:
+  call void @{pause}({pause_value})
+  %spins.next = add i64 %spins, 1
+  %patient = icmp slt i64 %spins.next, {spins}
+  br i1 %patient, label %spin, label %yield
+yield:
+  %yields = phi i64 [ 0, %spin.on ], [ %yields.next, %yield.on ]
+  %seen.2 = load atomic i64, ptr %word acquire, align 8
+  %there.2 = icmp sge i64 %seen.2, %goal
+  br i1 %there.2, label %done, label %yield.on
+yield.on:
+  %ignored = call i32 @{giveway}()
+  %yields.next = add i64 %yields, 1
+  %hopeful = icmp slt i64 %yields.next, {yields}
+  br i1 %hopeful, label %yield, label %park
+park:
+  %mutex = getelementptr i8, ptr %event, i64 64
+  %condition = getelementptr i8, ptr %event, i64 128
+  {lock}
+  %before = atomicrmw add ptr %event, i64 1 seq_cst
+  br label %look
+look:
+  %seen.3 = load atomic i64, ptr %word seq_cst, align 8
+  %there.3 = icmp sge i64 %seen.3, %goal
+  br i1 %there.3, label %leave, label %sleep
+sleep:
+  {sleep}
+  br label %look
+leave:
+  %after = atomicrmw sub ptr %event, i64 1 seq_cst
+  {unlock}
+  br label %done
+done:
+  ret void
+}}
+
+; Let those who sleep look at their words again.
+define void @wake(ptr %event) nounwind {{
+entry:
+  %parked = load atomic i64, ptr %event seq_cst, align 8
+  %anybody = icmp ne i64 %parked, 0
+  br i1 %anybody, label %call, label %done
+call:
+  %mutex = getelementptr i8, ptr %event, i64 64
+  %condition = getelementptr i8, ptr %event, i64 128
+  {lock}
+  {rouse}
+  {unlock}
+  br label %done
+done:
+  ret void
+}}
+
+define void @prepare(ptr %pool) nounwind {{
+entry:
+  %idle = getelementptr i8, ptr %pool, i64 384
+  %running = getelementptr i8, ptr %pool, i64 576
+  call void @prepare_event(ptr %idle)
+  call void @prepare_event(ptr %running)
+  %wait.at = getelementptr i8, ptr %pool, i64 320
+  %wake.at = getelementptr i8, ptr %pool, i64 328
+  %event.at = getelementptr i8, ptr %pool, i64 336
+  store ptr @wait, ptr %wait.at, align 8
+  store ptr @wake, ptr %wake.at, align 8
+  store ptr %running, ptr %event.at, align 8
+  ret void
+}}
+
+define internal void @prepare_event(ptr %event) nounwind {{
+entry:
+  %mutex = getelementptr i8, ptr %event, i64 64
+  %condition = getelementptr i8, ptr %event, i64 128
+  {prepare}
+  ret void
+}}
+
+; The life of a worker: wait for the mailbox to count up, run the job, report; leave when told to.
+define void @worker(ptr %pool, i64 %thread) nounwind {{
+entry:
+  %idle = getelementptr i8, ptr %pool, i64 384
+  %running = getelementptr i8, ptr %pool, i64 576
+  %done.at = getelementptr i8, ptr %pool, i64 64
+  %job = getelementptr i8, ptr %pool, i64 128
+  %sync = getelementptr i8, ptr %pool, i64 192
+  %away = mul i64 %thread, 64
+  %boxes = getelementptr i8, ptr %pool, i64 768
+  %mailbox = getelementptr i8, ptr %boxes, i64 %away
+  br label %next
+next:
+  %seen = phi i64 [ 0, %entry ], [ %goal, %work ]
+  %goal = add i64 %seen, 1
+  call void @wait(ptr %idle, ptr %mailbox, i64 %goal)
+  %mail = load atomic i64, ptr %mailbox acquire, align 8
+  %stop = icmp ne i64 %mail, %goal
+  br i1 %stop, label %leave, label %work
+work:
+  call void @run(ptr %job, i64 %thread, ptr %sync)
+  %reported = atomicrmw add ptr %done.at, i64 1 seq_cst
+  call void @wake(ptr %running)
+  br label %next
+leave:
+  ret void
+}}
+
+define internal void @run(ptr %job, i64 %thread, ptr %sync) nounwind {{
+entry:
+  %table.at = getelementptr i8, ptr %job, i64 8
+  %arena.at = getelementptr i8, ptr %job, i64 16
+  %threads.at = getelementptr i8, ptr %job, i64 24
+  %plan = load ptr, ptr %job, align 8
+  %table = load ptr, ptr %table.at, align 8
+  %arena = load ptr, ptr %arena.at, align 8
+  %threads = load i64, ptr %threads.at, align 8
+  call void %plan(ptr %table, ptr %arena, i64 %thread, i64 %threads, ptr %sync)
+  ret void
+}}
+
+; Take the pool, run the plan on it together with the first `threads - 1` workers, and give it back.
+define i64 @launch(ptr %pool, ptr %plan, ptr %table, ptr %arena, i64 %threads) nounwind {{
+entry:
+  %try = cmpxchg ptr %pool, i64 0, i64 1 seq_cst seq_cst
+  %mine = extractvalue {{ i64, i1 }} %try, 1
+  br i1 %mine, label %release, label %refuse
+refuse:
+  ret i64 {busy}
+release:
+  %idle = getelementptr i8, ptr %pool, i64 384
+  %running = getelementptr i8, ptr %pool, i64 576
+  %done.at = getelementptr i8, ptr %pool, i64 64
+  %job = getelementptr i8, ptr %pool, i64 128
+  %sync = getelementptr i8, ptr %pool, i64 192
+  %status.at = getelementptr i8, ptr %pool, i64 256
+  %table.at = getelementptr i8, ptr %pool, i64 136
+  %arena.at = getelementptr i8, ptr %pool, i64 144
+  %threads.at = getelementptr i8, ptr %pool, i64 152
+  %boxes = getelementptr i8, ptr %pool, i64 768
+  store ptr %plan, ptr %job, align 8
+  store ptr %table, ptr %table.at, align 8
+  store ptr %arena, ptr %arena.at, align 8
+  store i64 %threads, ptr %threads.at, align 8
+  store atomic i64 0, ptr %done.at monotonic, align 8
+  store atomic i64 0, ptr %sync monotonic, align 8
+  store atomic i64 {ok}, ptr %status.at monotonic, align 8
+  br label %post
+post:
+  %i = phi i64 [ 1, %release ], [ %i.next, %post.on ]
+  %more = icmp slt i64 %i, %threads
+  br i1 %more, label %post.on, label %go
+post.on:
+  %away = mul i64 %i, 64
+  %mailbox = getelementptr i8, ptr %boxes, i64 %away
+  %posted = atomicrmw add ptr %mailbox, i64 1 seq_cst
+  %i.next = add i64 %i, 1
+  br label %post
+go:
+  call void @wake(ptr %idle)
+  call void @run(ptr %job, i64 0, ptr %sync)
+  %others = sub i64 %threads, 1
+  call void @wait(ptr %running, ptr %done.at, i64 %others)
+  %status = load atomic i64, ptr %status.at acquire, align 8
+  store atomic i64 0, ptr %pool release, align 8
+  ret i64 %status
+}}
+
+; Take the pool for good and send the workers home: 1, or 0 where a plan is running.
+define i64 @stop(ptr %pool, i64 %threads) nounwind {{
+entry:
+  %try = cmpxchg ptr %pool, i64 0, i64 1 seq_cst seq_cst
+  %mine = extractvalue {{ i64, i1 }} %try, 1
+  %boxes = getelementptr i8, ptr %pool, i64 768
+  br i1 %mine, label %post, label %refuse
+refuse:
+  ret i64 0
+post:
+  %i = phi i64 [ 1, %entry ], [ %i.next, %post.on ]
+  %more = icmp slt i64 %i, %threads
+  br i1 %more, label %post.on, label %go
+post.on:
+  %away = mul i64 %i, 64
+  %mailbox = getelementptr i8, ptr %boxes, i64 %away
+  store atomic i64 4611686018427387904, ptr %mailbox seq_cst, align 8
+  %i.next = add i64 %i, 1
+  br label %post
+go:
+  %idle = getelementptr i8, ptr %pool, i64 384
+  call void @wake(ptr %idle)
+  ret i64 1
+}}
+"""
+
+_POSIX = {
+    "giveway": "sched_yield",
+    "system": """declare i32 @pthread_mutex_init(ptr, ptr)
+declare i32 @pthread_cond_init(ptr, ptr)
+declare i32 @pthread_mutex_lock(ptr)
+declare i32 @pthread_mutex_unlock(ptr)
+declare i32 @pthread_cond_wait(ptr, ptr)
+declare i32 @pthread_cond_broadcast(ptr)""",
+    "prepare": """%p = call i32 @pthread_mutex_init(ptr %mutex, ptr null)
+  %q = call i32 @pthread_cond_init(ptr %condition, ptr null)""",
+    "lock": "%locked = call i32 @pthread_mutex_lock(ptr %mutex)",
+    "unlock": "%unlocked = call i32 @pthread_mutex_unlock(ptr %mutex)",
+    "sleep": "%slept = call i32 @pthread_cond_wait(ptr %condition, ptr %mutex)",
+    "rouse": "%roused = call i32 @pthread_cond_broadcast(ptr %condition)",
+}
+
+_WINDOWS = {
+    "giveway": "SwitchToThread",
+    "system": """declare void @AcquireSRWLockExclusive(ptr)
+declare void @ReleaseSRWLockExclusive(ptr)
+declare i32 @SleepConditionVariableSRW(ptr, ptr, i32, i32)
+declare void @WakeAllConditionVariable(ptr)""",
+    "prepare": "; all zeros is how both begin",
+    "lock": "call void @AcquireSRWLockExclusive(ptr %mutex)",
+    "unlock": "call void @ReleaseSRWLockExclusive(ptr %mutex)",
+    "sleep": "%slept = call i32 @SleepConditionVariableSRW(ptr %condition, ptr %mutex, i32 -1, i32 0)",
+    "rouse": "call void @WakeAllConditionVariable(ptr %condition)",
+}
+
+_CALLS = ("sched_yield", "SwitchToThread", "pthread_mutex_init", "pthread_mutex_lock", "pthread_mutex_unlock",
+          "pthread_cond_init", "pthread_cond_wait", "pthread_cond_broadcast", "AcquireSRWLockExclusive",
+          "ReleaseSRWLockExclusive", "SleepConditionVariableSRW", "WakeAllConditionVariable")  # fmt: skip
+POOL_SYMBOLS = frozenset(_CALLS)
+
+
+def pool_ir(triple: str, platform: str = sys.platform) -> str:
+    """The module's LLVM IR, for that kind of machine and that operating system."""
+    pause, kind, value = ("llvm.donothing", "", "")
+    if triple.startswith(("x86_64", "amd64", "i386", "i686")):
+        pause = "llvm.x86.sse2.pause"
+    elif triple.startswith(("aarch64", "arm64")):
+        pause, kind, value = "llvm.aarch64.hint", "i32", "i32 1"  # 1: yield
+    system = _WINDOWS if platform == "win32" else _POSIX
+    return _IR.format(
+        pause=pause, pause_type=kind, pause_value=value, spins=_SPINS, yields=_YIELDS, ok=OK, busy=BUSY, **system
+    )
+
+
+def pool_code(target: Target) -> bytes:
+    """Object code with `prepare`, `worker`, `launch` and `stop`."""
+    machine = target.machine()
+    code: bytes = machine.emit_object(optimize(pool_ir(machine.triple), target, machine))
+    return code

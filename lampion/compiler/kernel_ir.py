@@ -1,0 +1,236 @@
+"""What a kernel computes, before any machine code: loops over strided windows of buffers.
+
+The scheduler turns a graph into a `Plan`: a list of kernel calls. Each kernel is one of the small
+immutable records below, and is the same record (and so the same machine code) wherever it recurs.
+`codegen` turns a record into LLVM IR; `str(kernel)` prints it as the loops that a reader would write.
+
+Three words used throughout:
+  operand  a buffer that the kernel is handed at run time (a typed pointer), known by its position;
+  window   how a loop nest walks an operand: offset and strides, counted in elements (0 = broadcast);
+  chunk    a unit of parallel work. The number of chunks depends on the shape alone, never on the
+           number of threads, and each chunk is computed in a fixed order: so the bits are the same
+           for any number of threads.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Union
+
+from lampion.dtype import DType
+from lampion.primitive import Primitive
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A buffer handed to the kernel: its element type, and whether the kernel writes to it."""
+
+    dtype: DType
+    written: bool = False
+
+
+@dataclass(frozen=True)
+class Window:
+    """Element (i, j, ...) of the loop nest is at ``offset + i*strides[0] + j*strides[1] + ...``."""
+
+    operand: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int = 0
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+
+# The body of a loop nest is a list of values, each one scalar at each point of the iteration space.
+# Values are numbered from 0 in the order of the list; later ones refer to earlier ones by number.
+
+
+@dataclass(frozen=True)
+class Load:
+    """Read an operand. The window's shape equals the loop nest's shape (strides 0 to broadcast)."""
+
+    window: Window
+    dtype: DType
+
+
+@dataclass(frozen=True)
+class Literal:
+    """A constant."""
+
+    value: bool | int | float
+    dtype: DType
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Apply an elementwise primitive: `primitive.forward(emitter, *values, **params)`."""
+
+    primitive: Primitive
+    args: tuple[int, ...]
+    dtype: DType
+    params: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    """In an epilogue: the value number `index` that the kernel's main part produced.
+
+    For `Reduce`, the index-th reduction; for `Matmul`, the accumulator (index 0).
+    """
+
+    index: int
+    dtype: DType
+
+
+Value = Union[Load, Literal, Compute, Result]
+
+
+@dataclass(frozen=True)
+class Store:
+    """Write value number `value` of the body through a window. The window's operand is `written`.
+
+    A window's stores never overlap one another. A kernel may load and store the same operand through
+    *identical* windows (an in-place update: load before store at each point); any other overlap of a
+    stored operand with a loaded one is kept out by the scheduler.
+    """
+
+    window: Window
+    value: int
+
+
+@dataclass(frozen=True)
+class Map:
+    """For every point of `shape`: evaluate the body, then store."""
+
+    shape: tuple[int, ...]
+    operands: tuple[Operand, ...]
+    body: tuple[Value, ...]
+    stores: tuple[Store, ...]
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """Combine value number `value` of the body over the reduced axes, with `primitive.combine`."""
+
+    primitive: Primitive
+    value: int
+    dtype: DType
+
+
+@dataclass(frozen=True)
+class Reduce:
+    """For every point of `shape`: evaluate the body; combine over `axes`; then, for every point of the
+    kept axes, evaluate the epilogue and store.
+
+    The epilogue's windows have the kept shape (`shape` without `axes`, in order).
+    """
+
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+    operands: tuple[Operand, ...]
+    body: tuple[Value, ...]
+    reductions: tuple[Reduction, ...]
+    epilogue: tuple[Value, ...]
+    stores: tuple[Store, ...]
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        return tuple(n for axis, n in enumerate(self.shape) if axis not in self.axes)
+
+
+@dataclass(frozen=True)
+class Matmul:
+    """``acc[..., i, j] = sum over k of a[..., i, k] * b[..., k, j]``, then epilogue and stores.
+
+    `a` is a window of shape (*batch, m, k), `b` of (*batch, k, n), with any strides (transposed and
+    broadcast operands included). The epilogue and stores run over shape (*batch, m, n); `Result(0)` is
+    the accumulator.
+    """
+
+    a: Window
+    b: Window
+    dtype: DType
+    operands: tuple[Operand, ...]
+    epilogue: tuple[Value, ...]
+    stores: tuple[Store, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (*self.a.shape[:-1], self.b.shape[-1])
+
+
+@dataclass(frozen=True)
+class Gather:
+    """``out[p] = source[p with p[axis] replaced by index[p]]`` for every point p of out's window.
+
+    `index` has out's shape (strides 0 where it was broadcast). An index outside [0, size of the axis)
+    is reported through the kernel's status and reads nothing.
+    """
+
+    source: Window
+    index: Window
+    out: Window
+    axis: int
+    operands: tuple[Operand, ...]
+
+
+@dataclass(frozen=True)
+class ScatterAdd:
+    """``out[p with p[axis] replaced by index[p]] += source[p]``, in increasing order of p.
+
+    `out` already holds the values added to (the scheduler copies or zeroes it first).
+    Work is divided by destination, so that no two chunks write the same element.
+    """
+
+    out: Window
+    index: Window
+    source: Window
+    axis: int
+    operands: tuple[Operand, ...]
+
+
+@dataclass(frozen=True)
+class RandomBits:
+    """32 random bits an element, Philox4x32-10.
+
+    Operand 0 is the state, uint64[2] = (seed, offset); element i of the contiguous uint32 operand 1 is
+    lane i % 4 of the block with counter ``offset + delta + i // 4`` and key seed.
+    """
+
+    size: int
+    delta: int
+    operands: tuple[Operand, ...]
+
+
+Kernel = Union[Map, Reduce, Matmul, Gather, ScatterAdd, RandomBits]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an operand lives: in the plan's arena (a byte offset), or behind an external pointer
+    (an index into the table of pointers that each call fills in)."""
+
+    arena: bool
+    index: int
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class Call:
+    """One kernel call of a plan, and the places of its operands."""
+
+    kernel: Kernel
+    places: tuple[Place, ...]
+    label: str = ""  # what the user wrote that this came from, for `explain()` and errors
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Kernel calls in program order; each sees the writes of those before it."""
+
+    calls: tuple[Call, ...]
+    arena_bytes: int
+    externals: int

@@ -1,0 +1,191 @@
+"""The threads that run plans: a pool of workers asleep in native code.
+
+A plan is one native function, which N threads run together. `launch` takes the whole pool, or reports
+that another plan has it (that plan then runs on the calling thread alone: the bits are the same), and it
+returns when all threads are done. All of that happens inside one native call, so Ctrl-C cannot part the
+threads half-way: Python raises KeyboardInterrupt when the call is over.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import functools
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from lampion.compiler.codegen.pool import BUSY, OK, pool_bytes, pool_code
+
+__all__ = ["BUSY", "OK", "get_num_threads", "launch", "set_num_threads"]
+
+# Kernels keep their packing buffers (up to a quarter of a megabyte) on the stack; where threads have small
+# stacks (musl: 128 KiB), Python's own choice would not do.
+_STACK = 4 << 20
+
+_guard = threading.Lock()  # held to create, replace or drop the pool; never while a plan runs
+_pool: _Pool | None = None
+_threads: int | None = None
+
+
+def get_num_threads() -> int:
+    """How many threads compiled functions use.
+
+    Unless set, it is the environment variable LAMPION_NUM_THREADS, else the number of cores that this
+    process may use.
+    """
+    global _threads
+    if _threads is None:
+        _threads = _from_environment() or usable_cores()
+    return _threads
+
+
+def set_num_threads(n: int) -> None:
+    """Set how many threads compiled functions use. The results do not depend on it, to the last bit."""
+    global _threads
+    if not isinstance(n, int) or isinstance(n, bool) or n < 1:
+        raise ValueError(f"set_num_threads: expected a whole number from 1 on, got {n!r}")
+    _threads = n
+    pool = _pool
+    if pool is not None and pool.size != n:
+        with _guard:
+            _drop()
+
+
+def launch(entry: int, table: int, arena: int, threads: int) -> int:
+    """Run a plan's function on `threads` threads, this one included.
+
+    The result is the plan's status (`OK`, or what failed), or `BUSY` where another plan has the pool, and
+    nothing was run.
+    """
+    pool = _pool
+    if pool is None or pool.size < threads:
+        with _guard:
+            if _pool is None or _pool.size < threads:
+                _drop()
+                _start(max(threads, get_num_threads()))
+            pool = _pool
+        assert pool is not None
+    status: int = pool.launch(pool.address, entry, table, arena, threads)
+    return status
+
+
+class _Pool:
+    """`size - 1` workers, and the memory through which they are told what to do."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        native = _native()
+        memory = ctypes.create_string_buffer(pool_bytes(size) + 63)
+        self.address = (ctypes.addressof(memory) + 63) & -64
+        self.launch = native.launch
+        self._memory: Any = memory
+        native.prepare(self.address)
+        before = threading.stack_size(_STACK)
+        try:
+            self.workers = [self._worker(native.worker, number) for number in range(1, size)]
+        finally:
+            threading.stack_size(before)
+
+    def _worker(self, life: Callable[..., Any], number: int) -> threading.Thread:
+        # Daemons, so that the interpreter does not wait for them before it calls `_drop`.
+        thread = threading.Thread(
+            target=life, args=(self.address, number), name=f"lampion-{number}", daemon=True
+        )
+        thread.start()
+        return thread
+
+    def stop(self) -> None:
+        """Send the workers home, once the plan that may be running is over."""
+        while not _native().stop(self.address, self.size):
+            time.sleep(0.0002)
+        for worker in self.workers:
+            worker.join()
+
+
+class _Native:
+    """The functions of `codegen.pool`."""
+
+    def __init__(self) -> None:
+        from lampion.compiler.codegen.loader import Library
+        from lampion.compiler.codegen.pool import POOL_SYMBOLS
+        from lampion.compiler.codegen.target import Target
+
+        target = Target.host()
+        library = Library(pool_code(target), target, POOL_SYMBOLS)
+        pointer, i64 = ctypes.c_void_p, ctypes.c_int64
+
+        def function(name: str, returns: Any, *args: Any) -> Any:
+            return ctypes.CFUNCTYPE(returns, *args)(library.address(name))
+
+        self.prepare = function("prepare", None, pointer)
+        self.worker = function("worker", None, pointer, i64)
+        self.launch = function("launch", i64, pointer, pointer, pointer, pointer, i64)
+        self.stop = function("stop", i64, pointer, i64)
+        library.keep_forever()  # a daemon thread may stand in it when the interpreter ends
+
+
+@functools.cache
+def _native() -> _Native:
+    return _Native()
+
+
+def _start(size: int) -> None:
+    global _pool
+    _pool = _Pool(size)
+
+
+def _drop() -> None:
+    global _pool
+    pool, _pool = _pool, None
+    if pool is not None:
+        pool.stop()
+
+
+def _at_exit() -> None:
+    with _guard:
+        _drop()
+
+
+def _in_child() -> None:
+    """After a fork only the calling thread lives on: the workers, and whoever held the lock, do not."""
+    global _guard, _pool
+    _guard = threading.Lock()
+    _pool = None
+
+
+atexit.register(_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
+
+
+def _from_environment() -> int | None:
+    text = os.environ.get("LAMPION_NUM_THREADS", "").strip()
+    if not text:
+        return None
+    if not text.isdigit() or int(text) == 0:
+        raise ValueError(f"LAMPION_NUM_THREADS: expected a whole number from 1 on, got {text!r}")
+    return int(text)
+
+
+def usable_cores() -> int:
+    """How many processor cores this process may keep busy: hyper-threads of one core count once (they
+    share the arithmetic units), and a container's quota is respected."""
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count() or 1
+    cpus = os.sched_getaffinity(0)
+    cores = {_read(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") or cpu for cpu in cpus}
+    quota = _read("/sys/fs/cgroup/cpu.max").split()  # "max 100000", or microseconds in each 100000
+    if len(quota) == 2 and quota[0].isdigit():
+        return max(1, min(len(cores), int(quota[0]) // int(quota[1])))
+    return len(cores)
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path) as file:
+            return file.read().strip()
+    except OSError:
+        return ""

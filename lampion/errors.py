@@ -1,0 +1,60 @@
+"""The exceptions that Lampion raises, and the one way in which their messages are laid out.
+
+Every message says which operation failed, what it expected, what it got, and what to try. All of them
+are `RuntimeError`s, as in PyTorch, so that `except RuntimeError` in a PyTorch script still works.
+"""
+
+from __future__ import annotations
+
+
+class LampionError(RuntimeError):
+    """The base of all of Lampion's own errors.
+
+    Args:
+        operation: the name that the user would recognise, such as ``matmul``.
+        problem: one clause saying what is wrong.
+        expected, got: what the operation needs, and what it was handed.
+        fix: what most likely sets it right.
+    """
+
+    def __init__(
+        self, operation: str, problem: str, *, expected: str = "", got: str = "", fix: str = ""
+    ) -> None:
+        self.operation = operation
+        lines = [f"{operation}: {problem}"]
+        lines += [f"  {label}: {text}" for label, text in
+                  (("expected", expected), ("got", got), ("try", fix)) if text]  # fmt: skip
+        super().__init__("\n".join(lines))
+
+
+class ShapeError(LampionError):
+    """Shapes do not fit together.
+
+    >>> import lampion
+    >>> lampion.ones(2, 3) @ lampion.ones(4, 5)
+    Traceback (most recent call last):
+    lampion.errors.ShapeError: matmul: the inner sizes differ
+      expected: the last size of the first to equal the second-to-last of the second
+      got: (2, 3) @ (4, 5): 3 and 4
+      try: transpose one of them (x.T), or check the in_features of the layer
+    """
+
+
+class DTypeError(LampionError, TypeError):
+    """An element type that the operation cannot take."""
+
+
+class IndexRangeError(LampionError, IndexError):
+    """An index (or a class label) that points outside the tensor."""
+
+
+class GradientError(LampionError):
+    """Back-propagation was asked for something that has no gradient, or has it no longer."""
+
+
+class OverwrittenError(GradientError):
+    """A value that the backward pass needs was overwritten in place after it was saved."""
+
+
+class InplaceError(LampionError):
+    """An in-place operation where PyTorch's rules forbid one."""

@@ -1,0 +1,30 @@
+"""Operations. Each primitive is defined once, in the file of its family; composites are plain functions.
+
+Read `define.py` for what the decorators make of a definition, `elementwise.py` for the simplest ones.
+"""
+
+from lampion.ops.creation import arange, empty, full, full_like, ones, ones_like, zeros, zeros_like
+from lampion.ops.elementwise import (
+    add, cast, cos, div, eq, exp, ge, gt, le, log, lt, maximum, minimum, mul, ne, neg, pow, relu, sigmoid,
+    sin, sqrt, sub, tanh, where,
+)  # fmt: skip
+from lampion.ops.indexing import cat, gather, index_select, narrow, scatter_add, stack
+from lampion.ops.matrix import matmul
+from lampion.ops.movement import broadcast_to, flatten, permute, reshape, squeeze, transpose, unsqueeze
+from lampion.ops.random import (
+    Generator, default_generator, get_rng_state, initial_seed, manual_seed, rand, rand_like, randint, randn,
+    randn_like, randperm, set_rng_state,
+)  # fmt: skip
+from lampion.ops.reduce import amax, argmax, max, mean, sum
+
+__all__ = [
+    "Generator", "add", "amax", "arange", "argmax", "broadcast_to", "cast", "cat", "cos", "default_generator",
+    "div", "empty", "eq", "exp", "flatten", "full", "full_like", "gather", "ge", "get_rng_state", "gt",
+    "index_select", "initial_seed", "le", "log", "lt", "manual_seed", "matmul", "max", "maximum", "mean",
+    "minimum", "mul", "narrow", "ne", "neg", "ones", "ones_like", "permute", "pow", "rand", "rand_like",
+    "randint", "randn", "randn_like", "randperm", "relu", "reshape", "scatter_add", "set_rng_state", "sigmoid",
+    "sin", "sqrt", "squeeze", "stack", "sub", "sum", "tanh", "transpose", "unsqueeze", "where", "zeros",
+    "zeros_like",
+]  # fmt: skip
+
+from lampion.ops import methods  # noqa: E402, F401  # hangs them on Tensor

@@ -1,0 +1,197 @@
+"""The four decorators that turn a class body into an operation.
+
+Each makes a `Primitive` of the class's rules and returns the public function in its place: the one that
+checks and promotes its arguments and goes through the door. The primitive is its `.primitive`.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from lampion import dtype as dtypes
+from lampion.errors import DTypeError, ShapeError
+from lampion.ops.shapes import broadcast_shapes, normalize_dims, reduced_shape
+from lampion.primitive import Primitive, apply
+from lampion.tensor import Tensor, as_tensor
+
+#: Every operation by name, in the order of definition: the op table's checklist.
+OPERATIONS = {}
+
+
+def elementwise(rules=None, *, saves="", inputs="same", output="same", scalars=True, public=True):
+    """Define an operation that works on each element by itself.
+
+    Args:
+        saves: see `Primitive`.
+        inputs: "same" promotes the arguments to one type; "float" also turns integers into floats.
+        output: "same" as the arguments, or "bool".
+        scalars: whether Python numbers may stand in for tensors.
+    """
+    if rules is None:
+        return functools.partial(elementwise, saves=saves, inputs=inputs, output=output, public=public)
+    body = dict(vars(rules))
+    name = rules.__name__.rstrip("_")
+
+    def infer(*arrays, **params):
+        shape = broadcast_shapes(name, [getattr(x, "shape", ()) for x in arrays])
+        if output == "bool":
+            return shape, np.dtype(bool)
+        return shape, next(x.dtype for x in reversed(arrays) if hasattr(x, "dtype"))
+
+    body.setdefault("infer", infer)
+    primitive = Primitive(name, "elementwise", body, saves)
+    needs_float = inputs == "float"
+
+    def unary(x):
+        x = x if isinstance(x, Tensor) else as_tensor(x)
+        if needs_float and not x.dtype.is_floating_point:
+            x = to_float(x)
+        return apply(primitive, x)
+
+    def binary(x, y):
+        if not (isinstance(x, Tensor) and isinstance(y, Tensor) and x._array.dtype is y._array.dtype):
+            x, y = promote(name, x, y)
+        if needs_float:
+            x, y = to_float(x), to_float(y)
+        return apply(primitive, x, y)
+
+    arity = primitive.forward.__code__.co_argcount - 1
+    function = body.get("call") or (unary if arity == 1 else binary)
+    return _publish(function, primitive, rules, public)
+
+
+def reduction(rules=None, *, saves="", public=True):
+    """Define an operation that combines the elements along some dimensions.
+
+    `forward` is handed ``axis`` (a tuple) and ``keepdims``; `vjp` sees gradient and output with the
+    reduced dimensions kept at size 1, so that they broadcast against the input.
+    """
+    if rules is None:
+        return functools.partial(reduction, saves=saves, public=public)
+    body = dict(vars(rules))
+    name = rules.__name__.rstrip("_")
+    prepare = body.get("prepare", lambda x: x)
+    has_identity = body.get("identity") is not None and body.get("empty", True)
+
+    def infer(x, axis, keepdims):
+        return reduced_shape(x.shape, axis, keepdims), x.dtype
+
+    body.setdefault("infer", infer)
+    primitive = Primitive(name, "reduction", body, saves)
+
+    def function(x, dim=None, keepdim=False):
+        x = prepare(x if isinstance(x, Tensor) else as_tensor(x))
+        axis = normalize_dims(name, dim, x._array.ndim)
+        if not has_identity and any(x.shape[a] == 0 for a in axis):
+            raise ShapeError(
+                name, "an empty dimension has no result", got=f"shape {tuple(x.shape)}, dim {dim}",
+                expected="at least one element along each reduced dimension",
+            )  # fmt: skip
+        return apply(primitive, x, axis=axis, keepdims=keepdim)
+
+    return _publish(body.get("call") or function, primitive, rules, public)
+
+
+def movement(rules=None, *, public=True):
+    """Define an operation that only rearranges: its result is a view where NumPy's is.
+
+    `call` is the public function: it checks the arguments and goes through the door. No shape rule is
+    needed: tracing runs `forward` on an array without contents.
+    """
+    if rules is None:
+        return functools.partial(movement, public=public)
+    body = dict(vars(rules))
+    name = rules.__name__.rstrip("_")
+
+    def infer(x, **params):
+        return primitive.forward(np, np.empty(x.shape, x.dtype), **params).shape, x.dtype
+
+    body.setdefault("infer", infer)
+    primitive = Primitive(name, "movement", body, "shape")
+    return _publish(body["call"], primitive, rules, public)
+
+
+def kernel(rules=None, *, saves="", public=True):
+    """Define an operation of any other form; needs `infer` and `call`."""
+    if rules is None:
+        return functools.partial(kernel, saves=saves, public=public)
+    body = dict(vars(rules))
+    primitive = Primitive(rules.__name__.rstrip("_"), "kernel", body, saves)
+    return _publish(body["call"], primitive, rules, public)
+
+
+def _publish(function, primitive, rules, public):
+    function.__name__ = function.__qualname__ = primitive.name
+    function.__doc__ = rules.__doc__
+    function.__module__ = rules.__module__
+    function.primitive = primitive
+    if public:
+        OPERATIONS[primitive.name] = function
+    return function
+
+
+def promote(name, x, y):
+    """Bring two arguments to one type, by PyTorch's rules.
+
+    A Python number never widens a tensor of its own kind or a higher one; a 0-d tensor counts less than
+    one with dimensions. What is a Python number stays one: the door takes it as it is.
+    """
+    if not isinstance(x, Tensor) and not isinstance(y, Tensor):
+        x = as_tensor(x)
+    if not isinstance(x, Tensor):
+        y, x = _with_scalar(name, y, x)
+        return x, y
+    if not isinstance(y, Tensor):
+        return _with_scalar(name, x, y)
+    a, b = x.dtype, y.dtype
+    if a is b:
+        return x, y
+    higher_a, higher_b = dtypes.rank(a.kind), dtypes.rank(b.kind)
+    if x.ndim == 0 and y.ndim > 0 and higher_a <= higher_b:
+        target = b
+    elif y.ndim == 0 and x.ndim > 0 and higher_b <= higher_a:
+        target = a
+    else:
+        target = dtypes.promote(a, b)
+    return cast_to(x, target), cast_to(y, target)
+
+
+def _with_scalar(name, x, scalar):
+    kind = type(scalar)
+    if kind is not float and kind is not int and kind is not bool:
+        if hasattr(scalar, "__array__") or isinstance(scalar, list | tuple):
+            return promote(name, x, as_tensor(scalar))
+        if not isinstance(scalar, int | float):
+            raise DTypeError(
+                name, "an argument is not a number", expected="a Tensor or a Python number",
+                got=f"{kind.__name__}: {scalar!r}"[:80], fix="convert it with lampion.tensor(...)",
+            )  # fmt: skip
+    dtype = x.dtype
+    if isinstance(scalar, float) and not dtype.is_floating_point:
+        return cast_to(x, dtypes.get_default_dtype()), scalar
+    if dtype.kind == "b" and not isinstance(scalar, bool):
+        return cast_to(x, dtypes.int64), scalar
+    if dtype.kind in "iu" and not isinstance(scalar, bool):
+        low, high = np.iinfo(dtype.numpy).min, np.iinfo(dtype.numpy).max
+        if not low <= scalar <= high:
+            raise DTypeError(name, f"the number {scalar} does not fit into {dtype}",
+                             expected=f"{low} to {high}", fix="convert the tensor: x.to(lampion.int64)")  # fmt: skip
+    return x, scalar
+
+
+def cast_to(x, dtype):
+    """`x` as `dtype`; itself, where it has that type already. A recorded operation."""
+    if not isinstance(x, Tensor) or x.dtype is dtype:
+        return x
+    from lampion.ops.elementwise import cast
+
+    return cast(x, dtype)
+
+
+def to_float(x):
+    """Integers and booleans as floats of the default type; floats as they are."""
+    if not isinstance(x, Tensor):
+        return x
+    return x if x.dtype.is_floating_point else cast_to(x, dtypes.get_default_dtype())

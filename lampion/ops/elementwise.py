@@ -1,0 +1,280 @@
+"""Operations on each element by itself: arithmetic, functions, comparisons, choice.
+
+The same `forward` serves NumPy, CuPy and the code generator, which calls it with `xp` = an emitter of
+machine instructions: so it uses operators and functions of the array library, and nothing else.
+"""
+
+from __future__ import annotations
+
+from lampion import dtype as dtypes
+from lampion.errors import DTypeError
+from lampion.ops.creation import full
+from lampion.ops.define import cast_to, elementwise, promote
+from lampion.primitive import apply
+from lampion.tensor import Tensor, as_tensor
+
+# -- arithmetic --------------------------------------------------------------------------------------
+
+
+@elementwise
+class add:
+    """x + y."""
+
+    def forward(xp, x, y): return xp.add(x, y)
+    def vjp(g): return g, g
+
+
+@elementwise
+class sub:
+    """x - y."""
+
+    def forward(xp, x, y): return xp.subtract(x, y)
+    def vjp(g): return g, lambda: neg(g)
+
+
+@elementwise(saves="others")
+class mul:
+    """x * y."""
+
+    def forward(xp, x, y): return xp.multiply(x, y)
+    def vjp(g, x, y): return lambda: g * y, lambda: g * x
+
+
+@elementwise(saves="inputs", inputs="float")
+class div:
+    """x / y; integers are divided as floats."""
+
+    def forward(xp, x, y): return xp.true_divide(x, y)
+    def vjp(g, x, y): return lambda: g / y, lambda: neg(g * x) / (y * y)
+
+
+@elementwise
+class neg:
+    """-x."""
+
+    def forward(xp, x): return xp.negative(x)
+    def vjp(g): return neg(g)
+
+
+@elementwise(saves="both")
+class pow:
+    """x to the power y."""
+
+    def forward(xp, x, y): return xp.power(x, y)
+
+    def vjp(g, x, y, out):
+        # At y = 0 the slope in x is 0, even where x**-1 is infinite; at x = 0 < y the logarithm is
+        # infinite, but the power wins and the slope in y is 0.
+        return (
+            lambda: where(y == 0, 0.0, g * y * pow(x, y - 1)) if isinstance(y, Tensor) else _slope(g, x, y),
+            lambda: g * where(_both_zero_slope(x, y), 0.0, out * log(x)),
+        )
+
+    def call(x, y):
+        """x to the power y; exponents 0.5, 2 and 3 are a square root and products."""
+        if isinstance(y, int | float) and isinstance(x, Tensor):
+            if y == 0.5:
+                return sqrt(x)
+            if y == 2:
+                return mul(x, x)
+            if y == 3:
+                return mul(mul(x, x), x)
+        x, y = promote("pow", x, y)
+        kind = (x if isinstance(x, Tensor) else y).dtype.kind
+        if kind in "bui" and isinstance(y, int) and y < 0:
+            raise DTypeError("pow", "an integer to a negative power is not an integer",
+                             got=f"exponent {y}", fix="convert first: x.float()")  # fmt: skip
+        return apply(pow.primitive, x, y)
+
+
+def _slope(g, x, exponent):
+    return g * 0.0 if exponent == 0 else g * (exponent * pow(x, exponent - 1))
+
+
+def _both_zero_slope(x, y):
+    if not isinstance(x, Tensor):
+        x = as_tensor(float(x))
+    return where(x == 0, as_tensor(y) > 0, False)
+
+
+# -- functions ---------------------------------------------------------------------------------------
+
+
+@elementwise(saves="output", inputs="float")
+class exp:
+    """e to the power x."""
+
+    def forward(xp, x): return xp.exp(x)
+    def vjp(g, y): return g * y
+
+
+@elementwise(saves="inputs", inputs="float")
+class log:
+    """The natural logarithm of x."""
+
+    def forward(xp, x): return xp.log(x)
+    def vjp(g, x): return g / x
+
+
+@elementwise(saves="output", inputs="float")
+class sqrt:
+    """The square root of x."""
+
+    def forward(xp, x): return xp.sqrt(x)
+    def vjp(g, y): return g / (y * 2)
+
+
+@elementwise(saves="output", inputs="float")
+class tanh:
+    """The hyperbolic tangent of x."""
+
+    def forward(xp, x): return xp.tanh(x)
+    def vjp(g, y): return g * (1 - y * y)
+
+
+@elementwise(saves="output", inputs="float")
+class sigmoid:
+    """1 / (1 + e**-x)."""
+
+    def forward(xp, x): return 1 / (1 + xp.exp(-x))
+    def vjp(g, y): return g * y * (1 - y)
+
+
+@elementwise(saves="inputs", inputs="float")
+class sin:
+    """The sine of x, in radians."""
+
+    def forward(xp, x): return xp.sin(x)
+    def vjp(g, x): return g * cos(x)
+
+
+@elementwise(saves="inputs", inputs="float")
+class cos:
+    """The cosine of x, in radians."""
+
+    def forward(xp, x): return xp.cos(x)
+    def vjp(g, x): return neg(g * sin(x))
+
+
+@elementwise(saves="output")
+class relu:
+    """max(x, 0). The slope at 0 is 0, as in PyTorch."""
+
+    def forward(xp, x): return xp.maximum(x, 0)
+    def vjp(g, y): return where(y > 0, g, 0.0)
+
+
+@elementwise(saves="inputs")
+class maximum:
+    """The larger of x and y. Where they are equal, each gets half of the gradient."""
+
+    def forward(xp, x, y): return xp.maximum(x, y)
+    def vjp(g, x, y): return lambda: g * _share(x, y), lambda: g * _share(y, x)
+
+
+@elementwise(saves="inputs")
+class minimum:
+    """The smaller of x and y. Where they are equal, each gets half of the gradient."""
+
+    def forward(xp, x, y): return xp.minimum(x, y)
+    def vjp(g, x, y): return lambda: g * _share(y, x), lambda: g * _share(x, y)
+
+
+def _share(x, y):
+    """1 where x > y, 1/2 where they are equal, 0 where x < y, in the type of the tensor among them."""
+    dtype = (x if isinstance(x, Tensor) else y).dtype
+    return (cast_to(gt(x, y), dtype) + cast_to(ge(x, y), dtype)) * 0.5
+
+
+# -- comparisons: booleans, without a gradient -------------------------------------------------------
+
+
+@elementwise(output="bool")
+class eq:
+    """x == y."""
+
+    def forward(xp, x, y): return xp.equal(x, y)
+
+
+@elementwise(output="bool")
+class ne:
+    """x != y."""
+
+    def forward(xp, x, y): return xp.not_equal(x, y)
+
+
+@elementwise(output="bool")
+class lt:
+    """x < y."""
+
+    def forward(xp, x, y): return xp.less(x, y)
+
+
+@elementwise(output="bool")
+class le:
+    """x <= y."""
+
+    def forward(xp, x, y): return xp.less_equal(x, y)
+
+
+@elementwise(output="bool")
+class gt:
+    """x > y."""
+
+    def forward(xp, x, y): return xp.greater(x, y)
+
+
+@elementwise(output="bool")
+class ge:
+    """x >= y."""
+
+    def forward(xp, x, y): return xp.greater_equal(x, y)
+
+
+# -- choice, conversion, bits ------------------------------------------------------------------------
+
+
+@elementwise(saves=(0,))
+class where:
+    """x where the condition holds, y elsewhere."""
+
+    def forward(xp, condition, x, y): return xp.where(condition, x, y)
+    def vjp(g, condition, x, y): return None, lambda: where(condition, g, 0.0), lambda: where(condition, 0.0, g)
+
+    def call(condition, x, y):
+        """x where the condition holds, y elsewhere."""
+        condition = as_tensor(condition)
+        if condition.dtype is not dtypes.bool_:
+            raise DTypeError("where", "the condition must be boolean", expected="lampion.bool",
+                             got=str(condition.dtype), fix="compare: where(x != 0, ...)")  # fmt: skip
+        x, y = promote("where", x, y)
+        return apply(where.primitive, condition, x, y)
+
+
+@elementwise
+class cast:
+    """x converted to another type; the gradient is converted back."""
+
+    def infer(x, dtype): return x.shape, dtype.numpy
+    def forward(xp, x, dtype): return x.astype(dtype.numpy)
+    def vjp(g, dtype): return g  # the engine converts it to the input's type
+
+    def call(x, dtype):
+        """x converted to another type."""
+        x = as_tensor(x)
+        return apply(cast.primitive, x, dtype=dtypes.of(dtype))
+
+
+@elementwise(public=False)
+class second:
+    """y, in the shape of x: what is left of x after ``x.copy_(y)``."""
+
+    def forward(xp, x, y): return xp.where(True, y, x)
+    def vjp(g): return lambda: full((), 0, g.dtype), lambda: g
+
+
+@elementwise(public=False)
+class shift_right:
+    """The bits of an unsigned integer, moved to the right."""
+
+    def forward(xp, x, y): return xp.right_shift(x, y)

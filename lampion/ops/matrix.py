@@ -1,0 +1,59 @@
+"""Matrix multiplication."""
+
+from __future__ import annotations
+
+from lampion.errors import ShapeError
+from lampion.ops.define import kernel, promote
+from lampion.ops.movement import matrix_transpose, reshape
+from lampion.ops.shapes import broadcast_shapes
+from lampion.primitive import apply
+
+
+@kernel(saves="others")
+class matmul:
+    """``out[..., i, j] = sum over k of x[..., i, k] * y[..., k, j]``; leading dimensions broadcast.
+
+    1-dimensional arguments are a row on the left, a column on the right.
+    """
+
+    def infer(x, y):
+        if x.shape[-1] != y.shape[-2]:
+            raise ShapeError(
+                "matmul", "the inner sizes differ",
+                expected="the last size of the first to equal the second-to-last of the second",
+                got=f"{tuple(x.shape)} @ {tuple(y.shape)}: {x.shape[-1]} and {y.shape[-2]}",
+                fix="transpose one of them (x.T), or check the in_features of the layer",
+            )  # fmt: skip
+        batch = broadcast_shapes("matmul", [x.shape[:-2], y.shape[:-2]])
+        return (*batch, x.shape[-2], y.shape[-1]), x.dtype
+
+    def forward(xp, x, y): return xp.matmul(x, y)
+
+    def vjp(g, x, y):
+        # The gradient of a weight that is stored transposed (x @ w.T) is computed transposed too, so
+        # that it lies in memory as the weight does, and need not be copied into `.grad`.
+        def for_y():
+            return matrix_transpose(matmul(matrix_transpose(g), x)) if g.ndim == 2 else matmul(matrix_transpose(x), g)
+
+        return lambda: matmul(g, matrix_transpose(y)), for_y
+
+    def call(x, y):
+        """The matrix product of x and y; leading dimensions broadcast."""
+        x, y = promote("matmul", x, y)
+        if not getattr(x, "ndim", 0) or not getattr(y, "ndim", 0):
+            raise ShapeError("matmul", "both must have at least one dimension",
+                             got=f"{getattr(x, 'shape', x)} @ {getattr(y, 'shape', y)}", fix="use * for numbers")  # fmt: skip
+        if x.ndim >= 2 and y.ndim >= 2:
+            return apply(matmul.primitive, x, y)
+        row, column = x.ndim == 1, y.ndim == 1
+        if row:
+            x = reshape(x, 1, -1)
+        if column:
+            y = reshape(y, -1, 1)
+        out = apply(matmul.primitive, x, y)
+        shape = out.shape
+        if column:
+            shape = shape[:-1]
+        if row:
+            shape = (*shape[:-2], *shape[-1:]) if not column else shape[:-1]
+        return reshape(out, shape)

@@ -1,0 +1,136 @@
+"""Which operations are also methods and operators of Tensor. In-place forms write the result back."""
+
+from __future__ import annotations
+
+from lampion import dtype as dtypes
+from lampion.mode import mode
+from lampion.ops import creation, elementwise, indexing, matrix, movement, random, reduce
+from lampion.ops.define import cast_to
+from lampion.tensor import Tensor, as_tensor
+
+
+def _reflected(operation):
+    def method(self, other):
+        return operation(other, self)
+
+    return method
+
+
+def _checked(operation):
+    """An operator that lets Python try the other operand's side when it cannot handle its type."""
+
+    def method(self, other):
+        if not isinstance(other, Tensor | int | float) and not hasattr(other, "__array__"):
+            return NotImplemented
+        return operation(self, other)
+
+    return method
+
+
+def _inplace(name, operation):
+    def method(self, *args):
+        return self._assign(operation(self, *args), name)
+
+    method.__name__ = name
+    method.__doc__ = f"`{name[:-1]}`, written back into this tensor."
+    return method
+
+
+def copy_(self, source):
+    """Overwrite this tensor with `source` (broadcast, and converted to this tensor's type)."""
+    source = cast_to(as_tensor(source), self.dtype)
+    return self._assign(elementwise.second(self, source), "copy_")
+
+
+def fill_(self, value):
+    """Overwrite every element with one number."""
+    return copy_(self, creation.full((), value, dtype=self.dtype))
+
+
+def zero_(self):
+    """Overwrite every element with zero."""
+    return fill_(self, 0)
+
+
+def uniform_(self, low=0.0, high=1.0):
+    """Overwrite with uniform numbers in [low, high)."""
+    return copy_(self, random.rand_like(self) * (high - low) + low)
+
+
+def normal_(self, mean=0.0, std=1.0):
+    """Overwrite with normal numbers."""
+    return copy_(self, random.randn_like(self) * std + mean)
+
+
+def clone(self):
+    """A copy with its own memory; gradients pass through it."""
+    return elementwise.cast(self, self.dtype)
+
+
+def contiguous(self):
+    """This tensor if its elements lie in order, otherwise a copy where they do."""
+    return self if mode.trace is None and self.is_contiguous() else clone(self)
+
+
+def to(self, target, *_):
+    """Convert to a dtype (or to the device that it is on)."""
+    if isinstance(target, Tensor):
+        target = target.dtype
+    if isinstance(target, dtypes.DType):
+        return cast_to(self, target)
+    from lampion.tensor import check_device
+
+    check_device("to", target)
+    return self
+
+
+def view(self, *shape):
+    """`reshape`."""
+    return movement.reshape(self, *shape)
+
+
+def any_(self, dim=None, keepdim=False):
+    """Whether any element is true (non-zero)."""
+    return reduce.amax(elementwise.ne(self, 0), dim, keepdim) if self.numel() else creation.full((), False)
+
+
+def all_(self, dim=None, keepdim=False):
+    """Whether all elements are true (non-zero)."""
+    return elementwise.eq(any_(elementwise.eq(self, 0), dim, keepdim), False)
+
+
+E, M, R, I = elementwise, movement, reduce, indexing
+METHODS = {
+    "exp": E.exp, "log": E.log, "sqrt": E.sqrt, "tanh": E.tanh, "sigmoid": E.sigmoid, "sin": E.sin,
+    "cos": E.cos, "relu": E.relu, "neg": E.neg, "add": E.add, "sub": E.sub, "mul": E.mul, "div": E.div,
+    "pow": E.pow, "maximum": E.maximum, "minimum": E.minimum, "eq": E.eq, "ne": E.ne, "lt": E.lt,
+    "le": E.le, "gt": E.gt, "ge": E.ge,
+    "sum": R.sum, "mean": R.mean, "amax": R.amax, "max": R.max, "argmax": R.argmax, "any": any_, "all": all_,
+    "reshape": M.reshape, "view": view, "permute": M.permute, "transpose": M.transpose, "t": M.full_transpose,
+    "squeeze": M.squeeze, "unsqueeze": M.unsqueeze, "flatten": M.flatten, "expand": M.expand,
+    "broadcast_to": M.broadcast_to, "narrow": I.narrow,
+    "gather": I.gather, "scatter_add": I.scatter_add, "index_select": I.index_select,
+    "matmul": matrix.matmul, "mm": matrix.matmul,
+    "copy_": copy_, "fill_": fill_, "zero_": zero_, "uniform_": uniform_, "normal_": normal_,
+    "add_": _inplace("add_", E.add), "sub_": _inplace("sub_", E.sub), "mul_": _inplace("mul_", E.mul),
+    "div_": _inplace("div_", E.div), "exp_": _inplace("exp_", E.exp), "relu_": _inplace("relu_", E.relu),
+    "clone": clone, "contiguous": contiguous, "to": to,
+    "float": lambda self: cast_to(self, dtypes.float32), "double": lambda self: cast_to(self, dtypes.float64),
+    "long": lambda self: cast_to(self, dtypes.int64), "int": lambda self: cast_to(self, dtypes.int32),
+    "bool": lambda self: cast_to(self, dtypes.bool_),
+    "__getitem__": I.getitem, "__setitem__": I.setitem,
+    "__neg__": E.neg, "__pos__": lambda self: self,
+    "__add__": _checked(E.add), "__radd__": _reflected(E.add), "__sub__": _checked(E.sub),
+    "__rsub__": _reflected(E.sub), "__mul__": _checked(E.mul), "__rmul__": _reflected(E.mul),
+    "__truediv__": _checked(E.div), "__rtruediv__": _reflected(E.div), "__pow__": _checked(E.pow),
+    "__rpow__": _reflected(E.pow), "__matmul__": _checked(matrix.matmul), "__rmatmul__": _reflected(matrix.matmul),
+    "__eq__": _checked(E.eq), "__ne__": _checked(E.ne), "__lt__": _checked(E.lt), "__le__": _checked(E.le),
+    "__gt__": _checked(E.gt), "__ge__": _checked(E.ge),
+    "__iadd__": _inplace("add_", E.add), "__isub__": _inplace("sub_", E.sub),
+    "__imul__": _inplace("mul_", E.mul), "__itruediv__": _inplace("div_", E.div),
+}  # fmt: skip
+
+for _name, _operation in METHODS.items():
+    setattr(Tensor, _name, _operation)
+Tensor.T = property(movement.full_transpose)
+Tensor.mT = property(movement.matrix_transpose)

@@ -1,0 +1,209 @@
+"""Random numbers, from a counter: Philox4x32-10.
+
+The n-th number depends on the seed and on n alone. So the same draw gives the same bits in every
+backend, compiled or not, whatever the number of threads; and the whole state is two integers.
+
+Source: J. Salmon, M. Moraes, R. Dror, D. Shaw: "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+
+import numpy as np
+
+from lampion import dtype as dtypes
+from lampion.errors import LampionError
+from lampion.mode import mode
+from lampion.ops.define import cast_to, kernel
+from lampion.ops.elementwise import cos, log, lt, shift_right, sqrt, where
+from lampion.ops.movement import reshape
+from lampion.ops.shapes import flatten_sizes
+from lampion.primitive import apply
+from lampion.tensor import Tensor, as_tensor, wrap
+
+
+@kernel(public=False)
+class random_bits:
+    """32 random bits an element. Element i is lane i % 4 of the block with counter offset + delta + i // 4.
+
+    `state` is uint64[2]: the seed, which is Philox's key, and the offset.
+    """
+
+    def infer(state, size, delta): return (size,), np.dtype(np.uint32)
+
+    def forward(xp, state, size, delta):
+        blocks = -(-size // 4)
+        seed, offset = state[0], state[1]
+        counter = offset + xp.uint64(delta) + xp.arange(blocks, dtype=xp.uint64)
+        low = xp.uint64(0xFFFFFFFF)
+        c0, c1 = counter & low, counter >> xp.uint64(32)
+        c2 = c3 = xp.zeros(blocks, xp.uint64)
+        k0, k1 = seed & low, seed >> xp.uint64(32)
+        for _ in range(10):
+            p0, p1 = c0 * xp.uint64(0xD2511F53), c2 * xp.uint64(0xCD9E8D57)
+            c0, c1, c2, c3 = (
+                (p1 >> xp.uint64(32)) ^ c1 ^ k0, p1 & low, (p0 >> xp.uint64(32)) ^ c3 ^ k1, p0 & low,
+            )  # fmt: skip
+            k0, k1 = (k0 + xp.uint64(0x9E3779B9)) & low, (k1 + xp.uint64(0xBB67AE85)) & low
+        lanes = xp.stack([c0, c1, c2, c3], axis=1).reshape(-1)[:size]
+        return lanes.astype(xp.uint32)
+
+    def call(state, size, delta): return apply(random_bits.primitive, state, size=size, delta=delta)
+
+
+class Generator:
+    """A source of random numbers: a seed, and how many blocks of four have been drawn.
+
+    >>> import lampion
+    >>> a, b = lampion.Generator().manual_seed(1), lampion.Generator().manual_seed(1)
+    >>> bool((lampion.rand(3, generator=a) == lampion.rand(3, generator=b)).all())
+    True
+    """
+
+    def __init__(self, device="cpu"):
+        self.seed_value = secrets.randbits(63)
+        self.offset = 0
+
+    def manual_seed(self, seed):
+        """Start again from this seed."""
+        seed = int(seed)
+        if not -(2**63) <= seed < 2**64:
+            raise LampionError("manual_seed", "the seed does not fit into 64 bits", got=str(seed))
+        self.seed_value, self.offset = seed % 2**64, 0
+        return self
+
+    def initial_seed(self):
+        """The seed that the numbers start from."""
+        return self.seed_value
+
+    def get_state(self):
+        """The whole state, as a tensor of two integers."""
+        return wrap(self.array())
+
+    def set_state(self, state):
+        """Go on from a state that `get_state` returned."""
+        self.seed_value, self.offset = (int(n) for n in state._array)
+
+    def array(self):
+        """The state as the primitive takes it."""
+        return np.array([self.seed_value, self.offset], np.uint64)
+
+    def bits(self, size):
+        """The next `size` words of 32 bits."""
+        blocks = -(-size // 4)
+        if mode.trace is not None:
+            state, delta = mode.trace.draw(self, blocks)
+            return random_bits(state, size, delta)
+        out = random_bits(wrap(self.array()), size, 0)
+        self.offset += blocks
+        return out
+
+
+default_generator = Generator()
+
+
+def manual_seed(seed):
+    """Seed the default generator: from here on, everything random is the same in every run."""
+    return default_generator.manual_seed(seed)
+
+
+def initial_seed():
+    """The seed of the default generator."""
+    return default_generator.initial_seed()
+
+
+def get_rng_state():
+    """The state of the default generator, as a tensor."""
+    return default_generator.get_state()
+
+
+def set_rng_state(state):
+    """Go on from a state that `get_rng_state` returned."""
+    default_generator.set_state(state)
+
+
+def rand(*size, generator=None, dtype=None, requires_grad=False):
+    """Uniform numbers in [0, 1): the top 24 (float64: 53) of the random bits, scaled."""
+    shape = flatten_sizes(size)
+    out = _uniform(math.prod(shape), generator or default_generator, dtypes.of(dtype or dtypes.get_default_dtype()))
+    out = reshape(out, shape).detach()
+    return out.requires_grad_() if requires_grad else out
+
+
+def _uniform(count, generator, dtype):
+    if dtype is dtypes.float32:
+        return cast_to(shift_right(generator.bits(count), 8), dtype) * 2.0**-24
+    if dtype is not dtypes.float64:
+        raise LampionError("rand", "uniform numbers are floats", expected="float32 or float64", got=str(dtype))
+    words = reshape(generator.bits(2 * count), count, 2)
+    high, low = shift_right(words[:, 0], 5), shift_right(words[:, 1], 6)
+    return (cast_to(high, dtype) * 2.0**26 + cast_to(low, dtype)) * 2.0**-53
+
+
+def randn(*size, generator=None, dtype=None, requires_grad=False):
+    """Normal numbers with mean 0 and variance 1 (Box-Muller: sqrt(-2 ln u) cos(2 pi v))."""
+    shape = flatten_sizes(size)
+    count = math.prod(shape)
+    dtype = dtypes.of(dtype or dtypes.get_default_dtype())
+    generator = generator or default_generator
+    radius = sqrt(log(1.0 - _uniform(count, generator, dtype)) * -2.0)
+    out = reshape(radius * cos(_uniform(count, generator, dtype) * (2 * math.pi)), shape).detach()
+    return out.requires_grad_() if requires_grad else out
+
+
+def randint(low, high=None, size=(), generator=None, dtype=None):
+    """Integers from `low` up to, not including, `high`."""
+    if high is None:
+        low, high = 0, low
+    if not low < high <= low + 2**32:
+        raise LampionError("randint", "the range is empty or too wide", expected="low < high <= low + 2**32",
+                           got=f"{low} to {high}")  # fmt: skip
+    bits = (generator or default_generator).bits(math.prod(size))
+    # Multiply and take the upper word: no division, and the bias is below 2**-32 times the range.
+    wide = shift_right(cast_to(bits, dtypes.uint64) * (high - low), 32)
+    return cast_to(reshape(cast_to(wide, dtypes.int64) + low, size), dtypes.of(dtype or dtypes.int64))
+
+
+def randperm(n, generator=None):
+    """The numbers 0 to n - 1 in random order."""
+    if mode.trace is not None:
+        mode.trace.refuse("shuffles", "call randperm outside of the compiled function")
+    bits = (generator or default_generator).bits(2 * n)._array.astype(np.uint64)
+    return wrap(np.argsort(bits[:n] << np.uint64(32) | bits[n:], kind="stable").astype(np.int64))
+
+
+def rand_like(x, generator=None):
+    """Uniform numbers in [0, 1) with the shape and dtype of `x`."""
+    return rand(*x.shape, generator=generator, dtype=x.dtype)
+
+
+def randn_like(x, generator=None):
+    """Normal numbers with the shape and dtype of `x`."""
+    return randn(*x.shape, generator=generator, dtype=x.dtype)
+
+
+def bernoulli_mask(shape, probability, generator=None):
+    """True with the given probability, from 32 bits an element."""
+    bits = (generator or default_generator).bits(math.prod(shape))
+    threshold = min(round(probability * 2**32), 2**32)
+    if threshold == 2**32:
+        return reshape(bits >= 0, shape)
+    return reshape(lt(bits, threshold), shape)
+
+
+def dropout(x, p=0.5, training=True):
+    """Zero each element with probability `p`, and scale the others by 1 / (1 - p), so that means stay.
+
+    Source: N. Srivastava et al.: "Dropout" (JMLR 2014); Deep Learning from Scratch 1, section 6.4.3
+    (whose version scales when testing instead).
+    """
+    x = x if isinstance(x, Tensor) else as_tensor(x)
+    if not 0.0 <= p <= 1.0:
+        raise LampionError("dropout", "p is a probability", expected="0 <= p <= 1", got=str(p))
+    if not training or p == 0.0:
+        return x
+    if p == 1.0:
+        return x * 0.0
+    return where(bernoulli_mask(x.shape, 1.0 - p), x * (1.0 / (1.0 - p)), 0.0)

@@ -1,0 +1,88 @@
+"""Operations that combine elements along dimensions."""
+
+from __future__ import annotations
+
+from lampion import dtype as dtypes
+from lampion.ops.creation import arange
+from lampion.ops.define import cast_to, reduction, to_float
+from lampion.ops.elementwise import div, eq, maximum, where
+from lampion.ops.shapes import normalize_dim, normalize_dims
+from lampion.tensor import Tensor, as_tensor
+
+
+@reduction
+class sum:
+    """The sum over the given dimensions (default: all). Integers and booleans add up as int64."""
+
+    def prepare(x): return x if x.dtype.is_floating_point else cast_to(x, dtypes.int64)
+    def forward(xp, x, axis, keepdims): return xp.sum(x, axis=axis, keepdims=keepdims)
+    def combine(xp, a, b): return xp.add(a, b)
+    def identity(dtype): return 0
+    def vjp(g, axis): return g
+
+
+@reduction(saves="both")
+class amax:
+    """The largest element over the given dimensions. Equal ones share the gradient."""
+
+    empty = False
+    def forward(xp, x, axis, keepdims): return xp.max(x, axis=axis, keepdims=keepdims)
+    def combine(xp, a, b): return xp.maximum(a, b)
+    def identity(dtype): return lowest(dtype)
+
+    def vjp(g, x, y, axis):
+        ties = cast_to(eq(x, y), x.dtype)
+        return g * ties / sum(ties, axis, True)
+
+
+def lowest(dtype):
+    """The value that `maximum` never chooses."""
+    import numpy as np
+
+    if dtype.kind == "f":
+        return -float("inf")
+    return False if dtype.kind == "b" else int(np.iinfo(dtype.numpy).min)
+
+
+def mean(x, dim=None, keepdim=False):
+    """The average over the given dimensions (default: all)."""
+    x = to_float(as_tensor(x))
+    count = 1
+    for axis in normalize_dims("mean", dim, x.ndim):
+        count *= x.shape[axis]
+    return div(sum(x, dim, keepdim), float(count))
+
+
+def argmax(x, dim=None, keepdim=False):
+    """The index of the largest element (the first of equals) over all elements, or along `dim`."""
+    x = as_tensor(x)
+    if dim is None:
+        x = x.reshape(-1)
+        flat = argmax(x, 0)
+        return flat
+    axis = normalize_dim("argmax", dim, x.ndim)
+    n = x.shape[axis]
+    # Count down, so that the first of several maxima is the largest count.
+    countdown = (n - 1 - arange(n)).reshape([-1 if a == axis else 1 for a in range(x.ndim)])
+    largest = amax(x, axis, True)
+    is_largest = where(eq(largest, largest), eq(x, largest), x != x)  # a NaN counts as the largest
+    return n - 1 - amax(where(is_largest, countdown, -1), axis, keepdim)
+
+
+def max(x, dim=None, keepdim=False):
+    """The largest element; with `dim`, a pair (values, indices). With a tensor, `maximum`.
+
+    With `dim`, the gradient goes to the one element that `indices` names.
+    """
+    x = as_tensor(x)
+    if dim is None:
+        return amax(x)
+    if isinstance(dim, Tensor):
+        return maximum(x, dim)
+    from lampion.ops.indexing import gather, squeeze_dim
+
+    indices = argmax(x, dim, True)
+    values = gather(x, dim, indices)
+    if keepdim:
+        return values, indices
+    return squeeze_dim(values, dim), squeeze_dim(indices, dim)

@@ -1,0 +1,124 @@
+"""The one door: every operation in Lampion happens through `apply`.
+
+A primitive is defined once, as a class body beside its gradient:
+
+    @elementwise(saves="output")
+    class exp:
+        \"\"\"e to the power of each element.\"\"\"
+        def forward(xp, x): return xp.exp(x)
+        def vjp(g, y): return g * y
+
+and is read in four ways. *Eager*: `forward` runs with `xp` = NumPy (or CuPy). *Gradient*: `vjp` is
+written in Tensor operations, which come through this door again, and so are themselves recorded: hence
+derivatives of any order. *Trace*: inside `lampion.compile` the door records into a graph instead of
+computing. *Machine code*: for elementwise primitives and reductions the code generator runs the very
+same `forward` (or `combine`) with `xp` = an emitter of LLVM instructions.
+
+The kinds:
+  elementwise  one output element from one element of each input; inputs broadcast;
+  reduction    combines elements along `axis` with `combine`, starting from `identity`;
+  movement     only renames indices (reshape, permute, slice...): a view, and never machine code;
+  kernel       everything else: has a native kernel of its own, or is called out to its `forward`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from lampion import autograd, backend
+from lampion.mode import mode
+from lampion.tensor import Tensor, wrap
+
+
+class Primitive:
+    """One operation: its name, its kind, and the rules of its four readings.
+
+    Attributes:
+        forward: ``forward(xp, *arrays, **params)`` computes with the array library `xp`.
+        vjp: ``vjp(g, *saved, **params)`` gives the gradient of each input from the gradient `g` of the
+            output, in Tensor operations; one value, or a tuple. An entry may be a function without
+            arguments, which is called only if that input needs its gradient (with the input's shape, if
+            it has a parameter). Shapes need not match the input's: the engine undoes broadcasting. None: not differentiable.
+        saves: what `vjp` is handed: "inputs", "others" (each gradient reads only the *other* inputs, so
+            an input is kept only where another one needs it), "output", "both", or "" for nothing.
+        infer: ``infer(*inputs, **params)`` gives (shape, NumPy dtype) of the output without computing.
+    """
+
+    def __init__(self, name: str, kind: str, rules: dict[str, Any], saves: str | tuple[int, ...]) -> None:
+        self.name = name
+        self.kind = kind
+        self.doc = rules.get("__doc__") or ""
+        self.forward: Callable[..., Any] = rules["forward"]
+        self.vjp: Callable[..., Any] | None = rules.get("vjp")
+        self.lower: Callable[..., Any] | None = rules.get("lower")
+        self.combine: Callable[..., Any] | None = rules.get("combine")
+        self.identity: Callable[..., Any] | None = rules.get("identity")
+        self.infer: Callable[..., tuple[tuple[int, ...], Any]] = rules["infer"]
+        self.saves_inputs = isinstance(saves, tuple) or saves in ("inputs", "others", "both")
+        self.saves_only = saves if isinstance(saves, tuple) else None
+        self.saves_others = saves == "others"
+        self.saves_output = saves in ("output", "both")
+        self.saves_shapes = saves if saves in ("shape", "shapes") else ""
+        self.quiet = kind == "movement"  # cannot overflow, so the floating-point state is left alone
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}>"
+
+    def __reduce__(self) -> str:
+        raise TypeError(f"{self!r} is defined by code and is not copied or stored")
+
+    def __deepcopy__(self, memo: Any) -> Primitive:
+        return self
+
+
+def apply(primitive: Primitive, *inputs: Any, **params: Any) -> Tensor:
+    """Do one operation: compute it, or record it into the running trace, and note it on the tape.
+
+    Args:
+        inputs: Tensors; elementwise primitives also take Python numbers, which never change the type.
+        params: everything that is not data: axes, shapes, types.
+    """
+    trace = mode.trace
+    if trace is None:
+        arrays = [x._array if isinstance(x, Tensor) else x for x in inputs]
+        xp = np if not arrays or type(arrays[0]) is np.ndarray else _namespace(arrays)
+        token = None if primitive.quiet else backend.quiet()
+        try:
+            out = primitive.forward(xp, *arrays, **params)
+        except (ValueError, TypeError, IndexError):
+            # NumPy's message speaks of its own function; the shape rule speaks of the user's call.
+            primitive.infer(*arrays, **params)
+            raise
+        finally:
+            if token is not None:
+                backend.restore(token)
+        if xp is np and type(out) is not np.ndarray:
+            out = np.asarray(out)  # NumPy turns 0-d results into scalars
+    else:
+        arrays = [trace.read(x) if isinstance(x, Tensor) else x for x in inputs]
+        out = trace.record(primitive, arrays, params)
+    result = wrap(out)
+    if mode.grad and primitive.vjp is not None:
+        for x in inputs:
+            if isinstance(x, Tensor) and x._requires_grad:
+                autograd.record(result, primitive, inputs, arrays, params)
+                break
+    if primitive.kind == "movement" and inputs and shares(out, arrays[0]):
+        result._become_view(inputs[0], primitive, params)
+    return result
+
+
+def _namespace(arrays: list[Any]) -> Any:
+    for array in arrays:
+        if hasattr(array, "dtype"):
+            return backend.namespace(array)
+    return np
+
+
+def shares(out: Any, source: Any) -> bool:
+    """Whether a movement's result looks into its input's memory (reshape may have had to copy)."""
+    base = out.base
+    return base is not None and (base is source or base is source.base)

@@ -16,6 +16,7 @@ The rules, and why:
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -177,7 +178,9 @@ def ask_child(module: str, *arguments: str, timeout: float = 600, **variables: s
         check=False,
     )
     if done.returncode:
-        raise WorkerFailedError(f"{module} {' '.join(arguments)} ended with code {done.returncode}\n{done.stderr}")
+        raise WorkerFailedError(
+            f"{module} {' '.join(arguments)} ended with code {done.returncode}\n{done.stderr}"
+        )
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
 
@@ -201,24 +204,29 @@ def race(
             except WorkerFailedError as failure:
                 worker.close()
                 absent[name] = str(failure)
-        slices, idle = take_turns(workers, training.name, options)
+        turns = take_turns(workers, checks, training.name, options)
     finally:
         for worker in workers.values():
             worker.close()
     peak_after = ask_child("benchmarks.peak")
     peak = max(peak_before["all"], peak_after["all"])
 
-    times = Times({name: [median(part) for part in parts] for name, parts in slices.items()})
+    times = Times({name: [median(part) for part in parts] for name, parts in turns.slices.items()})
     return {
         "workload": training.name,
         "title": training.title,
         "kind": "race",
         "rounds": options.rounds,
-        "peak_gflops": {"before": peak_before["all"], "after": peak_after["all"], "one_core": peak_before["one"]},
+        "others_cpu": turns.others_cpu,
+        "peak_gflops": {
+            "before": peak_before["all"],
+            "after": peak_after["all"],
+            "one_core": peak_before["one"],
+        },
         "gflop": training.gflop,
         "floor_us": training.gflop / peak * 1e6 if training.gflop else None,
         "contenders": {
-            name: summary(name, times, slices[name], checks[name], idle[name], training, peak) for name in times.rounds
+            name: summary(name, times, turns, checks[name], training.gflop, peak) for name in times.rounds
         },
         "absent": absent,
         "agreement": agreement({name: checks[name]["losses"] for name in times.rounds}, training.tolerance),
@@ -226,44 +234,54 @@ def race(
     }
 
 
+@dataclass
+class Turns:
+    """What the rounds gave."""
+
+    slices: dict[str, list[list[float]]]  # microseconds of a step, for each slice of each round
+    idle_cpu: dict[str, float]  # the most processor time that a worker used between two of its turns
+    others_cpu: float | None = None  # the share of the processor that other programs had, where known
+
+
 def take_turns(
-    workers: dict[str, WorkerProcess], workload: str, options: Options
-) -> tuple[dict[str, list[list[float]]], dict[str, float]]:
-    """Rounds of turns: {name: [slices of each round]} and the processor time used between turns."""
-    slices: dict[str, list[list[float]]] = {name: [] for name in workers}
-    idle = dict.fromkeys(workers, 0.0)
+    workers: dict[str, WorkerProcess], checks: dict[str, Any], workload: str, options: Options
+) -> Turns:
+    """Let each worker run once a round, in rotating order."""
     names = list(workers)
+    turns = Turns({name: [] for name in names}, dict.fromkeys(names, 0.0))
+    cpu = {name: checks[name]["cpu"] for name in names}
+    own = -sum(cpu.values()) - time.process_time()
+    busy, began = -machine.busy_seconds(), time.perf_counter()
     for number in range(options.rounds):
         start = number % max(len(names), 1)
         for name in names[start:] + names[:start]:
             time.sleep(options.settle)
             answer = workers[name].ask(300, do="turn", number=number, seconds=options.seconds)
-            slices[name].append(answer["us"])
-            idle[name] = max(idle[name], answer["idle_cpu"])
+            turns.slices[name].append(answer["us"])
+            turns.idle_cpu[name] = max(turns.idle_cpu[name], answer["idle_cpu"])
+            cpu[name] = answer["cpu"]
         options.say(f"{workload}: round {number + 1} of {options.rounds}")
-    return slices, idle
+    own += sum(cpu.values()) + time.process_time()
+    busy += machine.busy_seconds()
+    if not math.isnan(busy):
+        turns.others_cpu = max(0.0, busy - own) / ((time.perf_counter() - began) * machine.cores())
+    return turns
 
 
 def summary(
-    name: str,
-    times: Times,
-    parts: list[list[float]],
-    check: dict[str, Any],
-    idle: float,
-    training: Training,
-    peak: float,
+    name: str, times: Times, turns: Turns, check: dict[str, Any], gflop: float | None, peak: float
 ) -> dict[str, Any]:
     """What is recorded of one contender."""
     us = times.us(name)
     return {
         "us": us,
         "us_by_round": times.rounds[name],
-        "us_quickest_slice": min(min(part) for part in parts),
+        "us_quickest_slice": min(min(part) for part in turns.slices[name]),
         "times_base": times.ratio(name, BASE) if BASE in times else None,
-        "share_of_peak": training.gflop / peak / (us * 1e-6) if training.gflop else None,
+        "share_of_peak": gflop / peak / (us * 1e-6) if gflop else None,
         "first_call_seconds": check["first_seconds"],
         "losses": check["losses"],
-        "idle_cpu_seconds": idle,
+        "idle_cpu_seconds": turns.idle_cpu[name],
         "facts": check["facts"],
     }
 
@@ -275,5 +293,9 @@ def agreement(losses: dict[str, dict[str, float]], tolerance: dict[int, float]) 
         values = [loss[str(step)] for loss in losses.values()]
         if values:
             spread = (max(values) - min(values)) / abs(sum(values) / len(values))
-            found[str(step)] = {"spread": spread, "allowed": tolerance[step], "agree": spread <= tolerance[step]}
+            found[str(step)] = {
+                "spread": spread,
+                "allowed": tolerance[step],
+                "agree": spread <= tolerance[step],
+            }
     return found

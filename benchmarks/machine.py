@@ -83,6 +83,15 @@ def commit() -> str:
     return head + ("+" if changed else "")
 
 
+def busy_seconds() -> float:
+    """Processor time used so far by everything on this machine; nan where the system does not tell."""
+    stat = Path("/proc/stat")
+    if not stat.exists():
+        return float("nan")
+    user, nice, system, _idle, _wait, irq, soft, steal = map(int, stat.read_text().split()[1:9])
+    return (user + nice + system + irq + soft + steal) / os.sysconf("SC_CLK_TCK")
+
+
 def describe() -> dict[str, object]:
     """Everything above, to stand beside the numbers."""
     return {

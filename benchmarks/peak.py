@@ -124,11 +124,7 @@ class Peak:
 
 def main() -> None:
     peak = Peak()
-    print(
-        json.dumps(
-            {"lanes": peak.lanes, "threads": cores(), "one": peak.gflops(1), "all": peak.gflops()}
-        )
-    )
+    print(json.dumps({"lanes": peak.lanes, "threads": cores(), "one": peak.gflops(1), "all": peak.gflops()}))
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ class Worker:
                 if number in steps:
                     losses[str(number)] = value
         self.cpu_mark = time.process_time()
-        return {"losses": losses, "first_seconds": first, "facts": self.session.facts()}
+        return {"losses": losses, "first_seconds": first, "facts": self.session.facts(), "cpu": self.cpu_mark}
 
     def turn(self, number: int, seconds: float) -> dict[str, Any]:
         # A waiting worker should use no processor time: its threads would be stealing from the others' turns.
@@ -65,7 +65,7 @@ class Worker:
         while time.perf_counter() < end or len(microseconds) < 3:
             microseconds.append(self._slice(pool, length) / length * 1e6)
         self.cpu_mark = time.process_time()
-        return {"us": microseconds, "steps_in_slice": length, "idle_cpu": idle_cpu}
+        return {"us": microseconds, "steps_in_slice": length, "idle_cpu": idle_cpu, "cpu": self.cpu_mark}
 
     def _slice(self, pool: list[Any], length: int) -> float:
         """Seconds for `length` steps, waiting only at the end, as a training loop would."""

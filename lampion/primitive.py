@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from lampion import autograd, backend
+from lampion.errors import LampionError
 from lampion.mode import mode
 from lampion.tensor import Tensor, wrap
 
@@ -88,10 +89,12 @@ def apply(primitive: Primitive, *inputs: Any, **params: Any) -> Tensor:
         token = None if primitive.quiet else backend.quiet()
         try:
             out = primitive.forward(xp, *arrays, **params)
-        except (ValueError, TypeError, IndexError):
+        except LampionError:
+            raise
+        except (ValueError, TypeError, IndexError) as error:
             # NumPy's message speaks of its own function; the shape rule speaks of the user's call.
             primitive.infer(*arrays, **params)
-            raise
+            raise LampionError(primitive.name, str(error)) from None
         finally:
             if token is not None:
                 backend.restore(token)
@@ -101,13 +104,15 @@ def apply(primitive: Primitive, *inputs: Any, **params: Any) -> Tensor:
         arrays = [trace.read(x) if isinstance(x, Tensor) else x for x in inputs]
         out = trace.record(primitive, arrays, params)
     result = wrap(out)
-    if mode.grad and primitive.vjp is not None:
+    if mode.grad and primitive.vjp is not None and out.dtype.kind == "f":
         for x in inputs:
             if isinstance(x, Tensor) and x._requires_grad:
                 autograd.record(result, primitive, inputs, arrays, params)
                 break
     if primitive.kind == "movement" and inputs and shares(out, arrays[0]):
         result._become_view(inputs[0], primitive, params)
+        if trace is not None:
+            out.version = result._version[0]
     return result
 
 

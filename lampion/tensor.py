@@ -40,11 +40,15 @@ class Tensor:
     _node: Node | None = None  # what made it; None for a leaf
     _requires_grad: bool = False
     _grad: Tensor | None = None
-    # A view knows the tensor that owns the storage and the movements that lead from there to here.
+    # A view knows the tensor that owns the storage, and the movements that lead from there to here.
     _base: Tensor | None = None
     _chain: tuple[tuple[Primitive, dict[str, Any]], ...] = ()
-    _tracks: bool = False  # whether the base's history is this view's too (not so for detach())
-    _seen: int = 0  # the storage's version when `_node` was last derived from the base's
+    # And the tensor whose history it shares, with the movements from that one: the owner, or what was
+    # detached from it. None where no history is shared: detach(), views made under no_grad().
+    _follows: Tensor | None = None
+    _path: tuple[tuple[Primitive, dict[str, Any]], ...] = ()
+    _weak: bool = False  # a traced scalar that promotes as a Python number does
+    _seen: int = 0  # the storage's version when `_node` was last derived from the one it follows
 
     __array_priority__ = 1000  # so that `numpy_array * tensor` asks Tensor first
 
@@ -102,7 +106,7 @@ class Tensor:
     @property
     def requires_grad(self) -> bool:
         """Whether operations on this tensor are recorded for back-propagation."""
-        if self._base is not None:
+        if self._follows is not None:
             self._edge()  # a write to the base may have changed this view's history
         return self._requires_grad
 
@@ -173,6 +177,8 @@ class Tensor:
         """Keep the gradient of a computed tensor too, in its `.grad`."""
         import weakref
 
+        if not self.requires_grad:
+            raise GradientError("retain_grad", "the tensor does not require a gradient", got=repr(self.shape))
         node = self.grad_fn
         if node is not None:
             node.retained = weakref.ref(self)
@@ -181,26 +187,25 @@ class Tensor:
         """The same data without history. Shares memory, and in-place changes are seen by both."""
         result = wrap(self._array)
         result._become_view(self)
-        result._tracks = False
         return result
 
     def _edge(self) -> Any:
         """Where a gradient of this tensor goes: its node, itself for a leaf, None where not needed."""
-        if self._tracks and self._seen != self._version[0]:
-            self._follow_base()
+        if self._follows is not None and self._seen != self._version[0]:
+            self._derive_history()
         if self._node is not None:
             return self._node
         return self if self._requires_grad else None
 
-    def _follow_base(self) -> None:
-        """Derive the history of a view anew: its base was written to since."""
-        assert self._base is not None
+    def _derive_history(self) -> None:
+        """Derive the history of a view anew: its storage was written to since."""
+        assert self._follows is not None
         from lampion.primitive import apply
 
         previous, mode.grad = mode.grad, True
         try:
-            current = self._base
-            for primitive, params in self._chain:
+            current = self._follows
+            for primitive, params in self._path:
                 current = apply(primitive, current, **params)
         finally:
             mode.grad = previous
@@ -221,17 +226,25 @@ class Tensor:
             mode.trace.refuse("assigns to .data", "write into the tensor instead: p.copy_(value)")
         self._array = value._array
         self._version = value._version
-        self._base, self._chain, self._tracks = value._base or value, value._chain, False
+        self._base = value if value._base is None else value._base
+        self._chain, self._follows, self._path = value._chain, None, ()
 
     def _become_view(
         self, source: Tensor, primitive: Primitive | None = None, params: dict[str, Any] | None = None
     ) -> None:
         """Note that this tensor looks into the memory of `source`, through one movement more."""
         self._base = source if source._base is None else source._base
-        self._chain = source._chain if primitive is None else (*source._chain, (primitive, params or {}))
         self._version = source._version
-        self._tracks = mode.grad and (source._base is None or source._tracks)
         self._seen = self._version[0]
+        if primitive is None:  # detach(): the same elements, and a history of its own
+            self._chain = source._chain
+            return
+        step = (primitive, params or {})
+        self._chain = (*source._chain, step)
+        if mode.grad and source._follows is not None:
+            self._follows, self._path = source._follows, (*source._path, step)
+        elif mode.grad and (source._base is None or source._chain == ()):
+            self._follows, self._path = source, (step,)
 
     def _overwrite(self, value: Tensor, at: Where | None) -> None:
         """Put `value` into this tensor's memory. No history: see `_assign`."""
@@ -254,9 +267,11 @@ class Tensor:
                                  fix="use the out-of-place form, or convert the tensor first")  # fmt: skip
             value = value.to(self.dtype)  # type: ignore[attr-defined]  # from ops/methods.py
         tracked = mode.grad and (self.requires_grad or value.requires_grad)
-        base = self._base if self._tracks else None
+        base = self._follows
         if tracked:
             self._check_inplace(operation, base)
+            if value._node is not None:
+                self._keep_original(value._node)
         self._overwrite(value, where())
         if not tracked:
             return self
@@ -265,8 +280,16 @@ class Tensor:
         else:
             from lampion.ops.movement import note_put
 
-            note_put(base, value, self._chain)
+            note_put(base, value, self._path)
         return self
+
+    def _keep_original(self, node: Node) -> None:
+        """Give the gradient of an in-place operation a copy of what is about to be overwritten."""
+        for position, version in enumerate(node.versions):
+            if version is not None and version[0] is self._version and node.saved is not None:
+                if mode.trace is None and node.saved[position] is not None:
+                    node.saved[position] = node.saved[position].copy()
+                node.versions[position] = ([0, None], 0)
 
     def _check_inplace(self, operation: str, base: Tensor | None) -> None:
         owner = self if base is None else base
@@ -277,7 +300,7 @@ class Tensor:
                 got=f"a tensor of shape {tuple(self.shape)}",
                 fix="wrap the update in `with lampion.no_grad():`, or use the out-of-place form",
             )  # fmt: skip
-        if self._base is not None and self._chain and not self._tracks and self._base.requires_grad:
+        if self._base is not None and self._chain and base is None and self._base.requires_grad:
             raise InplaceError(
                 operation, "this view was made under no_grad(), and its base requires a gradient",
                 fix="make the view while gradients are recorded, or write under no_grad() too",
@@ -289,9 +312,7 @@ class Tensor:
             return mode.trace.fresh(self)
         if not _is_unshared(self):
             return wrap(self._array.copy())
-        self._node, self._requires_grad, self._base, self._chain, self._tracks = None, False, None, (), False
-        self._version = [0, None]
-        return self
+        return wrap(self._array)
 
     # -- out of Lampion --------------------------------------------------------------------------------
 

@@ -64,7 +64,9 @@ def targets(times: Times, peak: float) -> list[Target]:
     if hand := times.best(("torch one-graph", "torch one-graph unlocked")):
         found.append(Target(f"compiled against {hand}", times.ratio(hand, "lampion compiled"), None, "x"))
     if "jax jit" in times:
-        found.append(Target("compiled against jax jit", times.ratio("jax jit", "lampion compiled"), ">= 1", "x"))
+        found.append(
+            Target("compiled against jax jit", times.ratio("jax jit", "lampion compiled"), ">= 1", "x")
+        )
     return found
 
 

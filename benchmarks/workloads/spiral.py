@@ -51,14 +51,20 @@ def targets(times: Times, peak: float) -> list[Target]:
     if "lampion compiled" in times:
         found.append(Target("compiled step", times.us("lampion compiled"), "<= 25", "us"))
         if best:
-            found.append(Target(f"compiled against {best}", times.ratio(best, "lampion compiled"), ">= 6", "x"))
+            found.append(
+                Target(f"compiled against {best}", times.ratio(best, "lampion compiled"), ">= 6", "x")
+            )
         if hand := times.best(("torch one-graph", "torch one-graph unlocked")):
             found.append(Target(f"compiled against {hand}", times.ratio(hand, "lampion compiled"), None, "x"))
         if "jax jit" in times:
-            found.append(Target("compiled against jax jit", times.ratio("jax jit", "lampion compiled"), None, "x"))
+            found.append(
+                Target("compiled against jax jit", times.ratio("jax jit", "lampion compiled"), None, "x")
+            )
     torch_eager = times.best(("torch eager", "torch eager unlocked"))
     if "lampion eager" in times and torch_eager:
-        found.append(Target(f"eager against {torch_eager}", times.ratio(torch_eager, "lampion eager"), ">= 1", "x"))
+        found.append(
+            Target(f"eager against {torch_eager}", times.ratio(torch_eager, "lampion eager"), ">= 1", "x")
+        )
     return found
 
 

@@ -17,6 +17,7 @@ import stat
 import sys
 import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 _MAGIC = b"LAMPION1"
@@ -45,6 +46,8 @@ def sources() -> str:
     root = Path(__file__).resolve().parent.parent
     digest = hashlib.sha256()
     files = [*root.glob("*.py"), *root.glob("compiler/**/*.py"), *root.glob("ops/**/*.py")]
+    if not files:  # the package is not a folder: what cannot be told apart must never be found again
+        digest.update(os.urandom(32))
     for path in sorted(files):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0")
         digest.update(hashlib.sha256(path.read_bytes()).digest())
@@ -133,9 +136,9 @@ def default_folder() -> Path:
     return base / "lampion" / "kernels"
 
 
-def _private(status: os.stat_result, is_kind: object) -> bool:
+def _private(status: os.stat_result, is_kind: Callable[[int], bool]) -> bool:
     """Whether it is of that kind, is the user's own and nobody else can write to it."""
-    if not callable(is_kind) or not is_kind(status.st_mode):
+    if not is_kind(status.st_mode):
         return False
     if sys.platform == "win32":  # the folder is under the user's profile, which others cannot write to
         return True

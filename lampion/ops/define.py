@@ -20,17 +20,19 @@ from lampion.tensor import Tensor, as_tensor
 OPERATIONS = {}
 
 
-def elementwise(rules=None, *, saves="", inputs="same", output="same", scalars=True, public=True):
+def elementwise(rules=None, *, saves="", inputs="same", output="same", bools=True, public=True):
     """Define an operation that works on each element by itself.
 
     Args:
         saves: see `Primitive`.
         inputs: "same" promotes the arguments to one type; "float" also turns integers into floats.
         output: "same" as the arguments, or "bool".
-        scalars: whether Python numbers may stand in for tensors.
+        bools: whether boolean tensors have a meaning here.
     """
     if rules is None:
-        return functools.partial(elementwise, saves=saves, inputs=inputs, output=output, public=public)
+        return functools.partial(
+            elementwise, saves=saves, inputs=inputs, output=output, bools=bools, public=public
+        )
     body = dict(vars(rules))
     name = rules.__name__.rstrip("_")
 
@@ -48,13 +50,17 @@ def elementwise(rules=None, *, saves="", inputs="same", output="same", scalars=T
         x = x if isinstance(x, Tensor) else as_tensor(x)
         if needs_float and not x.dtype.is_floating_point:
             x = to_float(x)
+        if not bools:
+            refuse_bools(name, x)
         return apply(primitive, x)
 
     def binary(x, y):
         if not (isinstance(x, Tensor) and isinstance(y, Tensor) and x._array.dtype is y._array.dtype):
-            x, y = promote(name, x, y)
+            x, y = promote(name, x, y, compares=output == "bool")
         if needs_float:
             x, y = to_float(x), to_float(y)
+        if not bools:
+            refuse_bools(name, x, y)
         return apply(primitive, x, y)
 
     arity = primitive.forward.__code__.co_argcount - 1
@@ -132,7 +138,16 @@ def _publish(function, primitive, rules, public):
     return function
 
 
-def promote(name, x, y):
+def refuse_bools(name, *inputs):
+    """The arguments, none of which may be a boolean tensor."""
+    for x in inputs:
+        if isinstance(x, Tensor) and x._array.dtype.kind == "b":
+            raise DTypeError(name, "a boolean tensor has no such operation", expected="numbers",
+                             got="lampion.bool", fix="convert it: x.long() or x.float()")  # fmt: skip
+    return inputs
+
+
+def promote(name, x, y, compares=False):
     """Bring two arguments to one type, by PyTorch's rules.
 
     A Python number never widens a tensor of its own kind or a higher one; a 0-d tensor counts less than
@@ -141,11 +156,17 @@ def promote(name, x, y):
     if not isinstance(x, Tensor) and not isinstance(y, Tensor):
         x = as_tensor(x)
     if not isinstance(x, Tensor):
-        y, x = _with_scalar(name, y, x)
+        y, x = _with_scalar(name, y, x, compares)
         return x, y
     if not isinstance(y, Tensor):
-        return _with_scalar(name, x, y)
+        return _with_scalar(name, x, y, compares)
     a, b = x.dtype, y.dtype
+    if x._weak is not y._weak:
+        if y._weak:
+            target = a if a.is_floating_point else dtypes.get_default_dtype()
+        else:
+            target = b if b.is_floating_point else dtypes.get_default_dtype()
+        return cast_to(x, target), cast_to(y, target)
     if a is b:
         return x, y
     higher_a, higher_b = dtypes.rank(a.kind), dtypes.rank(b.kind)
@@ -158,11 +179,11 @@ def promote(name, x, y):
     return cast_to(x, target), cast_to(y, target)
 
 
-def _with_scalar(name, x, scalar):
+def _with_scalar(name, x, scalar, compares=False):
     kind = type(scalar)
     if kind is not float and kind is not int and kind is not bool:
         if hasattr(scalar, "__array__") or isinstance(scalar, list | tuple):
-            return promote(name, x, as_tensor(scalar))
+            return promote(name, x, as_tensor(scalar), compares)
         if not isinstance(scalar, int | float):
             raise DTypeError(
                 name, "an argument is not a number", expected="a Tensor or a Python number",
@@ -175,6 +196,8 @@ def _with_scalar(name, x, scalar):
         return cast_to(x, dtypes.int64), scalar
     if dtype.kind in "iu" and not isinstance(scalar, bool):
         low, high = np.iinfo(dtype.numpy).min, np.iinfo(dtype.numpy).max
+        if not low <= scalar <= high and compares and -(2**63) <= scalar < 2**63:
+            return cast_to(x, dtypes.int64), scalar
         if not low <= scalar <= high:
             raise DTypeError(name, f"the number {scalar} does not fit into {dtype}",
                              expected=f"{low} to {high}", fix="convert the tensor: x.to(lampion.int64)")  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 from lampion import dtype as dtypes
 from lampion.errors import DTypeError
 from lampion.ops.creation import full
-from lampion.ops.define import cast_to, elementwise, promote
+from lampion.ops.define import cast_to, elementwise, promote, refuse_bools
 from lampion.primitive import apply
 from lampion.tensor import Tensor, as_tensor
 
@@ -24,7 +24,7 @@ class add:
     def vjp(g): return g, g
 
 
-@elementwise
+@elementwise(bools=False)
 class sub:
     """x - y."""
 
@@ -48,7 +48,7 @@ class div:
     def vjp(g, x, y): return lambda: g / y, lambda: neg(g * x) / (y * y)
 
 
-@elementwise
+@elementwise(bools=False)
 class neg:
     """-x."""
 
@@ -56,7 +56,7 @@ class neg:
     def vjp(g): return neg(g)
 
 
-@elementwise(saves="both")
+@elementwise(saves="both", bools=False)
 class pow:
     """x to the power y."""
 
@@ -79,7 +79,7 @@ class pow:
                 return mul(x, x)
             if y == 3:
                 return mul(mul(x, x), x)
-        x, y = promote("pow", x, y)
+        x, y = refuse_bools("pow", *promote("pow", x, y))
         kind = (x if isinstance(x, Tensor) else y).dtype.kind
         if kind in "bui" and isinstance(y, int) and y < 0:
             raise DTypeError("pow", "an integer to a negative power is not an integer",
@@ -156,7 +156,7 @@ class cos:
     def vjp(g, x): return neg(g * sin(x))
 
 
-@elementwise(saves="output")
+@elementwise(saves="output", bools=False)
 class relu:
     """max(x, 0). The slope at 0 is 0, as in PyTorch."""
 
@@ -255,14 +255,14 @@ class where:
 class cast:
     """x converted to another type; the gradient is converted back."""
 
-    def infer(x, dtype): return x.shape, dtype.numpy
-    def forward(xp, x, dtype): return x.astype(dtype.numpy)
-    def vjp(g, dtype): return g  # the engine converts it to the input's type
+    def infer(x, dtype, source): return x.shape, dtype.numpy
+    def forward(xp, x, dtype, source): return x.astype(dtype.numpy)
+    def vjp(g, dtype, source): return cast_to(g, source)
 
     def call(x, dtype):
         """x converted to another type."""
         x = as_tensor(x)
-        return apply(cast.primitive, x, dtype=dtypes.of(dtype))
+        return apply(cast.primitive, x, dtype=dtypes.of(dtype), source=x.dtype)
 
 
 @elementwise(public=False)
@@ -270,6 +270,7 @@ class second:
     """y, in the shape of x: what is left of x after ``x.copy_(y)``."""
 
     def forward(xp, x, y): return xp.where(True, y, x)
+    def lower(k, x, y): return y
     def vjp(g): return lambda: full((), 0, g.dtype), lambda: g
 
 

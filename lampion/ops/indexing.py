@@ -10,7 +10,8 @@ from lampion import dtype as dtypes
 from lampion.errors import DTypeError, IndexRangeError, LampionError, ShapeError
 from lampion.ops.creation import zeros
 from lampion.ops.define import cast_to, kernel
-from lampion.ops.movement import broadcast_to, reshape, slice_
+from lampion.ops.elementwise import where
+from lampion.ops.movement import broadcast_to, put, reshape, slice_
 from lampion.ops.shapes import normalize_dim
 from lampion.primitive import apply
 from lampion.tensor import Tensor, as_tensor
@@ -79,8 +80,6 @@ def _pad_to(x, shape):
     """`x` in the corner of zeros of the given shape."""
     if x.shape == shape:
         return x
-    from lampion.ops.movement import put
-
     bounds = tuple((0, n, 1) for n in x.shape)
     return put(zeros(shape, dtype=x.dtype), x, ((slice_.primitive, {"bounds": bounds}),))
 
@@ -94,6 +93,9 @@ def _check(name, x, dim, index, like):
         raise ShapeError(name, "x and index have different numbers of dimensions",
                          got=f"x {tuple(x.shape)}, index {tuple(index.shape)}")  # fmt: skip
     dim = normalize_dim(name, dim, x.ndim)
+    if not x.ndim:
+        raise ShapeError(name, "a 0-d tensor has no dimension to index along", got="x of shape ()",
+                         fix="reshape it to (1,)")  # fmt: skip
     if any(a != dim and n > m for a, (n, m) in enumerate(zip(index.shape, x.shape, strict=True))):
         raise ShapeError(name, "the index is larger than x in a dimension other than dim",
                          got=f"x {tuple(x.shape)}, index {tuple(index.shape)}, dim {dim}")  # fmt: skip
@@ -135,6 +137,8 @@ class cat:
         tensors = [as_tensor(x) for x in tensors]
         if not tensors:
             raise ShapeError("cat", "there is nothing to join", got="an empty list")
+        if not all(x.ndim for x in tensors):
+            raise ShapeError("cat", "0-d tensors cannot be joined", fix="use lampion.stack")
         dim = normalize_dim("cat", dim, tensors[0].ndim)
         for x in tensors[1:]:
             if x.ndim != tensors[0].ndim or any(
@@ -181,7 +185,10 @@ def getitem(x, key):
     if isinstance(key, list):
         key = as_tensor(key)
     if isinstance(key, Tensor) and key.dtype.kind in "iu" and key.ndim:
-        picked = index_select(x, 0, reshape(cast_to(key, dtypes.int64), -1))
+        if not x.ndim:
+            raise IndexRangeError("index", "a 0-d tensor has no rows to pick")
+        key = cast_to(key, dtypes.int64)
+        picked = index_select(x, 0, reshape(where(key < 0, key + x.shape[0], key), -1))
         return reshape(picked, (*key.shape, *x.shape[1:]))
     bounds, shape = _parse(x, key)
     return reshape(slice_(x, bounds), shape)

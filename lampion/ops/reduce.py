@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lampion import dtype as dtypes
-from lampion.ops.creation import arange
+from lampion.ops.creation import arange, zeros
 from lampion.ops.define import cast_to, reduction, to_float
 from lampion.ops.elementwise import div, eq, maximum, where
 from lampion.ops.shapes import normalize_dim, normalize_dims
@@ -57,9 +57,11 @@ def argmax(x, dim=None, keepdim=False):
     """The index of the largest element (the first of equals) over all elements, or along `dim`."""
     x = as_tensor(x)
     if dim is None:
-        x = x.reshape(-1)
-        flat = argmax(x, 0)
-        return flat
+        flat = argmax(x.reshape(-1), 0)
+        return flat.reshape([1] * x.ndim) if keepdim else flat
+    if not x.ndim:
+        normalize_dim("argmax", dim, 0)
+        return zeros(dtype=dtypes.int64)
     axis = normalize_dim("argmax", dim, x.ndim)
     n = x.shape[axis]
     # Count down, so that the first of several maxima is the largest count.
@@ -82,6 +84,8 @@ def max(x, dim=None, keepdim=False):
     from lampion.ops.indexing import gather, squeeze_dim
 
     indices = argmax(x, dim, True)
+    if not x.ndim:
+        return x.clone(), indices
     values = gather(x, dim, indices)
     if keepdim:
         return values, indices

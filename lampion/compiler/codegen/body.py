@@ -68,7 +68,8 @@ class Row:
         mask: IRValue | None = None,
     ) -> list[Lanes]:
         """All values of the body at `lanes` points from `inner` on. Where the mask is off, windows are
-        not read (those of stride 0 or 1; others must not be masked) and values are arbitrary."""
+        not read (those of stride 0 or 1; others must not be masked) and values are arbitrary.
+        """
         known = dict(self._uniform)
         for n, value in enumerate(self.body):
             if isinstance(value, Result):

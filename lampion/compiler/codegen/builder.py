@@ -166,13 +166,25 @@ class KernelBuilder:
             return self.i64(known)
         return total if known == 0 else self.ir.add(total, self.i64(known), flags=("nsw",))
 
-    def smaller(self, x: IRValue, y: IRValue | int) -> IRValue:
-        y = self.i64(y)
+    def smaller(self, x: IRValue | int, y: IRValue | int) -> IRValue | int:
+        """The minimum of two i64s; a Python int where both are."""
+        if isinstance(x, int) and isinstance(y, int):
+            return min(x, y)
+        x, y = self.i64(x), self.i64(y)
         return self.ir.select(self.ir.icmp_signed("<", x, y), x, y)
 
-    def larger(self, x: IRValue, y: IRValue | int) -> IRValue:
-        y = self.i64(y)
+    def larger(self, x: IRValue | int, y: IRValue | int) -> IRValue | int:
+        """The maximum of two i64s; a Python int where both are."""
+        if isinstance(x, int) and isinstance(y, int):
+            return max(x, y)
+        x, y = self.i64(x), self.i64(y)
         return self.ir.select(self.ir.icmp_signed(">", x, y), x, y)
+
+    def share(self, chunk: IRValue, chunks: int, items: int) -> IRValue:
+        """The first item of a chunk, where `items` items are dealt out evenly to `chunks` chunks."""
+        if items == chunks:
+            return chunk
+        return self.ir.udiv(self.ir.mul(chunk, self.i64(items)), self.i64(chunks))
 
     def unravel(self, flat: IRValue, shape: Sequence[int]) -> list[IRValue]:
         """The indices of the flat position, for an array of that shape."""
@@ -213,6 +225,10 @@ class KernelBuilder:
         for n, scalar in enumerate(scalars):
             out = self.ir.insert_element(out, scalar, ir.Constant(I32, n))
         return out
+
+    def mask(self, lanes: Sequence[bool]) -> IRValue:
+        """A mask known now."""
+        return ir.Constant(ir.VectorType(I1, len(lanes)), [int(lane) for lane in lanes])
 
     def first(self, count: IRValue, lanes: int) -> IRValue:
         """A mask of the first `count` lanes (an i64; at least `lanes` gives all of them)."""

@@ -42,7 +42,8 @@ def _resize(x: Lanes, dtype: DType) -> IRValue:
 
 def _float_to_integer(x: Lanes, dtype: DType) -> Lanes:
     """Towards zero. Where the value does not fit, or is NaN, C leaves the answer open; this is what
-    NumPy gives on x86: the smallest int64 or int32, of which a smaller type keeps the low bits."""
+    NumPy gives on x86: the smallest int64 or int32, of which a smaller type keeps the low bits.
+    """
     if dtype.name in ("int64", "int32"):
         return _signed(x, dtype)
     if dtype.name == "uint64":

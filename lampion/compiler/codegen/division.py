@@ -52,15 +52,10 @@ def _float_divmod(xp: Emitter, x: Lanes, y: Lanes) -> tuple[Lanes, Lanes]:
     quotient = xp.where(below, quotient - 1.0, quotient)
     floored = xp.floor(quotient)
     floored = xp.where(quotient - floored > 0.5, floored + 1.0, floored)
-    floored = xp.where(quotient == 0, copysign(xp, 0.0, x / y), floored)
-    rest = xp.where(modulo == 0, copysign(xp, 0.0, y), xp.where(below, modulo + y, modulo))
+    floored = xp.where(quotient == 0, xp.copysign(0.0, x / y), floored)
+    rest = xp.where(modulo == 0, xp.copysign(0.0, y), xp.where(below, modulo + y, modulo))
     by_zero = y == 0
     return xp.where(by_zero, x / y, floored), xp.where(by_zero, modulo, rest)
-
-
-def copysign(xp: Emitter, size: Operand, sign: Operand) -> Lanes:
-    size, sign = xp.together(size, sign)
-    return xp.made(xp.k.intrinsic("copysign", size.value, sign.value), size)
 
 
 def power(xp: Emitter, x: Operand, y: Operand) -> Lanes:

@@ -96,7 +96,8 @@ class Emitter:
 
     def muladd(self, x: Operand, y: Operand, z: Operand) -> Lanes:
         """x * y + z, rounded once where the processor has fma. For approximations only: not a sum of
-        products that the user wrote, since NumPy rounds twice."""
+        products that the user wrote, since NumPy rounds twice.
+        """
         x, y, z = self.together(x, y, z)
         if self.k.target.fma:
             return self.made(self.k.intrinsic("fma", x.value, y.value, z.value), x)
@@ -107,6 +108,10 @@ class Emitter:
         if x.dtype.kind == "f":
             return self.made(self.k.intrinsic("fabs", x.value), x)
         return self.where(x < 0, -x, x) if x.dtype.kind == "i" else x
+
+    def copysign(self, x: Operand, y: Operand) -> Lanes:
+        x, y = self.floating(x, y)
+        return self.made(self.k.intrinsic("copysign", x.value, y.value), x)
 
     def sign(self, x: Operand) -> Lanes:
         (x,) = self.together(x)
@@ -255,15 +260,21 @@ class Emitter:
 
     def left_shift(self, x: Operand, y: Operand) -> Lanes:
         """0 where the amount is negative or not below the width; LLVM leaves that undefined."""
+        plain = y
         x, y = self._integers("left_shift", x, y)
+        if _in_width(plain, x.dtype):
+            return self.made(self.k.ir.shl(x.value, y.value), x)
         amount, small = self._amount(y)
         return self.where(small, self.made(self.k.ir.shl(x.value, amount.value), x), 0)
 
     def right_shift(self, x: Operand, y: Operand) -> Lanes:
         """0 or -1, as the sign says, where the amount is negative or not below the width."""
+        plain = y
         x, y = self._integers("right_shift", x, y)
-        amount, small = self._amount(y)
         emit = self.k.ir.ashr if x.dtype.kind == "i" else self.k.ir.lshr
+        if _in_width(plain, x.dtype):
+            return self.made(emit(x.value, y.value), x)
+        amount, small = self._amount(y)
         far = self.where(x < 0, self.literal(-1, x.dtype), 0) if x.dtype.kind == "i" else 0
         return self.where(small, self.made(emit(x.value, amount.value), x), far)
 
@@ -333,3 +344,8 @@ def _type_of(x: Operand) -> Any:
 def _common(*types: Any) -> DType:
     """NumPy's result type, where bool, int and float stand for Python's numbers."""
     return of(np.result_type(*(t(0) if isinstance(t, type) else t for t in types)))
+
+
+def _in_width(amount: Operand, dtype: DType) -> bool:
+    """Whether a shift is by a constant that LLVM's shifts are defined for."""
+    return isinstance(amount, int) and 0 <= amount < 8 * dtype.itemsize

@@ -79,7 +79,8 @@ class Target:
 
     def machine(self) -> Any:
         """A new llvmlite TargetMachine. Small and position-independent code: constants are read in
-        place, relative to the instruction pointer, instead of through a register each."""
+        place, relative to the instruction pointer, instead of through a register each.
+        """
         llvm = _llvm()
         # The loader that llvmlite offers on Windows reads ELF objects only.
         triple = llvm.get_process_triple() + ("-elf" if os.name == "nt" else "")

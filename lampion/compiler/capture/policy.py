@@ -1,0 +1,249 @@
+"""What capture may believe: which values are plain data, which objects it understands, which files it trusts.
+
+Nothing here looks at a running program; these are the tables and small judgements that the other
+files of this folder apply. When a judgement is not certain the answer is the careful one.
+"""
+
+from __future__ import annotations
+
+import builtins
+import collections
+import contextlib
+import enum
+import functools
+import importlib
+import math
+import os
+import site
+import sys
+import sysconfig
+import types
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from types import CodeType
+from typing import Any, Final
+
+import numpy as np
+
+MISSING: Final = type("Missing", (), {"__repr__": lambda self: "nothing", "__slots__": ()})()
+
+# ---- plain data: compared by type and value -------------------------------------------------------
+
+SINGLETONS = frozenset({type(None), bool, type(Ellipsis), type(NotImplemented)})
+SCALARS = frozenset({int, float, complex, str, bytes, range, slice}) | SINGLETONS
+CONTAINERS = (list, tuple, dict, set, frozenset, collections.deque)
+MUTABLE = (list, dict, set, collections.deque)
+MAX_ITEMS = 10_000
+
+
+def is_plain(obj: Any) -> bool:
+    """A value with no identity worth speaking of: a number, a string, a range, an enum member, a dtype."""
+    return type(obj) in SCALARS or isinstance(obj, (enum.Enum, np.generic, np.dtype))
+
+
+def all_plain(obj: Any, room: int = MAX_ITEMS) -> bool:
+    """Plain, or a builtin container of nothing else. Such values can be computed with at trace time."""
+    if is_plain(obj):
+        return True
+    kind = type(obj)
+    if kind in (list, tuple, set, frozenset, collections.deque):
+        return len(obj) <= room and all(all_plain(item, room) for item in obj)
+    if kind is dict:
+        return len(obj) <= room and all(all_plain(k) and all_plain(v, room) for k, v in obj.items())
+    return False
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether `a` may stand for `b`: the same object, or plain data of one type and one value.
+
+    nan is nan here, -0.0 is not 0.0, and 1, 1.0 and True are three values.
+    """
+    if a is b:
+        return True
+    kind = type(a)
+    if kind is not type(b) or kind in SINGLETONS:
+        return False
+    if kind is float:
+        return bool(a == b and math.copysign(1.0, a) == math.copysign(1.0, b)) or bool(a != a and b != b)
+    if kind in (int, str, bytes):
+        return bool(a == b)
+    if kind is complex:
+        return same(a.real, b.real) and same(a.imag, b.imag)
+    if kind in (tuple, frozenset):
+        return len(a) == len(b) and all(map(same, a, b))
+    if kind in (slice, range):
+        return same(a.start, b.start) and same(a.stop, b.stop) and same(a.step, b.step)
+    if kind is types.MethodType:
+        return a.__self__ is b.__self__ and a.__func__ is b.__func__
+    if isinstance(a, np.generic):
+        return bool(a.dtype == b.dtype and a.tobytes() == b.tobytes())
+    return isinstance(a, np.dtype) and bool(a == b)
+
+
+# ---- classes whose instances hold no hidden state ---------------------------------------------------
+
+_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE
+_OWN_GETSETS = ("__dict__", "__weakref__")  # put by Python itself into every class that it makes
+C_DESCRIPTORS = (
+    types.MethodDescriptorType,
+    types.WrapperDescriptorType,
+    types.ClassMethodDescriptorType,
+    types.GetSetDescriptorType,
+)
+C_CALLABLES = (types.BuiltinFunctionType, types.MethodWrapperType, *C_DESCRIPTORS[:3])
+SOLID: frozenset[type] = frozenset(
+    {object, list, tuple, dict, set, frozenset, int, float, complex, str, bytes, type, types.ModuleType}
+    | {collections.deque, collections.OrderedDict, collections.defaultdict, typing.Generic}
+    | {staticmethod, classmethod, property, super, functools.partial, types.MethodType, types.FunctionType}
+    | {types.MappingProxyType, types.CodeType, types.CellType, types.GenericAlias, *SCALARS, *C_CALLABLES}
+    | {type({}.keys()), type({}.values()), type({}.items()), types.GenericAlias, types.UnionType}
+    | {e for e in vars(builtins).values() if isinstance(e, type) and issubclass(e, BaseException)}
+)
+
+
+@functools.cache
+def made_in_python(cls: type) -> bool:
+    """Whether a `class` statement made it: a C type shows by the C descriptors in its own namespace."""
+    return bool(cls.__flags__ & _HEAP_TYPE) and not any(
+        isinstance(value, C_DESCRIPTORS) and value.__objclass__ is cls and name not in _OWN_GETSETS
+        for name, value in vars(cls).items()
+    )
+
+
+@functools.cache
+def is_solid(cls: type) -> bool:
+    """Whether all state of its instances can be seen from Python (so: no arrays, files, locks, locals)."""
+    return all(base in SOLID or made_in_python(base) for base in cls.__mro__)
+
+
+def is_iterator(cls: type) -> bool:
+    return hasattr(cls, "__next__")
+
+
+def find(cls: type, name: str, after: type | None = None) -> tuple[Any, type | None]:
+    """What the class says about `name`, and which base says it: a look-up that runs no user code."""
+    mro = cls.__mro__
+    for base in mro if after is None else mro[mro.index(after) + 1 :]:
+        if name in (space := base.__dict__):
+            return space[name], base
+    return MISSING, None
+
+
+def python_method(cls: type, name: str) -> types.FunctionType | None:
+    """The Python function that implements a special method of the class, if a Python function does."""
+    raw, _ = find(cls, name)
+    if isinstance(raw, (staticmethod, classmethod)):
+        raw = raw.__func__
+    return raw if isinstance(raw, types.FunctionType) else None
+
+
+# ---- files ------------------------------------------------------------------------------------------
+
+_ROOT = Path(__file__).resolve().parents[2]  # .../lampion
+
+
+def default_trusted() -> tuple[str, ...]:
+    """Lampion's core: it declares its own reads and effects. The rest of Lampion is read like user code."""
+    return (
+        f"{_ROOT}{os.sep}*",
+        *(f"{_ROOT}{os.sep}{room}{os.sep}" for room in ("ops", "autograd", "compiler", "backend")),
+    )
+
+
+class Trust:
+    """Which code runs unwatched: `dir/` is a whole tree, `dir/*` the files directly in it, else one file."""
+
+    def __init__(self, entries: Sequence[str]) -> None:
+        self.entries = tuple(entries)
+        self.files: dict[str, bool] = {}
+        self.types: dict[type, bool] = {}
+
+    def file(self, name: str) -> bool:
+        known = self.files.get(name)
+        if known is None:
+            known = self.files[name] = any(self._covers(entry, name) for entry in self.entries)
+        return known
+
+    @staticmethod
+    def _covers(entry: str, name: str) -> bool:
+        if entry.endswith("*"):
+            return os.path.dirname(name) == entry[:-2]
+        return name.startswith(entry) if entry.endswith(os.sep) else name == entry
+
+    def type(self, cls: type) -> bool:
+        """Whether the class, or one that it derives from, comes from a trusted file."""
+        known = self.types.get(cls)
+        if known is None:
+            modules = (sys.modules.get(base.__module__) for base in cls.__mro__)
+            files = (getattr(module, "__file__", None) for module in modules)
+            known = self.types[cls] = any(file is not None and self.file(file) for file in files)
+        return known
+
+
+# Standard code that acts on its own fresh objects only, and catches exceptions as a matter of course.
+# It runs unwatched; user code that it calls (a context manager's generator) is watched as ever.
+_TRANSPARENT_FILES = frozenset(
+    {contextlib.__file__, enum.__file__, typing.__file__, types.__file__}
+    | {os.path.join(os.path.dirname(os.__file__), name) for name in ("abc.py", "_py_abc.py", "weakref.py")}
+)
+_TRANSPARENT_FUNCTIONS = frozenset(
+    {"update_wrapper", "wraps", "_le_from_lt", "_gt_from_lt", "_ge_from_lt", "_ge_from_le", "_lt_from_le"}
+    | {"_gt_from_le", "_lt_from_gt", "_ge_from_gt", "_le_from_gt", "_le_from_ge", "_gt_from_ge", "_lt_from_ge"}
+)
+_NUMPY = os.path.dirname(np.__file__) + os.sep
+
+
+def is_numpy_file(name: str) -> bool:
+    return name.startswith(_NUMPY)
+
+
+def is_transparent(code: CodeType) -> bool:
+    name = code.co_filename
+    return (
+        name in _TRANSPARENT_FILES
+        or name.startswith("<frozen importlib")
+        or name.startswith(os.path.dirname(importlib.__file__))
+        or (name == functools.__file__ and code.co_name in _TRANSPARENT_FUNCTIONS)
+        or is_numpy_file(name)
+    )
+
+
+_LIBRARIES = (
+    sysconfig.get_path("stdlib") + os.sep,
+    *(path + os.sep for path in {sysconfig.get_path("purelib"), *site.getsitepackages()}),
+    f"{_ROOT}{os.sep}",
+    "<",
+)
+
+
+def is_library(filename: str) -> bool:
+    """Not the reader's own file: messages look further up the stack for a line to name."""
+    return filename.startswith(_LIBRARIES)
+
+
+# ---- words --------------------------------------------------------------------------------------------
+
+
+def say(value: Any) -> str:
+    """A value, short enough for one line of a message."""
+    if value is MISSING:
+        return "nothing"
+    if isinstance(value, (type, types.FunctionType)):
+        return f"`{value.__qualname__}`"
+    if is_plain(value):
+        text = repr(value)
+        return text if len(text) <= 60 else text[:57] + "..."
+    return f"a {type(value).__name__}"
+
+
+def name_of(fn: Any) -> str:
+    """How a reader would write the callable: `time.time`, `list.append`, `Net.forward`."""
+    own = getattr(fn, "__self__", None)
+    name = str(getattr(fn, "__qualname__", None) or getattr(fn, "__name__", type(fn).__name__))
+    if isinstance(own, types.ModuleType) and own.__name__ != "builtins":
+        return f"{own.__name__}.{name}"
+    module = getattr(fn, "__module__", None)
+    if isinstance(fn, type) and module not in (None, "builtins"):
+        return f"{module}.{name}"
+    return name

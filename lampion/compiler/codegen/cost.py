@@ -1,0 +1,71 @@
+"""A rough guess of how long a kernel takes on one core, good to a factor of two or three.
+
+It only decides what is too small to share: whether a plan runs on one thread, and which of its kernels
+do. The results are the same bits either way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from lampion.compiler.codegen.target import Target
+from lampion.compiler.kernel_ir import Compute, Gather, Kernel, Load, Map, Matmul, RandomBits, Reduce, ScatterAdd
+from lampion.compiler.kernel_ir import Store, Value, Window
+from lampion.dtype import DType, float32
+
+_GIGAHERTZ = 3.0
+_CALL = 20.0  # ns that any kernel takes
+# Vector operations in a polynomial or a software division, against one for an addition.
+_HEAVY = {
+    name: 15.0 for name in ("exp", "expm1", "log", "log1p", "tanh", "erf", "sin", "cos", "sigmoid", "floordiv", "mod")
+} | {"pow": 40.0, "div": 3.0, "sqrt": 4.0}
+
+
+def nanoseconds(kernel: Kernel, target: Target) -> float:
+    """The guess for one kernel."""
+    return _CALL + _cycles(kernel, target) / _GIGAHERTZ
+
+
+def _cycles(kernel: Kernel, target: Target) -> float:
+    if isinstance(kernel, Map):
+        return math.prod(kernel.shape) * _point(kernel.body, kernel.stores, target)
+    if isinstance(kernel, Reduce):
+        combined = [_per_lane(reduction.dtype, target) for reduction in kernel.reductions]
+        inside = math.prod(kernel.shape) * (_point(kernel.body, (), target) + sum(combined))
+        return inside + math.prod(kernel.kept) * (_point(kernel.epilogue, kernel.stores, target) + 4)
+    if isinstance(kernel, Matmul):
+        products = math.prod(kernel.shape) * kernel.a.shape[-1]
+        packing = kernel.b.size * 2 * _per_lane(kernel.dtype, target)
+        outside = math.prod(kernel.shape) * _point(kernel.epilogue, kernel.stores, target)
+        return products * _per_lane(kernel.dtype, target) + packing + outside
+    if isinstance(kernel, Gather):
+        return 2.0 * kernel.out.size
+    if isinstance(kernel, ScatterAdd):
+        return 3.0 * kernel.source.size
+    if isinstance(kernel, RandomBits):
+        return 40.0 * kernel.size / (2 * target.lanes(float32))
+    raise TypeError(f"not a kernel: {kernel!r}")
+
+
+def _point(body: Sequence[Value], stores: Sequence[Store], target: Target) -> float:
+    """Cycles for one point of a loop nest."""
+    cycles = 0.0
+    for value in body:
+        if isinstance(value, Load):
+            cycles += _access(value.window, value.dtype, target)
+        elif isinstance(value, Compute):
+            cycles += _HEAVY.get(value.primitive.name, 1.0) * _per_lane(value.dtype, target)
+    for store in stores:
+        cycles += 2 * _access(store.window, body[store.value].dtype, target)
+    return cycles
+
+
+def _access(window: Window, dtype: DType, target: Target) -> float:
+    if not window.shape or window.strides[-1] == 0:
+        return 0.0
+    return 2 * _per_lane(dtype, target) if window.strides[-1] == 1 else 2.0
+
+
+def _per_lane(dtype: DType, target: Target) -> float:
+    return 1.0 / target.lanes(dtype)

@@ -1,0 +1,156 @@
+"""exp, log, tanh and their kin, for vectors of any width, as arithmetic.
+
+Each function is written on `Lanes` as NumPy code is on arrays, and takes one lane or many to the same
+bits. Errors, measured by tests/test_codegen_math.py, are below 2 ulp (tanh: 3), special values are
+NumPy's, subnormal arguments and results included. Only `muladd` may be fused, so that processors
+without fma differ from others in the last bit, but not in accuracy.
+
+The methods are the classical ones: Cody and Waite, "Software Manual for the Elementary Functions" (1980),
+for the reductions; Tang's and Sun's fdlibm (1993) for log and log1p in float64; J. F. Hart et al.,
+"Computer Approximations" (1968), for the rest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lampion.compiler.codegen.polynomials import LOG2_E, Format, format_of
+from lampion.dtype import int32, int64
+
+if TYPE_CHECKING:
+    from lampion.compiler.codegen.emitter import Emitter
+    from lampion.compiler.codegen.lanes import Lanes
+
+
+def exp(xp: Emitter, x: Lanes) -> Lanes:
+    """e**x = 2**k * e**r, where x = k log(2) + r and |r| <= log(2)/2."""
+    form = format_of(x.dtype)
+    low, high = form.exp_range
+    x = xp.minimum(xp.maximum(x, low), high)  # a NaN stays one
+    k, r = _reduce(xp, x, form)
+    power = _polynomial(xp, r, form.expm1)
+    power = xp.muladd(r * r, power, r) + 1.0
+    # 2**k may lie outside the format (below, for subnormal results), but its two halves do not. The
+    # last product is the only one that may round.
+    half = k.astype(int32 if x.dtype.itemsize == 4 else int64) >> 1
+    half = half.astype(k.dtype)
+    return power * _power_of_two(half, form) * _power_of_two(k - half, form)
+
+
+def expm1(xp: Emitter, x: Lanes) -> Lanes:
+    """e**x - 1, without cancellation near 0."""
+    form = format_of(x.dtype)
+    clipped = xp.minimum(xp.maximum(x, form.expm1_low), form.exp_range[1])
+    return xp.where(x == 0, x, 2.0 * _half_expm1(xp, clipped, form))  # 0 keeps its sign
+
+
+def tanh(xp: Emitter, x: Lanes) -> Lanes:
+    """tanh(x) = -h / (h + 1), where h = (e**(-2|x|) - 1) / 2, and the sign of x."""
+    form = format_of(x.dtype)
+    h = _half_expm1(xp, xp.maximum(-2.0 * xp.absolute(x), form.expm1_low), form)
+    return xp.copysign(h / (h + 1.0), x)
+
+
+def _half_expm1(xp: Emitter, x: Lanes, form: Format) -> Lanes:
+    """(e**x - 1) / 2 = 2**(k-1) (e**r - 1) + (2**(k-1) - 1/2). Halves, since 2**128 is no float32."""
+    k, r = _reduce(xp, x, form)
+    power = _polynomial(xp, r, form.expm1)
+    power = xp.muladd(r * r, power, r)
+    scale = _power_of_two(k - 1, form)
+    return xp.muladd(scale, power, scale - 0.5)
+
+
+def _reduce(xp: Emitter, x: Lanes, form: Format) -> tuple[Lanes, Lanes]:
+    """k, the integer nearest to x / log(2), as unsigned bits; and x - k log(2), with log(2) in two parts."""
+    shifted = xp.muladd(x, LOG2_E, form.magic)
+    whole = shifted - form.magic
+    r = xp.muladd(whole, -form.ln2_high, x)
+    r = xp.muladd(whole, -form.ln2_low, r)
+    return shifted.bits() - _bits(form.magic, form), r
+
+
+def _power_of_two(k: Lanes, form: Format) -> Lanes:
+    """2**k for a normal result."""
+    return ((k + form.bias) << form.mantissa).as_float()
+
+
+def log(xp: Emitter, x: Lanes) -> Lanes:
+    """log(x) = k log(2) + log(1 + f), where x = 2**k (1 + f) and 1/sqrt(2) <= 1 + f < sqrt(2)."""
+    form = format_of(x.dtype)
+    tiny = x < form.smallest  # subnormal: scaled up, for the exponent to be where it is looked for
+    k, f = _split(xp, xp.where(tiny, x * 2.0**form.mantissa, x), form)
+    k = xp.where(tiny, k - form.mantissa, k)
+    out = _log1p(xp, k, f, 0.0, form)
+    return _log_specials(xp, x, 0.0, out)
+
+
+def log1p(xp: Emitter, x: Lanes) -> Lanes:
+    """log(1 + x), where what 1 + x rounds away is made good: log(u + c) = log(u) + c/u."""
+    form = format_of(x.dtype)
+    u = 1.0 + x
+    lost = xp.where(x < 1.0, x - (u - 1.0), 1.0 - (u - x))
+    k, f = _split(xp, u, form)
+    near = (x > -0.29) & (x < 0.41)  # no reduction needed, and none of its rounding
+    k, f, c = xp.where(near, 0.0, k), xp.where(near, x, f), xp.where(near, 0.0, lost / u)
+    out = _log1p(xp, k, f, c, form)
+    return _log_specials(xp, x, -1.0, xp.where(x == 0, x, out))
+
+
+def _split(xp: Emitter, x: Lanes, form: Format) -> tuple[Lanes, Lanes]:
+    """k and f, as floats, with x = 2**k (1 + f). Subtracting the bits of 1/sqrt(2) carries into the
+    exponent just where the mantissa is above it.
+    """
+    start = _bits(math.sqrt(0.5), form)
+    one = form.bias << form.mantissa
+    shifted = x.bits() - start + one
+    k = (shifted >> form.mantissa) + (_bits(form.magic, form) - form.bias)
+    mantissa = (shifted & ((1 << form.mantissa) - 1)) + start
+    return k.as_float() - form.magic, mantissa.as_float() - 1.0
+
+
+def _log1p(xp: Emitter, k: Lanes, f: Lanes, c: Lanes | float, form: Format) -> Lanes:
+    """k log(2) + log(1 + f) + c, summed from the smallest term up."""
+    square = f * f
+    low = xp.muladd(k, form.ln2_low, c)
+    if form.mantissa < 50:  # f - f**2/2 + f**3 P(f)
+        rest = xp.muladd(f * square, _polynomial(xp, f, form.log), low)
+        return xp.muladd(k, form.ln2_high, f + xp.muladd(square, -0.5, rest))
+    # With s = f / (2 + f), log(1 + f) = 2 atanh(s) = 2s + s**3 P(s**2), and 2s = f - s f = f - f**2/2 + s f**2/2
+    s = f / (2.0 + f)
+    z = s * s
+    half = 0.5 * square
+    tail = s * (half + z * _polynomial(xp, z, form.log)) + low
+    return xp.muladd(k, form.ln2_high, f - (half - tail))
+
+
+def _log_specials(xp: Emitter, x: Lanes, pole: float, out: Lanes) -> Lanes:
+    """-inf at the pole, NaN below, inf at inf."""
+    out = xp.where(x < math.inf, out, x)  # inf and NaN
+    return xp.where(x > pole, out, xp.where(x == pole, -math.inf, math.nan))
+
+
+def erf(xp: Emitter, x: Lanes) -> Lanes:
+    """The error function: x + x P(x**2) up to 1; beyond, 1 - exp(-Q(|x|))."""
+    form = format_of(x.dtype)
+    size = xp.minimum(xp.absolute(x), form.erf_high)
+    small = xp.muladd(x, _polynomial(xp, x * x, form.erf_small), x)
+    large = 1.0 - exp(xp, -_polynomial(xp, size, form.erf_large))
+    return xp.where(size < 1.0, small, xp.copysign(large, x))
+
+
+def _polynomial(xp: Emitter, x: Lanes, coefficients: Sequence[float]) -> Lanes:
+    """Horner's rule."""
+    last = len(coefficients) - 1
+    out = xp.muladd(x, coefficients[last], coefficients[last - 1])
+    for n in range(last - 2, -1, -1):
+        out = xp.muladd(x, out, coefficients[n])
+    return out
+
+
+def _bits(number: float, form: Format) -> int:
+    """The bits of a float in this format."""
+    fraction, exponent = math.frexp(number)  # number = 2 fraction * 2**(exponent - 1)
+    mantissa = round((2 * fraction - 1) * 2**form.mantissa)
+    return ((exponent - 1 + form.bias) << form.mantissa) + mantissa

@@ -1,0 +1,29 @@
+"""Rewrites of a graph, one a file. Each takes a graph and returns an equivalent one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lampion.compiler.graph import Graph, check
+from lampion.compiler.passes.algebra import simplify
+from lampion.compiler.passes.dead import drop_dead
+from lampion.compiler.passes.dedupe import dedupe
+
+PASSES: tuple[tuple[str, Callable[[Graph], Graph]], ...] = (
+    ("drop dead code", drop_dead),
+    ("simplify", simplify),
+    ("dedupe", dedupe),
+    ("drop dead code again", drop_dead),
+)
+
+
+def optimize(graph: Graph, checking: bool = False) -> Graph:
+    """Run all passes. With `checking` the graph is checked after each of them."""
+    for _, rewrite in PASSES:
+        graph = rewrite(graph)
+        if checking:
+            check(graph)
+    return graph
+
+
+__all__ = ["PASSES", "optimize"]

@@ -1,0 +1,209 @@
+"""From graph to groups: which equations become one kernel.
+
+Movements compute nothing: they become windows onto the buffer of what they move. Every other equation
+joins a group, and each group becomes one kernel:
+
+  map      elementwise equations of one shape, evaluated together at each point;
+  reduce   a reduction, with the elementwise chain that feeds only it as its body, and elementwise
+           equations on its result as its epilogue;
+  matmul   a product, with elementwise equations on its result (bias, activation) as its epilogue;
+  other    one equation by itself.
+
+Groups stand in an order in which each needs only earlier ones. One pass over the equations builds them:
+an equation joins the latest group that it depends on if it reads that group's values at its own point,
+otherwise a later one of the same shape with which it shares data, otherwise it starts a new one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from lampion.compiler.graph import Equation, Graph, Value
+from lampion.compiler.strides import contiguous_strides, move
+from lampion.dtype import DType
+from lampion.primitive import Primitive
+
+#: A kernel keeps its values in registers and walks one memory stream an operand: beyond this many
+#: equations or streams, one kernel is slower than two.
+MAX_EQUATIONS = 48
+MAX_STREAMS = 16
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a value's elements lie in the buffer of `root`, in elements."""
+
+    root: Value
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int = 0
+
+    def broadcast(self, shape: tuple[int, ...]) -> Layout:
+        """The layout as seen from a larger shape: strides 0 where it repeats."""
+        extra = len(shape) - len(self.shape)
+        strides = (0,) * extra + tuple(
+            0 if have == 1 and want != 1 else stride
+            for have, want, stride in zip(self.shape, shape[extra:], self.strides, strict=True)
+        )
+        return Layout(self.root, shape, strides, self.offset)
+
+
+@dataclass(eq=False)
+class Group:
+    """The equations of one kernel."""
+
+    kind: str
+    shape: tuple[int, ...]  # of the points at which its elementwise equations are evaluated
+    body: list[Equation] = field(default_factory=list)  # before the main equation (map: all of them)
+    main: Equation | None = None
+    epilogue: list[Equation] = field(default_factory=list)
+
+    @property
+    def equations(self) -> list[Equation]:
+        return [*self.body, *([] if self.main is None else [self.main]), *self.epilogue]
+
+
+class Schedule:
+    """The groups of a graph, and the layouts of its values.
+
+    Attributes:
+        groups: in an order in which each reads only inputs and results of earlier ones.
+        layouts: for every value that is an input, a stored result or a movement of one.
+        numbers: the values that are one Python number repeated (results of `full`).
+    """
+
+    def __init__(self, graph: Graph, strides: dict[Value, tuple[int, ...]]) -> None:
+        self.graph = graph
+        self.groups: list[Group] = []
+        self.layouts: dict[Value, Layout] = {}
+        self.numbers: dict[Value, Any] = {}
+        self.position: dict[Value, int] = {}  # the index of the group that computes a value
+        self.consumers: dict[Value, list[Equation | None]] = {}
+        for equation in graph:
+            for value in equation.values:
+                self.consumers.setdefault(value, []).append(equation)
+        for value in graph.outputs:
+            self.consumers.setdefault(value, []).append(None)
+        for value in [*graph.inputs, *graph.constants]:
+            self.layouts[value] = Layout(value, value.shape, strides[value])
+        for equation in graph:
+            self._place(equation)
+
+    def _place(self, equation: Equation) -> None:
+        primitive, out = equation.primitive, equation.output
+        if primitive.name == "full":
+            self.numbers[out] = equation.params["value"]
+        elif primitive.kind == "movement":
+            self._move(equation)
+        elif primitive.kind == "elementwise":
+            self._join(equation)
+        elif primitive.kind == "reduction":
+            self._reduce(equation)
+        else:
+            kind = "matmul" if primitive.name == "matmul" else "other"
+            self._new(Group(kind, out.shape, main=equation), equation)
+
+    def _new(self, group: Group, equation: Equation) -> None:
+        self.groups.append(group)
+        self._computed(equation.output, len(self.groups) - 1)
+
+    def _computed(self, value: Value, position: int) -> None:
+        self.position[value] = position
+        plain = contiguous_strides(value.shape, 1)
+        self.layouts[value] = Layout(value, value.shape, plain)
+
+    def _move(self, equation: Equation) -> None:
+        (source,) = equation.inputs
+        if source in self.numbers:
+            self.numbers[equation.output] = self.numbers[source]
+            return
+        result = window_of(equation.primitive, equation.params, self.layouts[source], source.dtype)
+        if result is None:  # a reshape that has to copy: a kernel that reads in the new order
+            self._new(Group("other", equation.output.shape, main=equation), equation)
+        else:
+            self.layouts[equation.output] = result
+
+    def producer(self, value: Value) -> int:
+        """The index of the group that computes what `value` reads; -1 for inputs and numbers."""
+        if value in self.numbers:
+            return -1
+        return self.position.get(self.layouts[value].root, -1)
+
+    def _join(self, equation: Equation) -> None:
+        shape = equation.output.shape
+        latest = max((self.producer(v) for v in equation.values), default=-1)
+        if latest >= 0 and self._fits(self.groups[latest], latest, equation):
+            return self._append(self.groups[latest], latest, equation)
+        roots = {self.layouts[v].root for v in equation.values if v not in self.numbers}
+        for index in range(len(self.groups) - 1, latest, -1):
+            group = self.groups[index]
+            shares = group.kind == "map" and any(
+                v not in self.numbers and self.layouts[v].root in roots and self.layouts[v].root.shape == shape
+                for e in group.equations for v in e.values
+            )  # fmt: skip
+            if shares and self._fits(group, index, equation):
+                return self._append(group, index, equation)
+        self._new(Group("map", shape, body=[equation]), equation)
+
+    def _fits(self, group: Group, index: int, equation: Equation) -> bool:
+        """Whether the equation can be evaluated at each point of the group, right after it."""
+        if group.kind == "other" or group.shape != equation.output.shape:
+            return False
+        if len(group.equations) >= MAX_EQUATIONS:
+            return False
+        streams = {v for e in group.equations for v in e.values} | set(equation.values)
+        if len(streams - {e.output for e in group.equations}) > MAX_STREAMS:
+            return False
+        for value in equation.values:
+            if self.producer(value) == index:
+                # Must be a value at this very point: not a movement, nor one that is broadcast.
+                if self.layouts[value].root is not value or value.shape != group.shape:
+                    return False
+                if group.kind != "map" and not self._is_result(group, value):
+                    return False
+        return True
+
+    def _is_result(self, group: Group, value: Value) -> bool:
+        return (group.main is not None and value is group.main.output) or any(
+            value is e.output for e in group.epilogue
+        )
+
+    def _append(self, group: Group, index: int, equation: Equation) -> None:
+        (group.body if group.kind == "map" else group.epilogue).append(equation)
+        self._computed(equation.output, index)
+
+    def _reduce(self, equation: Equation) -> None:
+        (source,) = equation.inputs
+        index = self.producer(source)
+        if index >= 0 and self.layouts[source].root is source:
+            group = self.groups[index]
+            members = set(map(id, group.body)) | {id(equation)}
+            if group.kind == "map" and group.shape == source.shape and all(
+                id(user) in members for e in group.body for user in self.consumers.get(e.output, [None])
+            ):  # fmt: skip
+                # The chain feeds this reduction alone: it becomes the reduction's body.
+                group.kind, group.main, group.shape = "reduce", equation, equation.output.shape
+                self._computed(equation.output, index)
+                return
+        self._new(Group("reduce", equation.output.shape, main=equation), equation)
+
+    def stored(self, group: Group) -> list[Value]:
+        """The values of a group that something outside of it reads."""
+        members = set(map(id, group.equations))
+        return [
+            e.output for e in group.equations
+            if any(user is None or id(user) not in members for user in self.consumers.get(e.output, []))
+        ]  # fmt: skip
+
+
+def window_of(primitive: Primitive, params: dict[str, Any], layout: Layout, dtype: DType) -> Layout | None:
+    """The layout of a movement's result, found by running it on a shadow; None if it would copy."""
+    size = dtype.itemsize
+    strides = tuple(s * size for s in layout.strides)
+    if primitive.name == "reshape" and 0 in layout.shape:
+        return Layout(layout.root, params["shape"], (0,) * len(params["shape"]), layout.offset)
+    shape, moved, start = move(primitive, params, layout.shape, strides, dtype.numpy)
+    if start is None:
+        return None
+    return Layout(layout.root, shape, tuple(s // size for s in moved), layout.offset + start // size)

@@ -1,0 +1,266 @@
+"""The trace backend: the door hands operations over to be recorded instead of computed.
+
+While a trace runs, nothing of the user's changes: values of tensors, gradients, versions and random
+states live in the trace's own tables, and what a tensor would hold now is looked up there (`read`). An
+in-place write becomes a new value of the tensor that owns the storage; views of it are derived anew when
+they are next read. At the end the tables say what a compiled step has to write back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from lampion.compiler.capture import CaptureError
+from lampion.compiler.graph import Graph, Value
+from lampion.compiler.strides import contiguous_strides, is_contiguous, move
+from lampion.origin import where
+from lampion.primitive import Primitive
+from lampion.tensor import Tensor, wrap
+
+
+class Tracer:
+    """What a Tensor holds instead of an array while it is traced: a Value of the graph.
+
+    Attributes:
+        version: the storage's version for which this value holds.
+        strides: how eager's array would lie in memory, in bytes; None where that is not known.
+        base: the Tracer that it is a view of: set where eager's array would share memory.
+    """
+
+    __slots__ = ("base", "dtype", "shape", "strides", "value", "version")
+
+    def __init__(self, value: Value, strides: tuple[int, ...] | None, base: Tracer | None = None) -> None:
+        self.value = value
+        self.shape = value.shape
+        self.dtype = value.dtype.numpy
+        self.strides = strides
+        self.base = base
+        self.version = 0
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return self.value.size
+
+    def anew(self, version: int = 0) -> Tracer:
+        """The same value as the contents of a storage of its own."""
+        other = Tracer(self.value, contiguous_strides(self.shape, self.dtype.itemsize))
+        other.version = version
+        return other
+
+
+class Source:
+    """Where an input of the graph comes from at each call; see `bind.py`."""
+
+    __slots__ = ("kind", "part", "thing")
+
+    def __init__(self, kind: str, thing: Any, part: int = 0) -> None:
+        self.kind = kind  # "argument", "captured", "grad", "scalar" or "generator"
+        self.thing = thing
+        self.part = part
+
+
+class Trace:
+    """A recording in progress."""
+
+    def __init__(self) -> None:
+        self.graph = Graph()
+        self.sources: list[Source] = []
+        self.arguments: dict[int, Tracer] = {}  # by id of the argument Tensor
+        self.current: dict[int, Tracer] = {}  # by id of a concrete owner: its value by now
+        self.owners: dict[int, Tensor] = {}  # keeps the ids in `current` valid
+        self.views: dict[int, tuple[Tensor, Tracer]] = {}  # derived values of views, by id
+        self.written: dict[int, Tensor] = {}  # concrete owners that were written to
+        self.changed: dict[tuple[int, str], tuple[Tensor, Any]] = {}  # attributes, with their old values
+        self.versions: dict[int, tuple[list[Any], int, Any]] = {}
+        self.no_grad_yet: dict[int, Tensor] = {}  # tensors whose .grad was found to be None
+        self.grad_owner: dict[int, Tensor] = {}  # by id of a gradient tensor: whose gradient it is
+        self.generators: dict[int, tuple[Any, Tracer, int]] = {}
+        self.providers: list[Callable[[], Sequence[float] | None]] = []
+        self.groups: list[tuple[Any, dict[str, Any], list[Any], dict[str, Any]]] = []
+        self.uncertain: set[int] = set()  # storages with views of which eager might have made copies
+
+    # -- reading ------------------------------------------------------------------------------------
+
+    def bind_argument(self, tensor: Tensor, position: int) -> None:
+        """Make an argument of the compiled function an input, whatever it is a view of."""
+        self.arguments[id(tensor)] = self._input(tensor._array, Source("argument", None, position))
+        self.arguments[id(tensor)].version = tensor._version[0]
+        self.owners[id(tensor)] = tensor
+
+    def _input(self, array: Any, source: Source) -> Tracer:
+        value = self.graph.input(array.shape, array.dtype)
+        self.sources.append(source)
+        return Tracer(value, array.strides)
+
+    def read(self, tensor: Tensor) -> Tracer:
+        """What the tensor holds at this point of the trace."""
+        array, version = tensor._array, tensor._version[0]
+        if type(array) is Tracer and array.version == version:
+            return array
+        found = self.arguments.get(id(tensor))
+        if found is not None:
+            if found.version != version:
+                self.refuse("writes into the memory of an argument through another tensor", "clone() it first")
+            return found
+        owner = tensor if tensor._base is None else tensor._base
+        if owner is not tensor:
+            return self._read_view(tensor, owner, version)
+        found = self.current.get(id(tensor))
+        if found is None:
+            if type(array) is Tracer:
+                self.refuse("uses a tensor of an earlier trace", "return tensors instead of storing them")
+            whose = self.grad_owner.get(id(tensor))
+            source = Source("captured", tensor) if whose is None else Source("grad", whose)
+            found = self.current[id(tensor)] = self._input(array, source)
+            found.version = version
+            self.owners[id(tensor)] = tensor
+        return found
+
+    def _read_view(self, tensor: Tensor, owner: Tensor, version: int) -> Tracer:
+        memo = self.views.get(id(tensor))
+        if memo is not None and memo[1].version == version:
+            return memo[1]
+        if id(owner) in self.arguments and id(owner) not in self.current:
+            derived = self.arguments[id(owner)]
+        else:
+            derived = self.read(owner)
+        for primitive, params in tensor._chain:
+            derived = self.record(primitive, [derived], params)
+        derived = Tracer(derived.value, derived.strides, derived.base)
+        derived.version = version
+        self.views[id(tensor)] = (tensor, derived)
+        return derived
+
+    def read_grad(self, tensor: Tensor) -> Tensor | None:
+        """The `.grad` of a tensor: the trace's own where it was set, otherwise what the user's has."""
+        grad = tensor._grad
+        if (id(tensor), "_grad") in self.changed or type(tensor._array) is Tracer:
+            return grad
+        if grad is None:
+            self.no_grad_yet[id(tensor)] = tensor
+        else:
+            self.grad_owner[id(grad)] = tensor
+        return grad
+
+    # -- recording ----------------------------------------------------------------------------------
+
+    def record(self, primitive: Primitive, arrays: Sequence[Any], params: dict[str, Any]) -> Tracer:
+        """Add an equation; the Tracer of its output."""
+        at = where(3)
+        inputs = [x.value if type(x) is Tracer else x for x in arrays]
+        if primitive.kind == "movement":
+            source = arrays[0]
+            strides = source.strides
+            if strides is None:
+                strides = contiguous_strides(source.shape, source.dtype.itemsize)
+            shape, out_strides, start = move(primitive, params, source.shape, strides, source.dtype)
+            value = self.graph.add(primitive, inputs, params, shape, source.dtype, at)
+            # A fresh result of several non-contiguous inputs lies in memory as NumPy sees fit: whether
+            # eager's reshape of it copies is not known, so it counts as shared, and is never written to.
+            out = Tracer(value, out_strides if source.strides is not None else None, source if start is not None else None)
+            if source.strides is None:
+                out.base = source
+            return out
+        shape, dtype = primitive.infer(*arrays, **params)
+        value = self.graph.add(primitive, inputs, params, shape, dtype, at)
+        plain = all(
+            x.strides is not None and is_contiguous(x.shape, x.strides, x.dtype.itemsize)
+            for x in arrays if type(x) is Tracer and x.ndim > 1
+        )  # fmt: skip
+        known = plain or primitive.kind == "kernel"
+        return Tracer(value, contiguous_strides(value.shape, value.dtype.itemsize) if known else None)
+
+    def constant(self, array: Any) -> Tracer:
+        """A Tracer of an array that is the same at every call."""
+        value = self.graph.constant(array)
+        return Tracer(value, array.strides)
+
+    def fresh(self, tensor: Tensor) -> Tensor:
+        """A tensor of the same value with a storage of its own, and no history."""
+        return wrap(self.read(tensor).anew())
+
+    # -- effects ------------------------------------------------------------------------------------
+
+    def write(self, tensor: Tensor, value: Tensor) -> None:
+        """The tensor's memory now holds `value`; called just before its version is raised."""
+        owner = tensor if tensor._base is None else tensor._base
+        new = self.read(value)
+        if tensor._base is not None:
+            if id(tensor) in self.arguments:
+                self.refuse("writes into an argument that is a view", "pass the whole tensor, or a clone()")
+            old = self.read(tensor)
+            if old.strides is None:
+                self.refuse("writes through a view of which eager might have made a copy", "clone() it first")
+            from lampion.ops.movement import put
+
+            new = self.record(put.primitive, [self.read(owner), new], {"chain": tensor._chain})
+        version = owner._version[0]
+        self.versions.setdefault(id(owner._version), (owner._version, version, owner._version[1]))
+        new = new.anew(version + 1)
+        if type(owner._array) is Tracer:
+            owner._array = new
+            return
+        self.read(owner)  # makes it an input, if it was not one
+        if id(owner) in self.arguments:
+            if owner._base is not None:
+                self.refuse("writes into an argument that is a view", "pass the whole tensor, or a clone()")
+            self.arguments[id(owner)] = new
+        else:
+            self.current[id(owner)] = new
+        self.written[id(owner)] = owner
+
+    def changing(self, tensor: Tensor, attribute: str) -> None:
+        """An attribute of the tensor is about to be set: remember what it was."""
+        old = tensor.__dict__.get(attribute)
+        self.changed.setdefault((id(tensor), attribute), (tensor, old))
+
+    def draw(self, generator: Any, blocks: int) -> tuple[Tensor, int]:
+        """The state of a generator as an input, and how many blocks the trace has drawn from it so far."""
+        found = self.generators.get(id(generator))
+        if found is None:
+            found = (generator, self._input(generator.array(), Source("generator", generator)), 0)
+        _, state, drawn = found
+        self.generators[id(generator)] = (generator, state, drawn + blocks)
+        return wrap(state), drawn
+
+    def host_scalars(
+        self, names: Sequence[str], provider: Callable[[], Sequence[float] | None]
+    ) -> dict[str, Tensor]:
+        """Float64 inputs that `provider` computes in Python before each call."""
+        number = len(self.providers)
+        self.providers.append(provider)
+        scalars = {}
+        for part, name in enumerate(names):
+            tracer = self._input(np.empty((), np.float64), Source("scalar", number, part))
+            scalars[name] = wrap(tracer)
+            scalars[name]._weak = True  # like a Python number, it never changes the type of a tensor
+        return scalars
+
+    def guard_group(self, optimizer: Any, group: dict[str, Any], params: list[Tensor]) -> None:
+        """The options that the update rule branches on, and the members, must be the same at each call."""
+        flags = {name: group[name] for name in optimizer.flags}
+        self.groups.append((optimizer, group, list(group["params"]), flags))
+
+    def refuse(self, what: str, fix: str) -> NoReturn:
+        """Give up tracing: the function then runs eagerly."""
+        at = where(2)
+        raise CaptureError(
+            f"{what}; {fix}", at.code.co_filename if at else "<unknown>", at.line if at else 0
+        )
+
+    def restore(self) -> None:
+        """Put back every attribute and version that the trace changed."""
+        for (_, attribute), (tensor, old) in self.changed.items():
+            if old is None:
+                tensor.__dict__.pop(attribute, None)
+            else:
+                tensor.__dict__[attribute] = old
+        for storage, version, at in self.versions.values():
+            storage[0], storage[1] = version, at

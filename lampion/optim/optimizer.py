@@ -1,0 +1,222 @@
+"""What all optimizers share: parameter groups, state, and the loop around the update rule.
+
+An optimizer defines `init_state`, `scalars` and `update`. `update` is plain arithmetic with operators, so
+the same lines run on NumPy arrays (eager) and on traced Tensors (compiled, where the updates of all the
+parameters become one kernel).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from lampion import backend
+from lampion.errors import LampionError
+from lampion.mode import mode
+from lampion.tensor import Tensor, tensor, wrap
+
+
+class Optimizer:
+    """Base class of the optimizers.
+
+    Args:
+        params: the parameters, or groups of them: dicts with ``"params"`` and options of their own.
+        defaults: the options of groups that do not say otherwise.
+    """
+
+    #: The option names whose values the update rule branches on; a change recompiles.
+    flags: tuple[str, ...] = ()
+    #: The names that `scalars` returns, in order.
+    scalar_names: tuple[str, ...] = ()
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        groups = list(params)
+        if isinstance(params, Tensor) or not groups:
+            raise LampionError(type(self).__name__, "there are no parameters to optimise",
+                               expected="model.parameters(), or a list of Tensors",
+                               got="a single Tensor" if isinstance(params, Tensor) else "an empty list")  # fmt: skip
+        self.defaults = defaults
+        self.param_groups: list[dict[str, Any]] = []
+        self.state: dict[Tensor, dict[str, Any]] = {}
+        for group in groups if isinstance(groups[0], dict) else [{"params": groups}]:
+            self.add_param_group(group)
+
+    def add_param_group(self, group: dict[str, Any]) -> None:
+        """Add parameters, with options of their own."""
+        params = group["params"]
+        params = [params] if isinstance(params, Tensor) else list(params)
+        known = {id(p) for g in self.param_groups for p in g["params"]}
+        for p in params:
+            if not isinstance(p, Tensor) or not p.is_leaf:
+                raise LampionError(type(self).__name__, "a parameter must be a leaf Tensor",
+                                   got=f"{type(p).__name__}", fix="pass model.parameters()")  # fmt: skip
+            if id(p) in known:
+                raise LampionError(type(self).__name__, "a parameter is in two groups")
+            known.add(id(p))
+        merged = {**self.defaults, **group, "params": params}
+        self.check(merged)
+        self.param_groups.append(merged)
+
+    # -- what an optimizer defines --------------------------------------------------------------------
+
+    def check(self, group: dict[str, Any]) -> None:
+        """Refuse options that make no sense."""
+        for name in ("lr", "weight_decay", "eps"):
+            if group.get(name, 0) < 0:
+                raise LampionError(type(self).__name__, f"{name} is negative", expected=f"{name} >= 0",
+                                   got=str(group[name]))  # fmt: skip
+
+    def init_state(self, p: Tensor, group: dict[str, Any]) -> dict[str, Tensor]:
+        """The tensors to remember for one parameter, before its first step."""
+        return {}
+
+    def scalars(self, group: dict[str, Any], step: int) -> Sequence[float]:
+        """The numbers that change from step to step (learning rate, bias corrections), for `update`."""
+        raise NotImplementedError  # abstract
+
+    def update(self, p: Any, g: Any, state: dict[str, Any], h: dict[str, Any], group: dict[str, Any]) -> Any:
+        """The new parameter; and the new state, put into `state`. `h` holds `scalars` by name."""
+        raise NotImplementedError  # abstract
+
+    # -- the loop ---------------------------------------------------------------------------------------
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients (or overwrite them with zeros)."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if set_to_none:
+                    p.grad = None
+                elif p.grad is not None:
+                    p.grad.zero_()
+
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+        """Update every parameter that has a gradient."""
+        loss = None
+        if closure is not None:
+            loss = closure()
+        previous, mode.grad = mode.grad, False
+        try:
+            for group in self.param_groups:
+                for params in self._batches(group):
+                    if mode.trace is None:
+                        self._step(group, params)
+                    else:
+                        self._trace_step(group, params)
+        finally:
+            mode.grad = previous
+        return loss
+
+    def _batches(self, group: dict[str, Any]) -> list[list[Tensor]]:
+        """The parameters of a group that have gradients, those of equal step count together."""
+        batches: dict[int, list[Tensor]] = {}
+        for p in group["params"]:
+            if p.grad is None:
+                continue
+            state = self.state.get(p)
+            if state is None:
+                state = self.state[p] = self._first_state(p, group)
+            batches.setdefault(state["step"], []).append(p)
+        return list(batches.values())
+
+    def _first_state(self, p: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+        # Made for real even while tracing: it is then captured like any other tensor, and a trace that
+        # is given up leaves only the zeros that the first eager step would have made.
+        trace, mode.trace = mode.trace, None
+        try:
+            return {"step": 0, **self.init_state(p, group)}
+        finally:
+            mode.trace = trace
+
+    def _advance(self, group: dict[str, Any], params: list[Tensor]) -> Sequence[float] | None:
+        """Count one step for each of these parameters; the scalars of it. None if they are out of step."""
+        states = [self.state[p] for p in params]
+        step = states[0]["step"] + 1
+        for state in states:
+            if state["step"] != step - 1:
+                return None
+        for state in states:
+            state["step"] = step
+        return self.scalars(group, step)
+
+    def _step(self, group: dict[str, Any], params: list[Tensor]) -> None:
+        values = self._advance(group, params)
+        assert values is not None  # a batch is of one step count
+        h = dict(zip(self.scalar_names, values, strict=True))
+        token = backend.quiet()
+        try:
+            for p in params:
+                state = self.state[p]
+                arrays = {key: value._array for key, value in state.items() if isinstance(value, Tensor)}
+                before = arrays.copy()
+                assert p.grad is not None
+                new = self.update(p._array, p.grad._array, arrays, h, group)
+                for key, array in arrays.items():
+                    if array is not before[key]:
+                        before[key][...] = array
+                        state[key]._version[0] += 1
+                p._array[...] = new
+                p._version[0] += 1
+                p._version[1] = f"{type(self).__name__}.step()"
+        finally:
+            backend.restore(token)
+
+    def _trace_step(self, group: dict[str, Any], params: list[Tensor]) -> None:
+        trace = mode.trace
+        assert trace is not None
+        trace.guard_group(self, group, params)
+        h = trace.host_scalars(self.scalar_names, lambda: self._advance(group, params))
+        for p in params:
+            state = self.state[p]
+            values = {key: value for key, value in state.items() if isinstance(value, Tensor)}
+            before = values.copy()
+            new = self.update(p, p.grad, values, h, group)
+            for key, value in values.items():
+                if value is not before[key]:
+                    before[key]._overwrite(value, None)
+            p._overwrite(new, None)
+
+    # -- saving ------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Options and state, with parameters known by their position: PyTorch's layout."""
+        order = {id(p): i for i, p in enumerate(p for g in self.param_groups for p in g["params"])}
+        state = {}
+        for p, entry in self.state.items():
+            kept = {k: v.detach().clone() if isinstance(v, Tensor) else v for k, v in entry.items()}  # type: ignore[attr-defined]
+            state[order[id(p)]] = {**kept, "step": tensor(float(entry["step"]))}
+        groups = [{**g, "params": [order[id(p)] for p in g["params"]]} for g in self.param_groups]
+        return {"state": dict(sorted(state.items())), "param_groups": groups}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what `state_dict` returned, also from PyTorch (as NumPy arrays or Tensors)."""
+        saved = state_dict["param_groups"]
+        if [len(g["params"]) for g in saved] != [len(g["params"]) for g in self.param_groups]:
+            raise LampionError(
+                "load_state_dict", "the parameter groups differ",
+                expected=f"groups of {[len(g['params']) for g in self.param_groups]} parameters",
+                got=f"{[len(g['params']) for g in saved]}",
+            )  # fmt: skip
+        by_number: dict[int, Tensor] = {}
+        for group, entry in zip(self.param_groups, saved, strict=True):
+            by_number.update(zip(entry["params"], group["params"], strict=True))
+            group.update({k: v for k, v in entry.items() if k != "params"})
+        self.state = {}
+        for number, entry in state_dict["state"].items():
+            p = by_number[int(number)]
+            kept: dict[str, Any] = {"step": 0}
+            for key, value in entry.items():
+                if key == "step":
+                    kept[key] = int(float(value))
+                elif value is not None:
+                    array = value._array if isinstance(value, Tensor) else np.asarray(value)
+                    kept[key] = wrap(np.array(array, dtype=p._array.dtype))
+            self.state[p] = kept
+
+    def __repr__(self) -> str:
+        lines = [type(self).__name__ + " ("]
+        for number, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {number}")
+            lines += [f"    {k}: {v}" for k, v in sorted(group.items()) if k != "params"]
+        return "\n".join([*lines, ")"])

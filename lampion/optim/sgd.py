@@ -1,0 +1,70 @@
+"""Stochastic gradient descent, with momentum and Nesterov's variant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from lampion.errors import LampionError
+from lampion.optim.optimizer import Optimizer
+from lampion.tensor import Tensor
+
+
+class SGD(Optimizer):
+    r"""Stochastic gradient descent.
+
+        g = g + weight_decay * p
+        v = momentum * v + (1 - dampening) * g        (v = g at the first step)
+        p = p - lr * v                                (nesterov: p - lr * (g + momentum * v))
+
+    Args:
+        params: the parameters, or groups of them.
+        lr: the learning rate.
+        momentum, dampening, weight_decay, nesterov, maximize: as in PyTorch.
+
+    Source: Deep Learning from Scratch 1, sections 6.1.2 and 6.1.4; Sutskever et al. (ICML 2013).
+
+    >>> import lampion
+    >>> w = lampion.tensor([1.0], requires_grad=True)
+    >>> opt = lampion.optim.SGD([w], lr=0.1)
+    >>> (w * w).sum().backward(); opt.step(); w
+    tensor([0.8000], requires_grad=True)
+    """
+
+    flags = ("momentum", "dampening", "weight_decay", "nesterov", "maximize")
+    scalar_names = ("lr", "momentum", "first")
+
+    def __init__(
+        self, params: Iterable[Any], lr: float = 1e-3, momentum: float = 0.0, dampening: float = 0.0,
+        weight_decay: float = 0.0, nesterov: bool = False, *, maximize: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(params, {
+            "lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay,
+            "nesterov": nesterov, "maximize": maximize,
+        })  # fmt: skip
+
+    def check(self, group: dict[str, Any]) -> None:
+        super().check(group)
+        if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
+            raise LampionError("SGD", "Nesterov momentum needs momentum > 0 and dampening = 0",
+                               got=f"momentum {group['momentum']}, dampening {group['dampening']}")  # fmt: skip
+
+    def init_state(self, p: Tensor, group: dict[str, Any]) -> dict[str, Tensor]:
+        from lampion.ops import zeros_like
+
+        return {"momentum_buffer": zeros_like(p)} if group["momentum"] else {}
+
+    def scalars(self, group: dict[str, Any], step: int) -> Sequence[float]:
+        # The buffer starts as the first gradient itself: no dampening there, and 0 of the old buffer.
+        gain = 1.0 if step == 1 else 1.0 - group["dampening"]
+        return group["lr"], group["momentum"], gain
+
+    def update(self, p: Any, g: Any, state: dict[str, Any], h: dict[str, Any], group: dict[str, Any]) -> Any:
+        if group["maximize"]:
+            g = -g
+        if group["weight_decay"]:
+            g = g + p * group["weight_decay"]
+        if group["momentum"]:
+            v = state["momentum_buffer"] = state["momentum_buffer"] * h["momentum"] + g * h["first"]
+            g = g + v * h["momentum"] if group["nesterov"] else v
+        return p - g * h["lr"]

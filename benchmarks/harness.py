@@ -149,9 +149,13 @@ class WorkerProcess:
         return answer
 
     def close(self) -> None:
+        """Ask the worker to end, so that its own helpers (torch.compile keeps some) end too; or force it."""
         if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+            try:
+                self.process.communicate('{"do": "quit"}\n', timeout=10)
+            except (subprocess.TimeoutExpired, BrokenPipeError):
+                self.process.kill()
+                self.process.wait()
         for stream in (self.process.stdin, self.process.stdout, self.errors):
             if stream is not None:
                 stream.close()

@@ -118,7 +118,10 @@ def markdown(folder: Path) -> str:
         lines += ["", f"## {record['title']}", ""]
         if record["kind"] == "race":
             lines += race_table(record)
-        lines += ["", "| what | measured | wanted | |", "|---|---|---|---|"]
+        else:
+            lines += [f"- {name}: {value}" for name, value in record["facts"].items()]
+        if record["targets"]:
+            lines += ["", "| what | measured | wanted | |", "|---|---|---|---|"]
         for target in record["targets"]:
             wanted = f"{target['bound']} {target['unit']}".strip() if target["bound"] else ""
             state = {True: "met", False: "**missed**", None: ""}[target["met"]]

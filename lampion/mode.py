@@ -20,6 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 class _Mode(threading.local):
     grad: bool = True
     trace: Trace | None = None
+    quiet: bool = False  # floating-point warnings are off already: see `backend.silence`
 
 
 mode = _Mode()

@@ -18,7 +18,8 @@ The kinds:
   elementwise  one output element from one element of each input; inputs broadcast;
   reduction    combines elements along `axis` with `combine`, starting from `identity`;
   movement     only renames indices (reshape, permute, slice...): a view, and never machine code;
-  kernel       everything else: has a native kernel of its own, or is called out to its `forward`.
+  kernel       everything else: has a native kernel of its own, or is called out to its `forward`;
+  composite    made of others, with a gradient of its own: see `ops/composite.py`. Never in a graph.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ import numpy as np
 from lampion import autograd, backend
 from lampion.errors import LampionError
 from lampion.mode import mode
-from lampion.tensor import Tensor, wrap
+from lampion.tensor import Tensor
+
+_new = object.__new__
 
 
 class Primitive:
@@ -57,13 +60,14 @@ class Primitive:
         self.lower: Callable[..., Any] | None = rules.get("lower")
         self.combine: Callable[..., Any] | None = rules.get("combine")
         self.identity: Callable[..., Any] | None = rules.get("identity")
+        self.composed: Callable[..., Any] | None = None  # of a composite: what `call` ends in
         self.infer: Callable[..., tuple[tuple[int, ...], Any]] = rules["infer"]
         self.saves_inputs = isinstance(saves, tuple) or saves in ("inputs", "others", "both")
         self.saves_only = saves if isinstance(saves, tuple) else None
         self.saves_others = saves == "others"
         self.saves_output = saves in ("output", "both")
         self.saves_shapes = saves if saves in ("shape", "shapes") else ""
-        self.quiet = kind == "movement"  # cannot overflow, so the floating-point state is left alone
+        self.is_movement = kind == "movement"
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
@@ -86,7 +90,8 @@ def apply(primitive: Primitive, *inputs: Any, **params: Any) -> Tensor:
     if trace is None:
         arrays = [x._array if isinstance(x, Tensor) else x for x in inputs]
         xp = np if not arrays or type(arrays[0]) is np.ndarray else _namespace(arrays)
-        token = None if primitive.quiet else backend.quiet()
+        # A movement cannot overflow, so it need not touch the floating-point state.
+        token = None if mode.quiet or primitive.is_movement else backend.quiet()
         try:
             out = primitive.forward(xp, *arrays, **params)
         except LampionError:
@@ -103,13 +108,15 @@ def apply(primitive: Primitive, *inputs: Any, **params: Any) -> Tensor:
     else:
         arrays = [trace.read(x) if isinstance(x, Tensor) else x for x in inputs]
         out = trace.record(primitive, arrays, params)
-    result = wrap(out)
+    result = _new(Tensor)  # `wrap`, without the call: this is the hottest line in Lampion
+    result._array = out
+    result._version = [0, None]
     if mode.grad and primitive.vjp is not None and out.dtype.kind == "f":
         for x in inputs:
-            if isinstance(x, Tensor) and x._requires_grad:
+            if isinstance(x, Tensor) and (x._requires_grad if x._follows is None else x.requires_grad):
                 autograd.record(result, primitive, inputs, arrays, params)
                 break
-    if primitive.kind == "movement" and inputs and shares(out, arrays[0]):
+    if primitive.is_movement and shares(out, arrays[0]):
         result._become_view(inputs[0], primitive, params)
         if trace is not None:
             out.version = result._version[0]

@@ -314,6 +314,10 @@ class Tensor:
             return wrap(self._array.copy())
         return wrap(self._array)
 
+    def _released(self) -> Tensor:
+        """The same array in a tensor that owns it: for a result that nothing else can reach."""
+        return wrap(self._array) if mode.trace is None else mode.trace.fresh(self)
+
     # -- out of Lampion --------------------------------------------------------------------------------
 
     def item(self) -> Any:

@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import Any
 
 from lampion.autograd.tape import Node
+from lampion.backend import silence
 from lampion.errors import GradientError
 from lampion.mode import mode
 from lampion.origin import where
@@ -137,6 +138,8 @@ def _walk(
     pending: dict[int, Tensor] = {}  # by id of the Node or leaf: the sum of what has arrived so far
     leaves: dict[int, Tensor] = {}
     previous, mode.grad = mode.grad, create_graph
+    quiet = silence()
+    quiet.__enter__()
     try:
         for root, seed in zip(roots, seeds, strict=True):
             _arrive(root._edge(), seed, pending, leaves)
@@ -160,6 +163,7 @@ def _walk(
             _accumulate(leaf, pending.pop(key), create_graph)
         return []
     finally:
+        quiet.__exit__()
         mode.grad = previous
 
 
@@ -207,10 +211,10 @@ def fit(gradient: Tensor, shape: tuple[int, ...]) -> Tensor:
     axes = tuple(range(extra)) + tuple(
         axis + extra for axis, n in enumerate(shape) if n == 1 and have[axis + extra] != 1
     )
-    if axes:
-        gradient = ops.sum(gradient, axes, True)
-        if extra:
-            gradient = ops.reshape(gradient, gradient._array.shape[extra:])
+    if axes and len(axes) == extra:
+        gradient = ops.sum(gradient, axes)
+    elif axes:
+        gradient = ops.reshape(ops.sum(gradient, axes, True), shape)
     return gradient if gradient._array.shape == shape else ops.broadcast_to(gradient, shape)
 
 

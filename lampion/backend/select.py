@@ -11,6 +11,25 @@ from typing import Any
 
 import numpy as np
 
+from lampion.mode import mode
+
+
+class silence:
+    """Floating-point warnings off for many operations at once, so that each need not see to it."""
+
+    __slots__ = ("token",)
+
+    def __enter__(self) -> None:
+        self.token = None
+        if not mode.quiet:
+            self.token = quiet()
+            mode.quiet = True
+
+    def __exit__(self, *exception: object) -> None:
+        if self.token is not None:
+            mode.quiet = False
+            restore(self.token)
+
 
 def namespace(array: Any) -> Any:
     """The module whose functions compute on this array: `numpy`, or `cupy` for arrays on a GPU."""

@@ -82,7 +82,8 @@ class Trace:
         self.no_grad_yet: dict[int, Tensor] = {}  # tensors whose .grad was found to be None
         self.grad_owner: dict[int, Tensor] = {}  # by id of a gradient tensor: whose gradient it is
         self.generators: dict[int, tuple[Any, Tracer, int]] = {}
-        self.providers: list[Callable[[], Sequence[float] | None]] = []
+        # What computes scalar inputs before a call, how many, and what counts the step after it.
+        self.providers: list[tuple[Callable[[], Sequence[float] | None], int, Callable[[], None]]] = []
         self.groups: list[tuple[Any, dict[str, Any], list[Any], dict[str, Any]]] = []
         self.uncertain: set[int] = set()  # storages with views of which eager might have made copies
 
@@ -116,6 +117,8 @@ class Trace:
         if found is None:
             if type(array) is Tracer:
                 self.refuse("uses a tensor of an earlier trace", "return tensors instead of storing them")
+            if tensor._node is not None:
+                self.refuse("uses a tensor computed outside with its graph", "detach() it first, or compute it inside")
             whose = self.grad_owner.get(id(tensor))
             source = Source("captured", tensor) if whose is None else Source("grad", whose)
             found = self.current[id(tensor)] = self._input(array, source)
@@ -231,11 +234,11 @@ class Trace:
         return wrap(state), drawn
 
     def host_scalars(
-        self, names: Sequence[str], provider: Callable[[], Sequence[float] | None]
+        self, names: Sequence[str], peek: Callable[[], Sequence[float] | None], commit: Callable[[], None]
     ) -> dict[str, Tensor]:
-        """Float64 inputs that `provider` computes in Python before each call."""
+        """Float64 inputs that `peek` computes in Python before each call; `commit` follows a good one."""
         number = len(self.providers)
-        self.providers.append(provider)
+        self.providers.append((peek, len(names), commit))
         scalars = {}
         for part, name in enumerate(names):
             tracer = self._input(np.empty((), np.float64), Source("scalar", number, part))

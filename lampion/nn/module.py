@@ -15,6 +15,7 @@ from lampion import dtype as dtypes
 from lampion.errors import DTypeError, LampionError
 from lampion.mode import no_grad
 from lampion.nn.parameter import Parameter
+from lampion.ops import cast, methods
 from lampion.tensor import Tensor, as_tensor, check_device
 
 M = TypeVar("M", bound="Module")
@@ -69,7 +70,9 @@ class Module:
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes; every subclass defines it."""
-        raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
+        raise NotImplementedError(
+            f'Module [{type(self).__name__}] is missing the required "forward" function'
+        )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.forward(*args, **kwargs)
@@ -90,7 +93,8 @@ class Module:
     def __setattr__(self, name: str, value: Any) -> None:
         fields = self.__dict__
         if isinstance(value, Parameter):
-            self.register_parameter(name, value)
+            self._make_room(name, "_parameters", "a parameter")
+            fields["_parameters"][name] = value
         elif isinstance(value, Module):
             self._make_room(name, "_modules", "a module")
             fields["_modules"][name] = value
@@ -119,7 +123,9 @@ class Module:
 
     def __dir__(self) -> list[str]:
         kinds = ("_parameters", "_buffers", "_modules")
-        return sorted({*object.__dir__(self), *(name for kind in kinds for name in self.__dict__.get(kind, ()))})
+        return sorted(
+            {*object.__dir__(self), *(name for kind in kinds for name in self.__dict__.get(kind, ()))}
+        )
 
     def _only_none(self, name: str, value: Any, what: str, wanted: str) -> None:
         if value is not None:
@@ -153,6 +159,7 @@ class Module:
         if param is not None and param._node is not None:
             raise LampionError(type(self).__name__, f"the parameter {name!r} is computed, not a leaf",
                                fix="compute it in forward(), from a Parameter")  # fmt: skip
+        self._check_new(name, "_parameters", "a parameter")
         self._make_room(name, "_parameters", "a parameter")
         self.__dict__["_parameters"][name] = param
 
@@ -229,7 +236,9 @@ class Module:
         """The buffers, each once."""
         return (b for _, b in self.named_buffers(recurse=recurse))
 
-    def _members(self, kind: str, prefix: str, recurse: bool, remove_duplicate: bool) -> Iterator[tuple[str, Any]]:
+    def _members(
+        self, kind: str, prefix: str, recurse: bool, remove_duplicate: bool
+    ) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
         for path, module in self.named_modules(prefix, remove_duplicate) if recurse else [(prefix, self)]:
             for name, member in module.__dict__[kind].items():
@@ -245,7 +254,9 @@ class Module:
         for name in target.split(".") if target else []:
             module = getattr(module, name)
             if not isinstance(module, Module):
-                raise AttributeError(f"`{name}` is not a Module: {target!r} leads to a {type(module).__name__}")
+                raise AttributeError(
+                    f"`{name}` is not a Module: {target!r} leads to a {type(module).__name__}"
+                )
         return module  # type: ignore[no-any-return]  # checked above
 
     def get_parameter(self, target: str) -> Parameter:
@@ -253,7 +264,9 @@ class Module:
         path, _, name = target.rpartition(".")
         parameter = getattr(self.get_submodule(path), name)
         if not isinstance(parameter, Parameter):
-            raise AttributeError(f"`{name}` is not a Parameter: {target!r} leads to a {type(parameter).__name__}")
+            raise AttributeError(
+                f"`{name}` is not a Parameter: {target!r} leads to a {type(parameter).__name__}"
+            )
         return parameter
 
     # -- changing all of it ----------------------------------------------------------------------------
@@ -289,22 +302,26 @@ class Module:
             if set_to_none:
                 p.grad = None
             elif p.grad is not None:
-                p.grad = p.grad.detach()
-                p.grad.zero_()  # type: ignore[attr-defined]  # from ops/methods.py
+                if p.grad.grad_fn is not None:  # from backward(create_graph=True): let go of that history
+                    p.grad = p.grad.detach()
+                methods.zero_(p.grad)
 
-    def to(self: M, target: Any = None, dtype: Any = None) -> M:
+    def to(self: M, target: Any = None, dtype: Any = None, *, device: Any = None) -> M:
         """Convert the floating parameters and buffers to a dtype (``"cpu"`` is accepted as a device)."""
+        check_device("Module.to", device)
         if isinstance(target, Tensor):
             target = target.dtype
         if target is not None and not isinstance(target, dtypes.DType):
-            check_device("to", target)
+            check_device("Module.to", target)
             target = None
         chosen = target if target is not None else dtype
         if chosen is None:
             return self
         wanted = dtypes.of(chosen)
         if not wanted.is_floating_point:
-            raise DTypeError("Module.to", "parameters are floats", expected="a floating dtype", got=str(wanted))
+            raise DTypeError(
+                "Module.to", "parameters are floats", expected="a floating dtype", got=str(wanted)
+            )
         done: set[int] = set()
         for module in self.modules():
             for name, tensor in [*module._parameters.items(), *module._buffers.items()]:
@@ -316,7 +333,7 @@ class Module:
                 if isinstance(tensor, Parameter):
                     _convert(tensor, wanted)
                 else:
-                    converted = tensor.to(wanted)  # type: ignore[attr-defined]  # from ops/methods.py
+                    converted = cast(tensor, wanted)
                     module._buffers[name] = converted
                     done.add(id(converted))
         return self
@@ -378,7 +395,7 @@ class Module:
                 continue
             try:
                 values[name] = as_tensor(_array_like(state_dict[name]))
-            except (TypeError, ValueError, LampionError):
+            except (TypeError, ValueError, RuntimeError):
                 wrong.append(f"{name}: expected a tensor of shape {tuple(target.shape)}, "
                              f"got {type(state_dict[name]).__name__}")  # fmt: skip
                 continue
@@ -398,7 +415,7 @@ class Module:
             )  # fmt: skip
         with no_grad():
             for name, value in values.items():
-                own[name].copy_(value)  # type: ignore[attr-defined]  # from ops/methods.py
+                methods.copy_(own[name], value)
         return LoadResult(missing, unexpected)
 
     # -- printing ------------------------------------------------------------------------------------------
@@ -434,9 +451,9 @@ def _convert(p: Parameter, dtype: dtypes.DType) -> None:
     """Give a parameter (and its gradient) another type, and leave it the same object."""
     gradient = p.grad
     p.grad = None
-    p.data = p.detach().to(dtype)  # type: ignore[attr-defined]  # from ops/methods.py
+    p.data = cast(p.detach(), dtype)
     if gradient is not None:
-        p.grad = gradient.detach().to(dtype)  # type: ignore[attr-defined]
+        p.grad = cast(gradient.detach(), dtype)
 
 
 def _array_like(value: Any) -> Any:

@@ -3,6 +3,7 @@
 Read `define.py` for what the decorators make of a definition, `elementwise.py` for the simplest ones.
 """
 
+from lampion.ops.composite import log_softmax
 from lampion.ops.creation import arange, empty, full, full_like, ones, ones_like, zeros, zeros_like
 from lampion.ops.elementwise import (
     add, cast, cos, div, eq, exp, ge, gt, le, log, lt, maximum, minimum, mul, ne, neg, pow, relu, sigmoid,
@@ -20,7 +21,7 @@ from lampion.ops.reduce import amax, argmax, max, mean, sum
 __all__ = [
     "Generator", "add", "amax", "arange", "argmax", "broadcast_to", "cast", "cat", "cos", "default_generator",
     "div", "empty", "eq", "exp", "flatten", "full", "full_like", "gather", "ge", "get_rng_state", "gt",
-    "index_select", "initial_seed", "le", "log", "lt", "manual_seed", "matmul", "max", "maximum", "mean",
+    "index_select", "initial_seed", "le", "log", "log_softmax", "lt", "manual_seed", "matmul", "max", "maximum", "mean",
     "minimum", "mul", "narrow", "ne", "neg", "ones", "ones_like", "permute", "pow", "rand", "rand_like",
     "randint", "randn", "randn_like", "randperm", "relu", "reshape", "scatter_add", "set_rng_state", "sigmoid",
     "sin", "sqrt", "squeeze", "stack", "sub", "sum", "tanh", "transpose", "unsqueeze", "where", "zeros",

@@ -11,7 +11,10 @@ import functools
 import numpy as np
 
 from lampion import dtype as dtypes
+from lampion.autograd import record
+from lampion.backend import silence
 from lampion.errors import DTypeError, ShapeError
+from lampion.mode import mode
 from lampion.ops.shapes import broadcast_shapes, normalize_dims, reduced_shape
 from lampion.primitive import Primitive, apply
 from lampion.tensor import Tensor, as_tensor
@@ -47,14 +50,23 @@ def elementwise(rules=None, *, saves="", inputs="same", output="same", bools=Tru
     needs_float = inputs == "float"
 
     def unary(x):
-        x = x if isinstance(x, Tensor) else as_tensor(x)
-        if needs_float and not x.dtype.is_floating_point:
-            x = to_float(x)
-        if not bools:
-            refuse_bools(name, x)
+        if not isinstance(x, Tensor):
+            x = as_tensor(x)
+        if x._array.dtype.kind != "f":
+            if needs_float:
+                x = to_float(x)
+            elif not bools:
+                refuse_bools(name, x)
         return apply(primitive, x)
 
     def binary(x, y):
+        # Two floats of one type, or a float tensor and a number: nothing to promote. The common cases.
+        if isinstance(x, Tensor) and x._array.dtype.kind == "f":
+            if isinstance(y, Tensor):
+                if x._array.dtype is y._array.dtype:
+                    return apply(primitive, x, y)
+            elif type(y) is float or type(y) is int:
+                return apply(primitive, x, y)
         if not (isinstance(x, Tensor) and isinstance(y, Tensor) and x._array.dtype is y._array.dtype):
             x, y = promote(name, x, y, compares=output == "bool")
         if needs_float:
@@ -126,6 +138,38 @@ def kernel(rules=None, *, saves="", public=True):
     body = dict(vars(rules))
     primitive = Primitive(rules.__name__.rstrip("_"), "kernel", body, saves)
     return _publish(body["call"], primitive, rules, public)
+
+
+def composite(rules=None, *, saves="", public=True):
+    """Define an operation made of others, with a gradient of its own.
+
+    `forward` and `vjp` are written in Tensor operations; `forward` runs unrecorded, as one step on the
+    tape. Worth it only for speed (say so, with the benchmark) or numerical stability: the gradient comes
+    for free otherwise.
+    """
+    if rules is None:
+        return functools.partial(composite, saves=saves, public=public)
+    body = {"infer": None, **vars(rules)}
+    primitive = Primitive(rules.__name__.rstrip("_"), "composite", body, saves)
+    forward = body["forward"]
+
+    def function(*inputs, **params):
+        previous, mode.grad = mode.grad, False
+        try:
+            with silence():
+                result = forward(*inputs, **params)
+        finally:
+            mode.grad = previous
+        if previous and any(isinstance(x, Tensor) and x.requires_grad for x in inputs):
+            trace = mode.trace
+            arrays = [
+                (x._array if trace is None else trace.read(x)) if isinstance(x, Tensor) else x for x in inputs
+            ]
+            record(result, primitive, inputs, arrays, params)
+        return result
+
+    primitive.composed = function
+    return _publish(body.get("call") or function, primitive, rules, public)
 
 
 def _publish(function, primitive, rules, public):

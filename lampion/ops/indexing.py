@@ -19,10 +19,15 @@ from lampion.tensor import Tensor, as_tensor
 
 def check_index(name, index, size, dim):
     """Refuse indices outside [0, size); the native kernels report them to here too."""
-    if index.size and (index.min() < 0 or index.max() >= size):
-        bad = index[(index < 0) | (index >= size)].flat[0]
-        raise IndexRangeError(name, f"index {int(bad)} is out of range", expected=f"0 to {size - 1} along dim {dim}",
-                              got=str(int(bad)), fix="check the labels or token ids, and the size of the table")  # fmt: skip
+    # As unsigned integers the negative ones are the largest: one pass finds both kinds of error.
+    if index.size and index.view(index.dtype.str.replace("i", "u")).max() >= size:
+        raise out_of_range(name, int(index[(index < 0) | (index >= size)].flat[0]), size, dim)
+
+
+def out_of_range(name, bad, size, dim):
+    """The error about one index; the same from eager and from compiled code."""
+    return IndexRangeError(name, f"index {bad} is out of range", expected=f"0 to {size - 1} along dim {dim}",
+                           got=str(bad), fix="check the labels or token ids, and the size of the table")  # fmt: skip
 
 
 @kernel(saves=(1,))
@@ -35,7 +40,7 @@ class gather:
         check_index("gather", index, x.shape[dim], dim)
         if x.shape != index.shape:  # only the part of x that the index covers, along the other dimensions
             x = x[tuple(slice(None) if a == dim else slice(n) for a, n in enumerate(index.shape))]
-        return xp.take_along_axis(x, index, dim)
+        return x[_places(xp, index, dim)]
 
     def vjp(g, x, index, dim):
         return lambda shape: scatter_add(zeros(shape, dtype=g.dtype), dim, index, g), None
@@ -55,10 +60,7 @@ class scatter_add:
     def forward(xp, x, index, source, dim):
         check_index("scatter_add", index, x.shape[dim], dim)
         out = x.copy()
-        places = list(xp.indices(index.shape, sparse=True))
-        if places:
-            places[dim] = index
-        xp.add.at(out, tuple(places), source[tuple(slice(n) for n in index.shape)])
+        xp.add.at(out, _places(xp, index, dim), source[tuple(slice(n) for n in index.shape)])
         return out
 
     def vjp(g, x, index, source, dim):
@@ -74,6 +76,15 @@ class scatter_add:
                              got=f"source {tuple(source.shape)}, index {tuple(index.shape)}")  # fmt: skip
         x, dim = _check("scatter_add", x, dim, index, source.shape)
         return apply(scatter_add.primitive, x, index, source, dim=dim)
+
+
+def _places(xp, index, dim):
+    """What NumPy's indexing needs to pick `index` along `dim`, and each element's own place elsewhere."""
+    n = index.ndim
+    return tuple(
+        index if axis == dim else xp.arange(index.shape[axis]).reshape((1,) * axis + (-1,) + (1,) * (n - axis - 1))
+        for axis in range(n)
+    )
 
 
 def _pad_to(x, shape):

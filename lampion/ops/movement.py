@@ -48,7 +48,9 @@ class permute:
     """The dimensions in another order."""
 
     def forward(xp, x, dims): return xp.transpose(x, dims)
-    def vjp(g, old, dims): return permute(g, sorted(range(len(dims)), key=dims.__getitem__))
+    def vjp(g, old, dims):
+        inverse = (1, 0) if dims == (1, 0) else tuple(sorted(range(len(dims)), key=dims.__getitem__))
+        return apply(permute.primitive, g, dims=inverse)
 
     def call(x, *dims):
         """The dimensions in another order: ``x.permute(2, 0, 1)``."""
@@ -144,12 +146,13 @@ def matrix_transpose(x):
     """The last two dimensions exchanged (``x.mT``)."""
     if x.ndim < 2:
         raise ShapeError("mT", "a matrix has at least two dimensions", got=str(tuple(x.shape)))
-    return permute(x, (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
+    n = x.ndim
+    return apply(permute.primitive, x, dims=(1, 0) if n == 2 else (*range(n - 2), n - 1, n - 2))
 
 
 def full_transpose(x):
     """All dimensions in reverse order (``x.T``)."""
-    return permute(x, tuple(range(x.ndim))[::-1])
+    return apply(permute.primitive, x, dims=tuple(range(x.ndim))[::-1])
 
 
 def squeeze(x, dim=None):

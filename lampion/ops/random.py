@@ -128,7 +128,7 @@ def rand(*size, generator=None, dtype=None, requires_grad=False):
     """Uniform numbers in [0, 1): the top 24 (float64: 53) of the random bits, scaled."""
     shape = flatten_sizes(size)
     out = _uniform(math.prod(shape), generator or default_generator, dtypes.of(dtype or dtypes.get_default_dtype()))
-    out = reshape(out, shape).detach()
+    out = reshape(out, shape)._released()
     return out.requires_grad_() if requires_grad else out
 
 
@@ -149,7 +149,7 @@ def randn(*size, generator=None, dtype=None, requires_grad=False):
     dtype = dtypes.of(dtype or dtypes.get_default_dtype())
     generator = generator or default_generator
     radius = sqrt(log(1.0 - _uniform(count, generator, dtype)) * -2.0)
-    out = reshape(radius * cos(_uniform(count, generator, dtype) * (2 * math.pi)), shape).detach()
+    out = reshape(radius * cos(_uniform(count, generator, dtype) * (2 * math.pi)), shape)._released()
     return out.requires_grad_() if requires_grad else out
 
 
@@ -163,7 +163,7 @@ def randint(low, high=None, size=(), generator=None, dtype=None):
     bits = (generator or default_generator).bits(math.prod(size))
     # Multiply and take the upper word: no division, and the bias is below 2**-32 times the range.
     wide = shift_right(cast_to(bits, dtypes.uint64) * (high - low), 32)
-    return cast_to(reshape(cast_to(wide, dtypes.int64) + low, size), dtypes.of(dtype or dtypes.int64))
+    return cast_to(reshape(cast_to(wide, dtypes.int64) + low, size), dtypes.of(dtype or dtypes.int64))._released()
 
 
 def randperm(n, generator=None):

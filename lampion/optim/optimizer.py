@@ -129,23 +129,26 @@ class Optimizer:
         finally:
             mode.trace = trace
 
-    def _advance(self, group: dict[str, Any], params: list[Tensor]) -> Sequence[float] | None:
-        """Count one step for each of these parameters; the scalars of it. None if they are out of step."""
-        states = [self.state[p] for p in params]
-        step = states[0]["step"] + 1
-        for state in states:
-            if state["step"] != step - 1:
+    def _next_scalars(self, group: dict[str, Any], params: list[Tensor]) -> Sequence[float] | None:
+        """The scalars of the next step of these parameters; None if their step counts differ."""
+        states = self.state
+        step = states[params[0]]["step"]
+        for p in params:
+            if states[p]["step"] != step:
                 return None
-        for state in states:
-            state["step"] = step
-        return self.scalars(group, step)
+        return self.scalars(group, step + 1)
+
+    def _count(self, params: list[Tensor]) -> None:
+        """Count one step for each of these parameters."""
+        for p in params:
+            self.state[p]["step"] += 1
 
     def _step(self, group: dict[str, Any], params: list[Tensor]) -> None:
-        values = self._advance(group, params)
+        values = self._next_scalars(group, params)
         assert values is not None  # a batch is of one step count
         h = dict(zip(self.scalar_names, values, strict=True))
-        token = backend.quiet()
-        try:
+        name = f"{type(self).__name__}.step()"
+        with backend.silence():
             for p in params:
                 state = self.state[p]
                 arrays = {key: value._array for key, value in state.items() if isinstance(value, Tensor)}
@@ -158,15 +161,16 @@ class Optimizer:
                         state[key]._version[0] += 1
                 p._array[...] = new
                 p._version[0] += 1
-                p._version[1] = f"{type(self).__name__}.step()"
-        finally:
-            backend.restore(token)
+                p._version[1] = name
+        self._count(params)
 
     def _trace_step(self, group: dict[str, Any], params: list[Tensor]) -> None:
         trace = mode.trace
         assert trace is not None
         trace.guard_group(self, group, params)
-        h = trace.host_scalars(self.scalar_names, lambda: self._advance(group, params))
+        h = trace.host_scalars(
+            self.scalar_names, lambda: self._next_scalars(group, params), lambda: self._count(params)
+        )
         for p in params:
             state = self.state[p]
             values = {key: value for key, value in state.items() if isinstance(value, Tensor)}

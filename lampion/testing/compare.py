@@ -110,13 +110,13 @@ def _same_form(a: Any, e: Any, check_dtype: bool, label: str) -> None:
 
 def _report(a: Any, e: Any, difference: Any, fine: Any, what: str, label: str) -> None:
     wrong = np.argwhere(~np.atleast_1d(fine))
-    # Among the wrong ones a NaN comes first: it is what most needs to be seen.
-    sizes = [np.nan_to_num(float(np.atleast_1d(difference)[tuple(at)]), nan=np.inf) for at in wrong]
-    at = tuple(int(i) for i in wrong[int(np.argmax(sizes))])
+    sizes = [float(np.atleast_1d(difference)[tuple(at)]) for at in wrong]
+    worst = int(np.argmax(sizes))  # NaN counts as the largest
+    at = tuple(int(i) for i in wrong[worst])
     got, should = np.atleast_1d(a)[at], np.atleast_1d(e)[at]
     place = f" at {list(at)}" if a.ndim else ""
     head = f"{label}: " if label else ""
     raise AssertionError(
         f"{head}{len(wrong)} of {max(a.size, 1)} elements {what}\n"
-        f"  greatest difference: {max(sizes):.4g}{place}: {got.item()!r}, expected {should.item()!r}"
+        f"  greatest difference: {sizes[worst]:.4g}{place}: {got.item()!r}, expected {should.item()!r}"
     )

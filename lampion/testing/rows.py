@@ -17,14 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from lampion import dtype as dtypes
-from lampion.dtype import DType
+from lampion.dtype import DType, bool_, float32, float64, get_default_dtype, int32, int64, uint8
 from lampion.tensor import Tensor, from_numpy
 
-FLOATS = (dtypes.float32, dtypes.float64)
-INTEGERS = (dtypes.uint8, dtypes.int32, dtypes.int64)
+FLOATS = (float32, float64)
+INTEGERS = (uint8, int32, int64)
 #: The types that rows sweep over, in the order in which a later one absorbs an earlier one.
-SWEEP = (dtypes.bool_, *INTEGERS, *FLOATS)
+SWEEP = (bool_, *INTEGERS, *FLOATS)
 NUMBERS = (*INTEGERS, *FLOATS)
 
 
@@ -72,17 +71,17 @@ class At:
 class Draw:
     """What a row's `samples` are made of: ``draw(3, 4)`` is an array of that shape, from the row's domain.
 
-    The numbers of one call are all different, and so are those of calls that follow each other: no two
-    are nearer than `1/400` of the domain. So no pair of them sits on the kink of a maximum.
+    The (up to 64) numbers of one call are all different, and so are those of up to four calls that follow
+    each other: no two are nearer than 1/500 of the domain. So no pair sits on the kink of a maximum.
     """
 
     _CELLS = 64
 
-    def __init__(self, row: Row, dtype: DType = dtypes.float64, seed: int = 0) -> None:
+    def __init__(self, row: Row, dtype: DType = float64, seed: int = 0, skip: int = 0) -> None:
         self.row = row
         self.dtype = dtype
         self.rng = np.random.default_rng(seed)
-        self.calls = 0
+        self.calls = skip  # arguments that are not drawn: the next one is from its own domain
 
     def __call__(self, *shape: int, domain: tuple[float, float] | None = None) -> Any:
         position, self.calls = self.calls, self.calls + 1
@@ -92,15 +91,15 @@ class Draw:
             low, high = self.row.integers
             low = max(low, 0) if self.dtype.kind == "u" else low
             return self.rng.integers(low, high + 1, shape).astype(self.dtype.numpy)
-        low, high = (float(bound) for bound in domain or self.row.domain_of(position))
+        left, right = domain or self.row.domain_of(position)
         count = math.prod(shape)
         # Each draw takes its own part of every cell, so that different draws never meet.
         part = position % 4
-        cells = self._free_cells(low, high)
+        cells = self._free_cells(left, right)
         chosen = self.rng.permutation(np.resize(self.rng.permutation(cells), count))
         inside = (part + 0.3 + 0.4 * self.rng.random(count)) / 4
-        width = (high - low) / self._CELLS
-        return (low + width * (chosen + inside)).reshape(shape).astype(self.dtype.numpy)
+        width = (right - left) / self._CELLS
+        return (left + width * (chosen + inside)).reshape(shape).astype(self.dtype.numpy)
 
     def _free_cells(self, low: float, high: float) -> Any:
         """The cells that do not touch a point to be avoided."""
@@ -132,7 +131,7 @@ class Row:
         errors: calls that must fail.
         points: values and gradients at kinks and poles.
         ulps: how far a value may be from the reference, in units of its last place.
-        compiles: a reason why it is not read by the compiler, or "".
+        not_compiled: the reason why the compiler does not read it, where that is so.
     """
 
     name: str
@@ -153,8 +152,9 @@ class Row:
     @property
     def arity(self) -> int:
         """The number of arguments of an elementwise operation."""
+        positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
         parameters = inspect.signature(self.op).parameters.values()
-        return sum(p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
+        return sum(p.default is p.empty and p.kind in positional for p in parameters)
 
     @property
     def is_elementwise(self) -> bool:
@@ -166,7 +166,7 @@ class Row:
             return self.domain[position % len(self.domain)]  # type: ignore[no-any-return]
         return self.domain  # type: ignore[no-any-return]
 
-    def calls(self, dtype: DType = dtypes.float64, seed: int = 0) -> list[Sample]:
+    def calls(self, dtype: DType = float64, seed: int = 0) -> list[Sample]:
         """The calls to check, drawn anew (and always the same)."""
         draw = Draw(self, dtype, seed)
         if self.samples is not None:
@@ -175,6 +175,10 @@ class Row:
         for shape in ((3, 4), (), (0, 3), (2, 3, 5)):
             found.append(Sample(tuple(draw(*shape) for _ in range(self.arity))))
         return found
+
+    def taken(self, dtypes: Iterable[DType]) -> list[DType]:
+        """Those types that the operation takes."""
+        return [dtype for dtype in dtypes if dtype in self.dtypes]
 
     def __str__(self) -> str:
         return self.name
@@ -218,10 +222,10 @@ def expected_dtype(row: Row, base: DType, found: Any) -> DType:
     if row.result is not None:
         return row.result
     if found.dtype.kind == "b":
-        return dtypes.bool_
+        return bool_
     if found.dtype.kind in "iu":
-        return base if found.dtype == base.numpy else dtypes.int64
-    return base if base.is_floating_point else dtypes.get_default_dtype()
+        return base if found.dtype == base.numpy else int64
+    return base if base.is_floating_point else get_default_dtype()
 
 
 def promoted(*arguments: Any) -> DType:
@@ -240,13 +244,12 @@ def promoted(*arguments: Any) -> DType:
         return (2 if x.ndim else 1) if isinstance(x, Tensor) else 0
 
     highest = max(map(kind, arguments))
-    # A tensor with dimensions that is of a lower kind gives way to the default of the kind above it.
     top = [x for x in arguments if kind(x) == highest]
     strongest = max(map(rank, top))
     deciding = [x for x in top if rank(x) == strongest]
     if strongest == 0:
-        return (dtypes.bool_, dtypes.int64, dtypes.get_default_dtype())[highest]
-    return max((x.dtype for x in deciding), key=SWEEP.index)
+        return (bool_, int64, get_default_dtype())[highest]
+    return SWEEP[max(SWEEP.index(x.dtype) for x in deciding)]
 
 
 def _brief(thing: Any) -> str:

@@ -37,20 +37,25 @@ MUTABLE = (list, dict, set, collections.deque)
 MAX_ITEMS = 10_000
 
 
+def is_data(obj: Any) -> bool:
+    """A value with no identity and no code of the user's: a number, a string, a range, a dtype."""
+    return type(obj) in SCALARS or isinstance(obj, (np.generic, np.dtype))
+
+
 def is_plain(obj: Any) -> bool:
-    """A value with no identity worth speaking of: a number, a string, a range, an enum member, a dtype."""
-    return type(obj) in SCALARS or isinstance(obj, (enum.Enum, np.generic, np.dtype))
+    """Data, or a member of an enumeration: there is one of each, and it does not change."""
+    return is_data(obj) or isinstance(obj, enum.Enum)
 
 
-def all_plain(obj: Any, room: int = MAX_ITEMS) -> bool:
-    """Plain, or a builtin container of nothing else. Such values can be computed with at trace time."""
-    if is_plain(obj):
+def all_data(obj: Any, room: int = MAX_ITEMS) -> bool:
+    """Data, or a builtin container of nothing else. Such values can be computed with beside the program."""
+    if is_data(obj):
         return True
     kind = type(obj)
     if kind in (list, tuple, set, frozenset, collections.deque):
-        return len(obj) <= room and all(all_plain(item, room) for item in obj)
+        return len(obj) <= room and all(all_data(item, room) for item in obj)
     if kind is dict:
-        return len(obj) <= room and all(all_plain(k) and all_plain(v, room) for k, v in obj.items())
+        return len(obj) <= room and all(all_data(k) and all_data(v, room) for k, v in obj.items())
     return False
 
 
@@ -115,6 +120,9 @@ def made_in_python(cls: type) -> bool:
 def is_solid(cls: type) -> bool:
     """Whether all state of its instances can be seen from Python (so: no arrays, files, locks, locals)."""
     return all(base in SOLID or made_in_python(base) for base in cls.__mro__)
+
+
+ITEMS_ITERATOR = type(iter({}.items()))
 
 
 def is_iterator(cls: type) -> bool:

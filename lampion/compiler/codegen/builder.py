@@ -49,12 +49,24 @@ def register(dtype: DType, lanes: int) -> IRType:
 class Splat(ir.Constant):  # type: ignore[misc]
     """A constant vector with all lanes equal, written in short."""
 
-    def __init__(self, typ: IRType, text: str) -> None:
+    def __init__(self, typ: IRType, text: str, number: bool | int | float | None = None) -> None:
         self.type = typ
         self.constant = text
+        self.number = number  # the Python number that it came from, where there was one
 
     def _get_reference(self) -> str:
         return str(self.constant)
+
+
+class _FirstLane(ir.Constant):  # type: ignore[misc]
+    """The shuffle mask that takes lane 0 everywhere, written in short."""
+
+    def __init__(self, lanes: int) -> None:
+        self.type = ir.VectorType(I32, lanes)
+        self.constant = [ir.Constant(I32, 0)]  # llvmlite looks here for lanes that are out of range
+
+    def _get_reference(self) -> str:
+        return "zeroinitializer"
 
 
 class Loop:
@@ -150,7 +162,11 @@ class KernelBuilder:
         """A Python number as `dtype`, in every lane. Integers wrap around, floats round."""
         text = _constant_text(dtype, value)
         typ = element(dtype)
-        return Splat(typ, text) if lanes == 1 else Splat(ir.VectorType(typ, lanes), f"splat ({typ} {text})")
+        return (
+            Splat(typ, text, value)
+            if lanes == 1
+            else Splat(ir.VectorType(typ, lanes), f"splat ({typ} {text})")
+        )
 
     def affine(self, base: IRValue | int, *terms: tuple[IRValue | int, int]) -> IRValue:
         """base + sum of value * constant, for i64s; what is known already is not emitted."""
@@ -207,10 +223,13 @@ class KernelBuilder:
         vector = ir.VectorType(scalar.type, lanes)
         undef = ir.Constant(vector, ir.Undefined)
         one = self.ir.insert_element(undef, scalar, ir.Constant(I32, 0))
-        return self.ir.shuffle_vector(one, undef, Splat(ir.VectorType(I32, lanes), "zeroinitializer"))
+        return self.ir.shuffle_vector(one, undef, _FirstLane(lanes))
 
     def shuffle(self, x: IRValue, y: IRValue, lanes: Sequence[int]) -> IRValue:
-        """A vector of those lanes of x and y put end to end."""
+        """A vector of those lanes of x and y put end to end (a scalar, if that is one)."""
+        if len(lanes) == 1:
+            which, n = divmod(lanes[0], x.type.count)
+            return self.lane((x, y)[which], n)
         return self.ir.shuffle_vector(x, y, ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes)))
 
     def lane(self, vector: IRValue, n: int) -> IRValue:
@@ -284,9 +303,10 @@ class KernelBuilder:
         return found
 
     def intrinsic(self, name: str, *args: IRValue) -> IRValue:
-        """An LLVM intrinsic that is overloaded on one type, such as ``fma`` or ``sqrt``."""
-        typ = args[0].type
-        function = self.declare(f"llvm.{name}.{_mangled(typ)}", typ, [arg.type for arg in args])
+        """An LLVM intrinsic such as ``fma``: overloaded on one type, and on those that differ from it."""
+        typ, *others = (arg.type for arg in args)
+        overloads = ".".join(_mangled(t) for t in (typ, *(other for other in others if other != typ)))
+        function = self.declare(f"llvm.{name}.{overloads}", typ, [typ, *others])
         return self.ir.call(function, args)
 
 
@@ -321,16 +341,17 @@ def _constant_text(dtype: DType, value: bool | int | float) -> str:
 
 
 def optimize(module: Any, target: Target, machine: Any = None) -> Any:
-    """Verify a module (llvmlite's, or its text) and clean it up: an llvmlite ModuleRef."""
+    """Verify a module (llvmlite's, or its text): an llvmlite ModuleRef, ready for the code generator.
+
+    LLVM's passes over the IR are left out. What they would find is emitted well to begin with (vectors,
+    rotated loops, invariants outside of them), and strength reduction is the code generator's own work:
+    they doubled the time to compile, and no kernel ran faster for them.
+    """
     machine = machine or target.machine()
     parsed = llvm.parse_assembly(str(module))
     parsed.triple = machine.triple
     parsed.data_layout = str(machine.target_data)
     parsed.verify()
-    options = llvm.create_pipeline_tuning_options(speed_level=1)
-    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
-    passes = llvm.create_pass_builder(machine, options)
-    passes.getModulePassManager().run(parsed, passes)
     return parsed
 
 

@@ -60,19 +60,18 @@ def _float_divmod(xp: Emitter, x: Lanes, y: Lanes) -> tuple[Lanes, Lanes]:
 
 def power(xp: Emitter, x: Operand, y: Operand) -> Lanes:
     """x ** y. Small constant exponents of floats are multiplied out, within 2 ulp."""
-    if isinstance(y, int | float):
-        (base,) = xp.together(x)
-        if base.dtype.kind == "f" and y in _MULTIPLIED_OUT:
-            return _MULTIPLIED_OUT[y](xp, base)
+    known = xp.number_of(y)
     base, exponent = xp.together(x, y)
     if base.dtype.kind == "f":
+        if known in _MULTIPLIED_OUT:
+            return _MULTIPLIED_OUT[known](xp, base)
         return xp.libm("pow", base, exponent)
     if base.dtype.kind == "b":
         base, exponent = base.astype(int8), exponent.astype(int8)
     return _integer_power(xp, base, exponent)
 
 
-_MULTIPLIED_OUT: dict[float, Callable[[Emitter, Lanes], Lanes]] = {
+_MULTIPLIED_OUT: dict[float | None, Callable[[Emitter, Lanes], Lanes]] = {
     -1: lambda xp, x: 1.0 / x,
     # sqrt, except for what pow makes of -inf and -0
     0.5: lambda xp, x: xp.where(x == -math.inf, math.inf, xp.sqrt(x) + 0.0),

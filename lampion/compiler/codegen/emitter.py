@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lampion.compiler.codegen import division, mathlib
-from lampion.compiler.codegen.builder import IRValue, KernelBuilder, register
+from lampion.compiler.codegen.builder import IRValue, KernelBuilder, Splat, register
 from lampion.compiler.codegen.lanes import Lanes, Operand
 from lampion.dtype import DType, bool_, float64, of
 
@@ -47,6 +47,12 @@ class Emitter:
         if isinstance(x, np.generic):
             return self.literal(x.item(), of(x.dtype))
         return self.literal(x, dtype)
+
+    def number_of(self, x: Operand) -> bool | int | float | None:
+        """The number that an operand is known to be while compiling, or None."""
+        if isinstance(x, Lanes):
+            return x.value.number if isinstance(x.value, Splat) else None
+        return x.item() if isinstance(x, np.generic) else x
 
     def together(self, *args: Operand) -> list[Lanes]:
         """All as the type and the number of lanes that NumPy would compute them in."""
@@ -128,16 +134,16 @@ class Emitter:
         return self._extreme("<", x, y)
 
     def _extreme(self, better: str, x: Operand, y: Operand) -> Lanes:
-        if not isinstance(x, Lanes):  # the number second: see below
+        if self.number_of(x) is not None:  # the number second: see below
             x, y = y, x
-        plain_y = not isinstance(y, Lanes) and not math.isnan(y)
+        known = self.number_of(y)
         x, y = self.together(x, y)
         if x.dtype.kind != "f":
             return self.where(self._compare(better, x, y), x, y)
         # Where either is NaN, `y > x ? y : x` gives x (and is one instruction). That is wrong only if
         # y is the NaN, which a plain number is not.
         picked = self.where(self._compare(better, y, x), y, x)
-        return picked if plain_y else self.where(self.isnan(y), y, picked)
+        return picked if known is not None and known == known else self.where(self.isnan(y), y, picked)
 
     def square(self, x: Operand) -> Lanes:
         return self.multiply(x, x)
@@ -337,7 +343,9 @@ class Emitter:
 
 def _type_of(x: Operand) -> Any:
     """What `np.result_type` should see of it: a Python number yields to any type of its kind."""
-    return x.dtype.numpy if isinstance(x, Lanes | np.generic) else type(x)
+    if isinstance(x, Lanes):
+        return x.dtype.numpy
+    return x.dtype if isinstance(x, np.generic) else type(x)
 
 
 @functools.cache

@@ -13,8 +13,8 @@ from lampion.dtype import DType, float32, float64, of, uint32, uint64
 if TYPE_CHECKING:
     from lampion.compiler.codegen.emitter import Emitter
 
-Number = Union[bool, int, float, np.generic]
-Operand = Union["Lanes", Number]
+Number = bool | int | float | np.generic
+Operand = Union["Lanes", Number]  # at run time, where a string has no |
 
 
 class Lanes:

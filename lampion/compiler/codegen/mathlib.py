@@ -32,11 +32,7 @@ def exp(xp: Emitter, x: Lanes) -> Lanes:
     k, r = _reduce(xp, x, form)
     power = _polynomial(xp, r, form.expm1)
     power = xp.muladd(r * r, power, r) + 1.0
-    # 2**k may lie outside the format (below, for subnormal results), but its two halves do not. The
-    # last product is the only one that may round.
-    half = k.astype(int32 if x.dtype.itemsize == 4 else int64) >> 1
-    half = half.astype(k.dtype)
-    return power * _power_of_two(half, form) * _power_of_two(k - half, form)
+    return _scaled(xp, power, k.astype(int32 if x.dtype.itemsize == 4 else int64), form)
 
 
 def expm1(xp: Emitter, x: Lanes) -> Lanes:
@@ -69,6 +65,16 @@ def _reduce(xp: Emitter, x: Lanes, form: Format) -> tuple[Lanes, Lanes]:
     r = xp.muladd(whole, -form.ln2_high, x)
     r = xp.muladd(whole, -form.ln2_low, r)
     return shifted.bits() - _bits(form.magic, form), r
+
+
+def _scaled(xp: Emitter, x: Lanes, k: Lanes, form: Format) -> Lanes:
+    """x * 2**k, rounded once."""
+    if xp.k.target.scales:
+        return xp.made(xp.k.intrinsic("ldexp", x.value, k.astype(int32).value), x)
+    # 2**k may lie outside the format (below, for subnormal results), but its two halves do not. The
+    # last product is the only one that may round.
+    half = k >> 1
+    return x * _power_of_two(half, form) * _power_of_two(k - half, form)
 
 
 def _power_of_two(k: Lanes, form: Format) -> Lanes:
@@ -117,7 +123,7 @@ def _log1p(xp: Emitter, k: Lanes, f: Lanes, c: Lanes | float, form: Format) -> L
     if form.mantissa < 50:  # f - f**2/2 + f**3 P(f)
         rest = xp.muladd(f * square, _polynomial(xp, f, form.log), low)
         return xp.muladd(k, form.ln2_high, f + xp.muladd(square, -0.5, rest))
-    # With s = f / (2 + f), log(1 + f) = 2 atanh(s) = 2s + s**3 P(s**2), and 2s = f - s f = f - f**2/2 + s f**2/2
+    # With s = f / (2 + f): log(1 + f) = 2 atanh(s) = 2s + s**3 P(s**2), and 2s = f - f**2/2 + s f**2/2.
     s = f / (2.0 + f)
     z = s * s
     half = 0.5 * square
@@ -128,7 +134,8 @@ def _log1p(xp: Emitter, k: Lanes, f: Lanes, c: Lanes | float, form: Format) -> L
 def _log_specials(xp: Emitter, x: Lanes, pole: float, out: Lanes) -> Lanes:
     """-inf at the pole, NaN below, inf at inf."""
     out = xp.where(x < math.inf, out, x)  # inf and NaN
-    return xp.where(x > pole, out, xp.where(x == pole, -math.inf, math.nan))
+    nan = xp.literal(math.nan, x.dtype)  # typed: NumPy's choice between two plain numbers is a float64
+    return xp.where(x > pole, out, xp.where(x == pole, -math.inf, nan))
 
 
 def erf(xp: Emitter, x: Lanes) -> Lanes:
@@ -152,5 +159,5 @@ def _polynomial(xp: Emitter, x: Lanes, coefficients: Sequence[float]) -> Lanes:
 def _bits(number: float, form: Format) -> int:
     """The bits of a float in this format."""
     fraction, exponent = math.frexp(number)  # number = 2 fraction * 2**(exponent - 1)
-    mantissa = round((2 * fraction - 1) * 2**form.mantissa)
+    mantissa = round((2 * fraction - 1) * 2.0**form.mantissa)
     return ((exponent - 1 + form.bias) << form.mantissa) + mantissa

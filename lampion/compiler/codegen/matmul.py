@@ -23,14 +23,18 @@ from lampion.compiler.codegen import tile
 from lampion.compiler.codegen.body import Row
 from lampion.compiler.codegen.builder import POINTER, IRValue, KernelBuilder, element
 from lampion.compiler.codegen.lanes import Lanes
-from lampion.compiler.codegen.pack import Matrix, pack_panel, pack_rows
+from lampion.compiler.codegen.pack import Matrix, copy, pack_panel, pack_rows
 from lampion.compiler.codegen.target import Target
 from lampion.compiler.kernel_ir import Load, Matmul, Store, Window
 
 _BLOCK = 128  # bytes in a row of a block of columns: a whole number of any processor's panels
 _PANELS = 128 << 10  # bytes of packed panels
-_SUMS = 32 << 10  # bytes of accumulators that wait for the next block of k
-_DEPTH = 1024  # steps along k in one go, at most
+_SUMS = 96 << 10  # bytes of accumulators that wait for the next block of k
+_DEPTH = 1024  # steps along k in one go, at most,
+_SHALLOW = 256  # and where a is packed: so that a few panels, which share it, fit
+_SHARED = 4  # panels, at least, for which a is packed, where there are so many
+_STRIP = 4  # tiles of a that are packed together
+_STRETCH = 128  # steps along k that are summed up in registers, at most
 _CHUNK = 1 << 18  # multiplications that a chunk is worth
 _CHUNKS = 128  # chunks that are enough for any number of threads
 
@@ -164,9 +168,9 @@ class _Blocking:
         # Few rows use each element of b but once or twice: b is then read in place, in wide panels.
         self.in_place = b.strides[-1] == 1 and self.m <= 28
         self.block = (4 if self.in_place and self.m <= 3 else 1) * _BLOCK // itemsize
-        self.blocks_of_k = max(1, -(-self.k // _DEPTH))
-        self.depth = -(-self.k // self.blocks_of_k)
         self.packs_a = not self._reads_a_well()
+        self.blocks_of_k = max(1, -(-self.k // (_SHALLOW if self.packs_a else _DEPTH)))
+        self.depth = -(-self.k // self.blocks_of_k)
         self._divide()
 
     def _divide(self) -> None:
@@ -177,17 +181,16 @@ class _Blocking:
         work = batch * self.m * self.k * self.n
         wanted = min(_CHUNKS, work // _CHUNK) or 1
         most = max(1, _PANELS // (self.depth * self.block * itemsize or 1))  # blocks whose panels fit
-        least = min(8, blocks) if self.packs_a else 1  # panels that share a packed tile of a
+        least = _SHARED if self.packs_a else 1  # panels that share a packed tile of a
         size = min(most, max(least, -(-blocks * batch // wanted)), blocks or 1)
-        groups = -(-blocks // size)
-        self.group = -(-blocks // groups) if groups else 1
+        self.groups = -(-blocks // size)
+        self.group = -(-blocks // self.groups) if self.groups else 1
         self.groups = -(-blocks // self.group)
-        pieces = min(-(-wanted // (batch * self.groups or 1)), max(1, self.m // 28))
-        if self.blocks_of_k > 1:  # accumulators of all rows of a chunk wait for the next block of k
-            row = self.group * self.block * itemsize
-            pieces = max(pieces, -(-self.m * row // _SUMS))
-        self.row_groups = pieces
-        self.chunks = batch * self.groups * self.row_groups if work or (batch * self.m * self.n) else 0
+        self.row_groups = min(-(-wanted // (batch * self.groups or 1)), max(1, self.m // 28))
+        if self.blocks_of_k > 1:  # accumulators of these rows wait for the next block of k
+            self.waiting = max(28, _SUMS // (self.group * self.block * itemsize))
+            self.row_groups = max(self.row_groups, -(-self.m // self.waiting))
+        self.chunks = batch * self.groups * self.row_groups if self.m else 0
 
     def _reads_a_well(self) -> bool:
         """Whether the rows of a tile of a can be read in place: adjacent along k, and not so placed that
@@ -196,7 +199,7 @@ class _Blocking:
         if self.m == 1 or self.k == 1:
             return True
         if along != 1:
-            return False
+            return down == 1 and along * self.kernel.dtype.itemsize <= 256
         sets = [(row * down * self.kernel.dtype.itemsize // 64) % 64 for row in range(min(14, self.m))]
         return max(sets.count(number) for number in sets) <= 4
 
@@ -224,6 +227,7 @@ class _Emission:
         self.tallest = max(run.rows for run in self.runs)
         self.tile_count = sum(run.count for run in self.runs)
         self.blocked = blocking.blocks_of_k > 1
+        self.stretch = -(-blocking.depth // -(-blocking.depth // _STRETCH))
         self.epilogue = tile.Epilogue(k, blocking.kernel.epilogue, blocking.kernel.stores, dtype)
         self._allocate()
 
@@ -236,16 +240,19 @@ class _Emission:
             # A packed tile keeps the direction of a: columns, one for each step along k; or rows, of a
             # length that keeps them out of each other's cache lines.
             if blocking.kernel.a.strides[-2] == 1:
-                row, column = 1, self.tallest
+                row, column, self.strip = 1, self.tallest, _STRIP
                 size = depth * column
             else:
-                row, column = depth // 64 * 64 + 80, 1
+                row, column, self.strip = depth // 64 * 64 + 80, 1, 1
                 size = self.tallest * row
-            self.a_packed = Matrix(self._buffer(size), self.dtype, row, column)
+            self.a_packed = Matrix(self._buffer(self.strip * size), self.dtype, row, column)
+            self.a_packed_size = size
         rows, pitch = self.tallest, self.width
         if self.blocked:
             shares = [self.tile_count * i // blocking.row_groups for i in range(blocking.row_groups + 1)]
-            rows *= max(b - a for a, b in zip(shares, shares[1:], strict=False))
+            most = max(b - a for a, b in zip(shares, shares[1:], strict=False))  # tiles in a row group
+            self.row_groups_at_once = max(1, blocking.waiting // (most * self.tallest))
+            rows *= most * self.row_groups_at_once
             pitch = -(-group // self.width) * self.width
         self.sums = Matrix(self._buffer(rows * pitch), self.dtype, pitch, 1)
 
@@ -257,47 +264,47 @@ class _Emission:
 
     def emit(self) -> None:
         k, blocking = self.k, self.blocking
-        batch_count = math.prod(blocking.batch)
-        nothing = k.i64(-1)
-        with k.loop(k.lo, k.hi, carried=[nothing]) as loop:
-            # Chunks that use the same panels follow one another, so that a thread packs them once.
+        batch_count, pieces = math.prod(blocking.batch), blocking.row_groups
+        # Chunks that use the same panels follow one another: a thread packs them once, for all its rows.
+        stop = k.ir.udiv(k.affine(pieces - 1, (k.hi, 1)), k.i64(pieces))
+        with k.loop(k.ir.udiv(k.lo, k.i64(pieces)), stop, carried=[k.i64(-1)]) as loop:
+            before = k.affine(0, (loop.index, pieces))
+            first = k.larger(k.affine(0, (k.lo, 1), (before, -1)), 0)
+            last = k.smaller(k.affine(0, (k.hi, 1), (before, -1)), pieces)
             if blocking.b_varies:
-                sizes = (batch_count, blocking.groups, blocking.row_groups)
-                flat, group, rows = k.unravel(loop.index, sizes)
-                packed = k.affine(0, (flat, blocking.groups), (group, 1))
+                flat, group = k.unravel(loop.index, (batch_count, blocking.groups))
+                panels = loop.index
             else:
-                group, flat, rows = k.unravel(loop.index, (blocking.groups, batch_count, blocking.row_groups))
-                packed = group
-            batch = k.unravel(flat, blocking.batch)
-            first, last = (
-                k.ir.udiv(k.affine(0, (r, self.tile_count)), k.i64(blocking.row_groups))
-                for r in (rows, k.affine(1, (rows, 1)))
-            )
-            chunk = _Chunk(self, batch, group, first, last)
+                group, flat = k.unravel(loop.index, (blocking.groups, batch_count))
+                panels = group
+            chunk = _Chunk(self, k.unravel(flat, blocking.batch), group)
             if not self.blocked:
                 if not blocking.in_place:
-                    with k.ir.if_then(k.ir.icmp_signed("!=", packed, loop.values[0])):
+                    with k.ir.if_then(k.ir.icmp_signed("!=", panels, loop.values[0])):
                         chunk.pack(0, blocking.k)
-                chunk.multiply(0, blocking.k)
+                chunk.multiply(self._tile_of(first), self._tile_of(last), 0, blocking.k)
             else:
-                with k.loop(0, blocking.k, blocking.depth) as along:
-                    depth = k.smaller(k.affine(blocking.k, (along.index, -1)), blocking.depth)
-                    if not blocking.in_place:
-                        chunk.pack(along.index, depth)
-                    chunk.multiply(along.index, depth)
-            loop.carry(packed)
+                with k.loop(first, last, self.row_groups_at_once) as piece:
+                    end = k.smaller(k.affine(self.row_groups_at_once, (piece.index, 1)), last)
+                    with k.loop(0, blocking.k, blocking.depth) as along:
+                        depth = k.smaller(k.affine(blocking.k, (along.index, -1)), blocking.depth)
+                        if not blocking.in_place:
+                            chunk.pack(along.index, depth)
+                        chunk.multiply(self._tile_of(piece.index), self._tile_of(end), along.index, depth)
+            loop.carry(panels)
+
+    def _tile_of(self, row_group: IRValue) -> IRValue:
+        """The number of the first tile (from the top) of a group of rows."""
+        return self.k.ir.udiv(self.k.affine(0, (row_group, self.tile_count)), self.k.i64(self.blocking.row_groups))
 
 
 class _Chunk:
-    """The code of one chunk: the tiles [first, last) of rows, and one group of columns."""
+    """The code of one group of columns, for some tiles of rows."""
 
-    def __init__(
-        self, emission: _Emission, batch: Sequence[IRValue], group: IRValue, first: IRValue, last: IRValue
-    ) -> None:
+    def __init__(self, emission: _Emission, batch: Sequence[IRValue], group: IRValue) -> None:
         self.e = emission
         self.k = k = emission.k
         self.batch = batch
-        self.first, self.last = first, last
         blocking = emission.blocking
         width = blocking.group * blocking.block
         self.column = k.affine(0, (group, width))
@@ -322,30 +329,67 @@ class _Chunk:
         """Pack this group's panels, from that step along k on."""
         k, e = self.k, self.e
         source = self.b.part(k, step, self.column)
-        with k.loop(0, self.full) as loop:
-            part = source.part(k, 0, k.affine(0, (loop.index, e.width)))
-            pack_panel(k, part, self._panel(loop.index), depth, e.width, e.lanes)
+        if source.column == 1:  # row after row, since a row of all panels is a few cache lines together
+            with k.loop(0, depth) as row, k.loop(0, self.full) as loop:
+                start = source.at(k, row.index, k.affine(0, (loop.index, e.width)))
+                to = k.affine(0, (loop.index, e.width * e.blocking.depth), (row.index, e.width))
+                copy(k, start, k.address(e.panels, e.dtype, to), e.dtype, e.width, e.lanes)
+        else:
+            with k.loop(0, self.full) as loop:
+                part = source.part(k, 0, k.affine(0, (loop.index, e.width)))
+                pack_panel(k, part, self._panel(loop.index), depth, e.width, e.lanes)
         if self.tail:
             with k.ir.if_then(self.has_tail):
                 part = source.part(k, 0, k.affine(0, (self.full, e.width)))
                 pack_panel(k, part, self._panel(self.full), depth, self.tail, e.lanes)
 
-    def multiply(self, step: IRValue | int, depth: IRValue | int) -> None:
-        """Multiply all tiles with all panels, for `depth` steps along k."""
+    def multiply(self, first: IRValue, last: IRValue, step: IRValue | int, depth: IRValue | int) -> None:
+        """Multiply the tiles [first, last) with all panels, for `depth` steps along k."""
         k, e = self.k, self.e
         for run in e.runs:
-            with k.loop(k.larger(self.first, run.first), k.smaller(self.last, run.first + run.count)) as loop:
-                row = k.affine(run.start - run.first * run.rows, (loop.index, run.rows))
-                above = k.affine(0, (loop.index, e.tallest), (self.first, -e.tallest))  # rows of `sums`
-                a = self.a.part(k, row, step)
-                if e.a_packed is not None:
-                    pack_rows(k, a, e.a_packed, run.rows, depth, e.lanes)
-                    a = e.a_packed
-                with k.loop(0, self.full) as panel:
-                    self._tile(a, row, above, panel.index, run.rows, e.width, step, depth)
-                if self.tail:
-                    with k.ir.if_then(self.has_tail):
-                        self._tile(a, row, above, self.full, run.rows, self.tail, step, depth)
+            start, stop = k.larger(first, run.first), k.smaller(last, run.first + run.count)
+            if e.a_packed is None:
+                with k.loop(start, stop) as loop:
+                    row = k.affine(run.start - run.first * run.rows, (loop.index, run.rows))
+                    above = k.affine(0, (loop.index, e.tallest), (first, -e.tallest))  # rows of `sums`
+                    self._row_of_tiles(self.a.part(k, row, step), row, above, run.rows, step, depth)
+                continue
+            with k.loop(start, stop, e.strip) as strip:
+                row = k.affine(run.start - run.first * run.rows, (strip.index, run.rows))
+                count = k.smaller(k.affine(0, (stop, 1), (strip.index, -1)), e.strip)
+                self._pack_strip(self.a.part(k, row, step), run.rows, count, depth)
+                with k.loop(0, count) as loop:
+                    at = k.affine(0, (row, 1), (loop.index, run.rows))
+                    above = k.affine(0, (strip.index, e.tallest), (loop.index, e.tallest), (first, -e.tallest))
+                    self._row_of_tiles(self._packed(loop.index), at, above, run.rows, step, depth)
+
+    def _packed(self, number: IRValue) -> Matrix:
+        """A packed tile of a."""
+        a = self.e.a_packed
+        pointer = self.k.address(a.pointer, a.dtype, self.k.affine(0, (number, self.e.a_packed_size)))
+        return Matrix(pointer, a.dtype, a.row, a.column)
+
+    def _pack_strip(self, a: Matrix, rows: int, count: IRValue, depth: IRValue | int) -> None:
+        """Pack `count` tiles of a. Where a's columns are adjacent, step by step along k: a step of all of
+        them is a few cache lines in a row."""
+        k, e = self.k, self.e
+        if a.row != 1:
+            pack_rows(k, a, e.a_packed, rows, depth, e.lanes)
+            return
+        with k.loop(0, depth) as loop, k.loop(0, count) as tile_:
+            source = a.at(k, k.affine(0, (tile_.index, rows)), loop.index)
+            copy(k, source, self._packed(tile_.index).at(k, 0, loop.index), a.dtype, rows, e.lanes)
+
+    def _row_of_tiles(
+        self, a: Matrix, row: IRValue, above: IRValue, rows: int, step: IRValue | int, depth: IRValue | int
+    ) -> None:
+        """One tile of a, with all panels."""
+        k, e = self.k, self.e
+        with k.loop(0, self.full) as panel:
+            self._tile(a, row, above, panel.index, rows, e.width, step, depth)
+        if self.tail:
+            with k.ir.if_then(self.has_tail):
+                self._tile(a, row, above, self.full, rows, self.tail, step, depth)
 
     def _tile(
         self,
@@ -366,27 +410,60 @@ class _Chunk:
             panel = self.b.part(k, step, column)
         else:
             panel = Matrix(self._panel(number), e.dtype, vectors * e.lanes, 1)
-        if not e.blocked:
-            zero = k.constant(e.dtype, 0, e.lanes)
-            sums = tile.multiply(k, a, panel, depth, rows, columns, [zero] * (rows * vectors))
+        zeros = [k.constant(e.dtype, 0, e.lanes)] * (rows * vectors)
+        if e.blocking.k <= e.stretch:
+            sums = tile.multiply(k, a, panel, depth, rows, columns, zeros)
             if e.epilogue.in_registers(columns):
                 e.epilogue.from_registers(sums, self.batch, row, column, columns)
-                return
-            self._write(e.sums, sums, vectors)
-            e.epilogue.from_memory(e.sums, self.batch, row, column, rows, columns)
+            else:
+                self._write(e.sums, sums, vectors)
+                e.epilogue.from_memory(e.sums, self.batch, row, column, rows, columns)
             return
-        waiting = e.sums.part(k, above, k.affine(0, (number, e.width)))
-        fresh = k.ir.icmp_signed("==", k.i64(step), k.i64(0))
-        zero = k.constant(e.dtype, 0, e.lanes)
-        places = [waiting.at(k, i, v * e.lanes) for i in range(rows) for v in range(vectors)]
-        with k.ir.if_then(fresh):
-            for place in places:
-                k.store(zero, place, e.dtype)
-        start = [k.load(place, e.dtype, e.lanes) for place in places]
-        self._write(waiting, tile.multiply(k, a, panel, depth, rows, columns, start), vectors)
-        done = k.ir.icmp_signed(">=", k.affine(0, (k.i64(step), 1), (depth, 1)), k.i64(e.blocking.k))
+        totals = e.sums.part(k, above, k.affine(0, (number, e.width))) if e.blocked else e.sums
+        self._add_stretches(a, panel, totals, rows, columns, step, depth)
+        if not e.blocked:
+            self._finish(totals, row, column, rows, columns)
+            return
+        done = k.ir.icmp_signed(">=", k.affine(0, (step, 1), (depth, 1)), k.i64(e.blocking.k))
         with k.ir.if_then(done):
-            e.epilogue.from_memory(waiting, self.batch, row, column, rows, columns)
+            self._finish(totals, row, column, rows, columns)
+
+    def _add_stretches(
+        self,
+        a: Matrix,
+        panel: Matrix,
+        totals: Matrix,
+        rows: int,
+        columns: int,
+        step: IRValue | int,
+        depth: IRValue | int,
+    ) -> None:
+        """Add a @ panel to the totals in memory: the sum of one stretch of k after the other, since one
+        long sum would round to the size of its total at every step."""
+        k, e = self.k, self.e
+        vectors = -(-columns // e.lanes)
+        zero = k.constant(e.dtype, 0, e.lanes)
+        with k.ir.if_then(k.ir.icmp_signed("==", k.i64(step), k.i64(0))):
+            self._write(totals, [zero] * (rows * vectors), vectors)
+        with k.loop(0, depth, e.stretch) as loop:
+            rest = k.smaller(k.affine(0, (depth, 1), (loop.index, -1)), e.stretch)
+            part = a.part(k, 0, loop.index), panel.part(k, loop.index, 0)
+            sums = tile.multiply(k, *part, rest, rows, columns, [zero] * (rows * vectors))
+            before = self._read(totals, rows, vectors)
+            self._write(totals, [k.ir.fadd(x, y) for x, y in zip(before, sums, strict=True)], vectors)
+
+    def _finish(self, totals: Matrix, row: IRValue, column: IRValue, rows: int, columns: int) -> None:
+        e = self.e
+        if e.epilogue.in_registers(columns):
+            sums = self._read(totals, rows, -(-columns // e.lanes))
+            e.epilogue.from_registers(sums, self.batch, row, column, columns)
+        else:
+            e.epilogue.from_memory(totals, self.batch, row, column, rows, columns)
+
+    def _read(self, totals: Matrix, rows: int, vectors: int) -> list[IRValue]:
+        k, e = self.k, self.e
+        places = [totals.at(k, i, v * e.lanes) for i in range(rows) for v in range(vectors)]
+        return [k.load(place, e.dtype, e.lanes) for place in places]
 
     def _write(self, to: Matrix, sums: Sequence[IRValue], vectors: int) -> None:
         for n, total in enumerate(sums):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lampion.compiler.codegen.builder import IRValue, KernelBuilder
 from lampion.compiler.kernel_ir import Compute, Load, Store, Value, Window
 from lampion.dtype import DType
 
 # What a point of the iteration space costs, about, in units of one addition.
-_DEAR = frozenset({"cos", "erf", "exp", "expm1", "log", "log1p", "log2", "pow", "power", "sin", "tanh"})
+_DEAR = frozenset(
+    {"cos", "erf", "exp", "expm1", "floordiv", "log", "log1p", "log2", "mod", "pow", "sigmoid", "sin", "tanh"}
+)
 _CHUNK = 8192  # a chunk is worth this many of them at least
 _SMALL = 16384  # work that is not worth sharing
 _MOST = 1024  # chunks
@@ -30,7 +32,7 @@ class Axes:
         self,
         shape: Sequence[int],
         windows: Sequence[Window],
-        key: Callable[[int], tuple[int, ...]],
+        key: Callable[[int], Any],
         reduced: Sequence[bool] | None = None,
     ) -> None:
         """Sort the axes by `key`, outermost first; then join neighbours where every window allows it."""
@@ -124,5 +126,3 @@ def _cost(value: Value) -> int:
 
 def _joined(windows: Sequence[Window], outer: int, inner: int, n: int) -> bool:
     return all(window.strides[outer] == n * window.strides[inner] for window in windows)
-
-

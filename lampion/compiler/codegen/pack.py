@@ -122,25 +122,11 @@ def _transposed(k: KernelBuilder, registers: list[IRValue], lanes: int, step: in
 
 
 def pack_rows(k: KernelBuilder, a: Matrix, to: Matrix, rows: int, depth: IRValue | int, lanes: int) -> None:
-    """Copy `rows` rows of a, `depth` long, into `to`, along whichever axis is adjacent in both."""
-    if a.row == 1 and to.row == 1 and rows > 1:
-        whole = [lanes] * (rows // lanes)
-        rest = rows % lanes
-        with k.loop(0, depth) as loop:
-            source, target = a.at(k, 0, loop.index), to.at(k, 0, loop.index)
-            at = 0
-            for size in whole + _powers(rest):
-                k.store(
-                    k.load(k.address(source, a.dtype, at), a.dtype, size),
-                    k.address(target, a.dtype, at),
-                    a.dtype,
-                )
-                at += size
-        return
+    """Copy `rows` rows of a, `depth` long, into `to`, whose rows are adjacent in memory."""
     with k.loop(0, rows) as row:
         source, target = a.part(k, row.index, 0), to.part(k, row.index, 0)
         start: IRValue | int = 0
-        if a.column == 1 and to.column == 1:
+        if a.column == 1:
             start = k.ir.and_(k.i64(depth), k.i64(-lanes))
             with k.loop(0, start, lanes) as loop:
                 k.store(k.load(source.at(k, 0, loop.index), a.dtype, lanes), target.at(k, 0, loop.index), a.dtype)
@@ -148,6 +134,10 @@ def pack_rows(k: KernelBuilder, a: Matrix, to: Matrix, rows: int, depth: IRValue
             k.store(k.load(source.at(k, 0, loop.index), a.dtype), target.at(k, 0, loop.index), a.dtype)
 
 
-def _powers(n: int) -> list[int]:
-    """n as a sum of powers of two."""
-    return [1 << bit for bit in reversed(range(n.bit_length())) if n >> bit & 1]
+def copy(k: KernelBuilder, source: IRValue, target: IRValue, dtype: DType, count: int, lanes: int) -> None:
+    """Copy a known number of adjacent elements."""
+    at = 0
+    while at < count:
+        size = min(lanes, 1 << ((count - at).bit_length() - 1))
+        k.store(k.load(k.address(source, dtype, at), dtype, size), k.address(target, dtype, at), dtype)
+        at += size

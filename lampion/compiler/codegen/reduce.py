@@ -32,7 +32,7 @@ from lampion.compiler.codegen.nest import (
     windows_of,
 )
 from lampion.compiler.codegen.target import Target
-from lampion.compiler.kernel_ir import Reduce, Window
+from lampion.compiler.kernel_ir import Reduce, Reduction, Window
 from lampion.dtype import bool_
 
 _IN_SEQUENCE = 32
@@ -64,9 +64,7 @@ class _Nest:
     def __init__(self, kernel: Reduce) -> None:
         size = math.prod(kernel.shape)
         # Nothing to combine: what is left is to store the identities at the kept points.
-        shape = tuple(
-            1 if size == 0 and axis in kernel.axes else n for axis, n in enumerate(kernel.shape)
-        )
+        shape = tuple(1 if size == 0 and axis in kernel.axes else n for axis, n in enumerate(kernel.shape))
         loads = windows_of(kernel.body)
         epilogue = rewindow(kernel.epilogue, lambda window: _stretched(window, kernel))
         stores = rewindow(kernel.stores, lambda window: _stretched(window, kernel))
@@ -100,11 +98,26 @@ class _Nest:
         return replace(window, shape=shape, strides=tuple(window.strides[axis] for axis in self.kept))
 
 
+class _Combiner:
+    """One of the reductions: what it starts from, and how it combines."""
+
+    def __init__(self, xp: Emitter, reduction: Reduction) -> None:
+        primitive, self.dtype, self.value = reduction.primitive, reduction.dtype, reduction.value
+        if primitive.combine is None or primitive.identity is None:
+            raise TypeError(f"{primitive.name} has no combine and identity, and is no reduction")
+        self.identity = xp.literal(primitive.identity(self.dtype), self.dtype)
+        self._xp, self._combine = xp, primitive.combine
+
+    def __call__(self, x: Lanes, y: Lanes) -> Lanes:
+        out: Lanes = self._combine(self._xp, x, y)
+        return out.astype(self.dtype)
+
+
 class _Emission:
     def __init__(self, k: KernelBuilder, kernel: Reduce) -> None:
         self.k = k
         self.xp = Emitter(k)
-        self.reductions = kernel.reductions
+        self.reductions = [_Combiner(self.xp, reduction) for reduction in kernel.reductions]
         self.nest = _Nest(kernel)
         self.empty = math.prod(kernel.shape) == 0
         dtypes = [value.dtype for value in kernel.body] + [r.dtype for r in kernel.reductions]
@@ -122,8 +135,13 @@ class _Emission:
             start = k.affine(0, (unit, nest.unit))
             stop = k.smaller(k.affine(nest.unit, (start, 1)), nest.length)
             points(
-                k, start, stop, nest.length, self.width, self.in_place,
-                lambda column, lanes: self._columns(k.unravel(row, nest.outer), column, lanes)
+                k,
+                start,
+                stop,
+                nest.length,
+                self.width,
+                self.in_place,
+                lambda column, lanes: self._columns(k.unravel(row, nest.outer), column, lanes),
             )
 
     # The innermost axis is reduced -------------------------------------------------------------------
@@ -136,7 +154,7 @@ class _Emission:
         along = functools.partial(self._along, steps, rest)
         per_point = _sequence_length(steps, 1) + (rest > 0)
         totals = self._over(axes, index, self._identities(self.width), along, per_point)
-        self._finish(outer, 1, [self._folded(n, total) for n, total in enumerate(totals)])
+        self._finish(outer, 1, [self._folded(*pair) for pair in zip(self.reductions, totals, strict=True)])
 
     def _along(self, steps: int, rest: int, index: Index, so_far: Accumulators) -> Accumulators:
         """Combine one row into the accumulators."""
@@ -155,15 +173,15 @@ class _Emission:
         values = zip(self._values(row, length - width, width), self._identities(width), strict=True)
         return self._combined(so_far, [self.xp.where(mask, value, none) for value, none in values])
 
-    def _folded(self, n: int, total: Lanes) -> Lanes:
+    def _folded(self, reduction: _Combiner, total: Lanes) -> Lanes:
         """All lanes of an accumulator combined: halves, halves of halves..."""
-        half = total.count // 2
-        while half:
+        while total.count > 1:
+            half = total.count // 2
+            parts = (range(half), range(half, 2 * half))
             low, high = (
-                self.xp.made(self.k.shuffle(total.value, total.value, range(start, start + half)), total)
-                for start in (0, half)
+                self.xp.made(self.k.shuffle(total.value, total.value, part), total) for part in parts
             )
-            total, half = self._combine(n, low, high), half // 2
+            total = reduction(low, high)
         return total
 
     # The innermost axis is kept ----------------------------------------------------------------------
@@ -229,21 +247,14 @@ class _Emission:
         return [self.xp.made(v, a) for v, a in zip(loop.results, so_far, strict=True)]
 
     def _identities(self, lanes: int) -> Accumulators:
-        return [
-            self.xp.literal(r.primitive.identity(r.dtype), r.dtype).spread(lanes) for r in self.reductions
-        ]
+        return [reduction.identity.spread(lanes) for reduction in self.reductions]
 
     def _values(self, row: Row, inner: IRValue | int, lanes: int) -> Accumulators:
         values = row.values(inner, lanes)
         return [values[r.value].astype(r.dtype).spread(lanes) for r in self.reductions]
 
     def _combined(self, x: Accumulators, y: Accumulators) -> Accumulators:
-        return [self._combine(n, a, b) for n, (a, b) in enumerate(zip(x, y, strict=True))]
-
-    def _combine(self, n: int, x: Lanes, y: Lanes) -> Lanes:
-        reduction = self.reductions[n]
-        out: Lanes = reduction.primitive.combine(self.xp, x, y)
-        return out.astype(reduction.dtype)
+        return [reduction(a, b) for reduction, a, b in zip(self.reductions, x, y, strict=True)]
 
     def _finish(self, kept: Sequence[IRValue | int], lanes: int, totals: Accumulators) -> None:
         """The epilogue at `lanes` kept points from these indices on."""

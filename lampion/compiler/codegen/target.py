@@ -60,13 +60,20 @@ class Target:
         if name not in _X86:
             raise ValueError(f"Target.named: expected one of {(*_X86, 'host')}, got {name!r}")
         if not _is_x86():
-            raise ValueError(f"Target.named: {name!r} is an x86 level, and this machine is not x86; use 'host'")
+            raise ValueError(
+                f"Target.named: {name!r} is a level of x86, which this machine is not; use 'host'"
+            )
         return Target(name, *_X86[name])
 
     @property
     def runs_here(self) -> bool:
         """Whether this machine can run the code (it can always be emitted)."""
         return self.name == "host" or all(_host_features().get(name, False) for name in _NEEDS[self.name])
+
+    @property
+    def scales(self) -> bool:
+        """Whether x * 2**k is one instruction (vscalef), and LLVM knows it."""
+        return self.vector_bytes == 64 and _llvm().llvm_version_info[0] >= 22
 
     @property
     def key(self) -> str:

@@ -8,9 +8,11 @@ from lampion.compiler.graph import Graph, check
 from lampion.compiler.passes.algebra import simplify
 from lampion.compiler.passes.dead import drop_dead
 from lampion.compiler.passes.dedupe import dedupe
+from lampion.compiler.passes.fold import fold
 
 PASSES: tuple[tuple[str, Callable[[Graph], Graph]], ...] = (
     ("drop dead code", drop_dead),
+    ("fold constants", fold),
     ("simplify", simplify),
     ("dedupe", dedupe),
     ("drop dead code again", drop_dead),

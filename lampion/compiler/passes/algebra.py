@@ -42,6 +42,8 @@ def _rewrite(equation: Equation, made_by: dict[Value, Equation]) -> Equation | V
         if name == "mul" and _is_number(inputs[0], 1) and _is_like(inputs[1], out):
             return inputs[1]  # type: ignore[no-any-return]
         return equation
+    if name == "put":
+        return _whole_put(equation)
     x = equation.inputs[0] if equation.inputs else None
     if not isinstance(x, Value):
         return equation
@@ -59,6 +61,14 @@ def _rewrite(equation: Equation, made_by: dict[Value, Equation]) -> Equation | V
         if source.type == out.type:
             return source  # type: ignore[no-any-return]
         return Equation(equation.primitive, before.inputs, params, out, equation.where)
+    return equation
+
+
+def _whole_put(equation: Equation) -> Equation:
+    """Writing all of a tensor through a reshaped view of it is a reshape of what is written."""
+    (base, value), chain = equation.inputs, equation.params["chain"]
+    if len(chain) == 1 and chain[0][0].name == "reshape" and isinstance(value, Value) and value.size == base.size:
+        return Equation(chain[0][0], (value,), {"shape": base.shape}, equation.output, equation.where)
     return equation
 
 

@@ -1,0 +1,267 @@
+"""Operators and subscripts: computed beside the program on plain data, else left to the objects' methods."""
+
+from __future__ import annotations
+
+import collections
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from . import policy
+from .machine import Frame
+from .opcodes import Instruction, handles
+from .policy import MISSING, find, python_method
+from .values import Unseen, is_known, stand_in, wrap
+
+BINARY: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
+    "+": (operator.add, "add"),
+    "-": (operator.sub, "sub"),
+    "*": (operator.mul, "mul"),
+    "/": (operator.truediv, "truediv"),
+    "//": (operator.floordiv, "floordiv"),
+    "%": (operator.mod, "mod"),
+    "**": (operator.pow, "pow"),
+    "@": (operator.matmul, "matmul"),
+    "&": (operator.and_, "and"),
+    "|": (operator.or_, "or"),
+    "^": (operator.xor, "xor"),
+    "<<": (operator.lshift, "lshift"),
+    ">>": (operator.rshift, "rshift"),
+}
+COMPARE: dict[str, tuple[Callable[[Any, Any], Any], tuple[str, str]]] = {
+    "<": (operator.lt, ("__lt__", "__gt__")),
+    "<=": (operator.le, ("__le__", "__ge__")),
+    ">": (operator.gt, ("__gt__", "__lt__")),
+    ">=": (operator.ge, ("__ge__", "__le__")),
+    "==": (operator.eq, ("__eq__", "__eq__")),
+    "!=": (operator.ne, ("__ne__", "__ne__")),
+}
+UNARY: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "UNARY_NEGATIVE": (operator.neg, "__neg__"),
+    "UNARY_INVERT": (operator.invert, "__invert__"),
+    "UNARY_POSITIVE": (operator.pos, "__pos__"),
+    "INTRINSIC_UNARY_POSITIVE": (operator.pos, "__pos__"),
+}
+
+
+def kind_of(item: Any) -> type | None:
+    return item.kind if type(item) is Unseen else type(item)
+
+
+def compute(m: Frame, fn: Callable[..., Any], items: list[Any], names: tuple[str, ...]) -> Any:
+    """The operator on plain data here and now; else the special method that runs gives the result."""
+    values = [stand_in(item) for item in items]
+    if all(map(policy.all_data, values)):
+        try:
+            return wrap(fn(*values))
+        except Exception:
+            return Unseen()  # the program is about to meet the same
+    kinds = [kind_of(item) for item in items]
+    for item, kind in zip(items, kinds, strict=True):
+        m.rec.judge(m, item, f"`{m.ins.symbol or m.ins.name}` on")
+        if kind is not None and not m.rec.is_core_type(kind):
+            m.rec.reader.class_reads(m, kind, *(n for n in names if find(kind, n)[1] is not None))
+    if any(kind is not None and python_method(kind, name) for kind in kinds for name in names):
+        return m.expect(*names)
+    if all(type(value) in (list, tuple) for value in values) and fn is operator.add:
+        return wrap(values[0] + values[1]) if type(values[0]) is type(values[1]) else Unseen()
+    kind = kinds[0]
+    return Unseen(kind, fresh=kind in policy.MUTABLE)
+
+
+@handles("BINARY_OP")
+def binary_op(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
+    symbol = ins.symbol
+    fn, name = BINARY[symbol.removesuffix("=")]
+    if symbol.endswith("="):
+        target = taken[0]
+        kind = kind_of(target)
+        if kind in policy.MUTABLE and python_method(kind, f"__i{name}__") is None:
+            return (extend_in_place(m, target, taken[1], symbol),)
+        return (compute(m, fn, taken, (f"__i{name}__", f"__{name}__", f"__r{name}__")),)
+    return (compute(m, fn, taken, (f"__{name}__", f"__r{name}__")),)
+
+
+def extend_in_place(m: Frame, target: Any, item: Any, symbol: str) -> Any:
+    if not m.is_fresh(target):
+        kind = kind_of(target)
+        m.abort(
+            f"`{symbol}` changes a {kind.__name__ if kind else 'value'} that was made outside",
+            "make a copy first, or return the new items",
+        )
+    m.rec.judge(m, item, f"`{symbol}` on")
+    if type(target) is Unseen:
+        target.like = MISSING
+    return target
+
+
+@handles(*UNARY)
+def unary_op(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
+    return (unary(m, ins.name, taken[0]),)
+
+
+def unary(m: Frame, name: str, item: Any) -> Any:
+    fn, method = UNARY[name]
+    return compute(m, fn, [item], (method,))
+
+
+@handles("COMPARE_OP")
+def compare_op(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
+    fn, names = COMPARE[ins.value]
+    item = compute(m, fn, taken, names)
+    if ins.symbol.startswith("bool("):  # 3.13 folds the test of a condition into the comparison
+        return (bool(item) if policy.is_data(item) else Unseen(bool),)
+    if type(item) is Unseen and all(issubclass(kind_of(x) or object, policy.CONTAINERS) for x in taken):
+        return (Unseen(bool),)
+    return (item,)
+
+
+_IDENTITIES = policy.SINGLETONS | {type}
+
+
+@handles("IS_OP")
+def is_op(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
+    a, b = taken
+    if not any(is_known(x) and (type(x) in policy.SINGLETONS or not policy.is_data(x)) for x in taken):
+        m.abort("two plain values are compared with `is`", "use ==")
+    if is_known(a) and is_known(b) and (type(a) in policy.SINGLETONS or type(b) in policy.SINGLETONS):
+        return ((a is b) != bool(ins.arg),)
+    return (Unseen(bool),)
+
+
+@handles("CONTAINS_OP")
+def contains_op(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
+    return (contains(m, taken[0], taken[1], bool(ins.arg)),)
+
+
+def contains(m: Frame, item: Any, container: Any, negated: bool = False) -> Any:
+    key, whole = stand_in(item), stand_in(container)
+    if id(whole) in m.rec.spaces and type(key) is str:
+        return (m.rec.space_entry(m, whole, key) is MISSING) == negated
+    if isinstance(whole, (dict, set, frozenset, policy.VIEWS[0])) and is_key(m, key):
+        if python_method(type(whole), "__contains__") is None:
+            return (key in whole) != negated
+    if policy.all_data(key) and policy.all_data(whole):
+        try:
+            return (key in whole) != negated
+        except TypeError:
+            return Unseen()
+    m.rec.judge(m, item, "`in` on")
+    m.rec.judge(m, container, "`in` on")
+    if is_known(container) and (kind := type(container)) and not m.rec.is_core(container):
+        m.rec.reader.class_reads(m, kind, *(n for n in ("__contains__",) if find(kind, n)[1] is not None))
+    return Unseen(bool)
+
+
+def is_key(m: Frame, key: Any) -> bool:
+    """Whether a dict can be asked for it without running code of the user's."""
+    if type(key) in (tuple, frozenset):
+        return all(is_key(m, part) for part in key)
+    kind = type(key)
+    return (
+        policy.is_plain(key)
+        or m.rec.is_core(key)
+        or (is_known(key) and not (python_method(kind, "__hash__") or python_method(kind, "__eq__")))
+    ) and key.__hash__ is not None
+
+
+# ---- subscripts -----------------------------------------------------------------------------------------
+
+_SEQUENCES = (list, tuple, str, bytes, range, collections.deque)
+
+
+@handles("BINARY_SUBSCR")
+def binary_subscr(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
+    return (subscript(m, taken[0], taken[1]),)
+
+
+@handles("BINARY_SLICE")
+def binary_slice(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
+    known = all(map(is_known, taken[1:]))
+    return (subscript(m, taken[0], slice(*taken[1:]) if known else Unseen(slice)),)
+
+
+def subscript(m: Frame, container: Any, key: Any) -> Any:
+    """What `container[key]` gives."""
+    whole = container.like if type(container) is Unseen else container
+    if is_known(container) and (method := python_method(type(container), "__getitem__")) is not None:
+        if not m.rec.is_core(container):
+            m.rec.reader.class_read(m, type(container), "__getitem__")
+        return m.rec.caller.python(m, method, [container, key], {})
+    if id(whole) in m.rec.spaces and type(key) is str:
+        value = m.rec.space_entry(m, whole, key)
+        return Unseen() if value is MISSING else value
+    if isinstance(whole, _SEQUENCES) and policy.is_data(key):
+        try:
+            return wrap(whole[key])
+        except Exception:
+            return Unseen()
+    if isinstance(whole, dict) and is_key(m, key):
+        if key in whole:
+            return whole[key]
+        return _absent(m, container, whole, key)
+    m.rec.judge(m, container, "an item of")
+    return Unseen()
+
+
+def _absent(m: Frame, container: Any, whole: Any, key: Any) -> Any:
+    if isinstance(whole, collections.defaultdict) and not m.is_fresh(container):
+        m.abort(f"a new entry {policy.say(key)} is made in a defaultdict", "look it up with .get(key)")
+    if (method := python_method(type(whole), "__missing__")) is not None:
+        m.rec.reader.class_read(m, type(whole), "__missing__")
+        return m.expect(method.__code__)
+    return Unseen()
+
+
+@handles("STORE_SUBSCR")
+def store_subscr(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
+    change_item(m, taken[1], taken[2], taken[0])
+    return ()
+
+
+@handles("STORE_SLICE", "DELETE_SUBSCR")
+def other_stores(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
+    change_item(m, taken[1] if ins.name == "STORE_SLICE" else taken[0], Unseen(), None)
+    return ()
+
+
+def change_item(m: Frame, container: Any, key: Any, item: Any) -> None:
+    """Judge `container[key] = item` and its like."""
+    kind = kind_of(container)
+    if kind is not None and (m.rec.is_core_type(kind) or python_method(kind, "__setitem__") is not None):
+        return  # Lampion's own affair, or a Python method that is followed itself
+    if not m.is_fresh(container):
+        m.abort(
+            f"an item of a {kind.__name__ if kind else 'value that capture cannot see'} made outside is set",
+            "return the value, or store it outside",
+        )
+    if type(container) is Unseen:
+        container.like = MISSING
+    elif isinstance(container, (dict, list)) and is_known(key) and is_key(m, key):
+        m.appears(item, lambda: container[key])
+
+
+# ---- text -----------------------------------------------------------------------------------------------
+
+
+@handles("FORMAT_VALUE", "FORMAT_SIMPLE", "FORMAT_WITH_SPEC")
+def format_value(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
+    convert = ins.value[0] if ins.name == "FORMAT_VALUE" else None
+    spec = taken[1] if len(taken) == 2 else ""
+    value = stand_in(taken[0])
+    if policy.all_data(value) and type(spec) is str:
+        try:
+            return (format(convert(value) if convert else value, spec),)
+        except Exception:
+            return (Unseen(str),)
+    m.rec.judge(m, taken[0], "the text of")
+    return (Unseen(str),)
+
+
+@handles("CONVERT_VALUE")
+def convert_value(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
+    value = stand_in(taken[0])
+    if policy.all_data(value):
+        return (ins.value(value),)
+    m.rec.judge(m, taken[0], "the text of")
+    return (Unseen(str),)

@@ -1,0 +1,481 @@
+"""Reads: what attribute and variable look-ups give, worked out without running any of the user's code.
+
+Each look-up follows Python's own rules over namespaces (`__dict__`, slots, the method resolution order)
+and leaves a guard at every place it looked. Where a look-up runs Python code (a property, `__getattr__`),
+that code is a frame of its own and is followed there; its return value is the result.
+"""
+
+from __future__ import annotations
+
+import builtins
+import enum
+import functools
+import importlib.util
+import sys
+import types
+from collections.abc import Callable
+from types import FunctionType, MethodType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import policy
+from .guards import Note
+from .machine import Frame
+from .opcodes import VERSION, Instruction, handles
+from .policy import MISSING, find, python_method
+from .values import FRESH, NULL, Bound, Unseen, is_known
+
+if TYPE_CHECKING:
+    from .recorder import Recorder
+
+_SETTABLE = frozenset({"grad", "data", "requires_grad"})  # of a Tensor: its own setters tell the tracer
+_FUNCTION_READS = frozenset({"__name__", "__qualname__", "__module__", "__doc__", "__call__", "__get__"})
+_CLASS_READS = frozenset({"__name__", "__qualname__", "__module__", "__doc__", "__mro__", "__bases__"})
+_ARRAY_READS = frozenset({"shape", "ndim", "dtype", "size"})  # guarded by the caller, with the argument
+_GENERIC = {base.__getattribute__ for base in policy.SOLID if base not in (type, super, ModuleType)}
+_TUPLE_FIELD = type(find(types.SimpleNamespace, "_")[0])  # replaced below
+
+
+class Reader:
+    """Look-ups on behalf of a Recorder, and the guards that they leave."""
+
+    def __init__(self, rec: Recorder) -> None:
+        self.rec = rec
+        self.guards = rec.guards
+
+    # ---- what a value brings with it --------------------------------------------------------------------
+
+    def contents(self, m: Frame, value: Any, note: Note) -> None:
+        """Guard what is inside a value that was read, since later instructions look into it freely."""
+        rec = self.rec
+        if policy.is_plain(value) or rec.is_accounted(value):
+            return
+        rec.seen[id(value)] = value
+        if isinstance(value, np.ndarray):
+            m.abort(
+                f"{note.what} is a NumPy array", "make it a Tensor, or pass it to the function as an argument"
+            )
+        elif isinstance(value, policy.CONTAINERS):
+            self._container(m, value, note)
+        elif type(value) is FunctionType:
+            self.function(m, value, note)
+        elif type(value) is MethodType:
+            self.contents(m, value.__func__, note)
+            self.contents(m, value.__self__, note)
+        elif type(value) is functools.partial:
+            for part in (value.func, value.args, value.keywords):
+                self.contents(m, part, note)
+
+    def _container(self, m: Frame, value: Any, note: Note) -> None:
+        if len(value) > policy.MAX_ITEMS:
+            m.abort(f"{note.what} holds more than {policy.MAX_ITEMS} items")
+        if python_method(type(value), "__iter__") or python_method(type(value), "__len__"):
+            m.abort(f"{note.what} is a {type(value).__name__}, which hides its items")
+        if isinstance(value, dict):
+            self.guards.dict(value, note)
+            items: Any = value.items()
+        else:
+            if isinstance(value, policy.MUTABLE):
+                self.guards.sequence(value, note)
+            items = enumerate(value)
+        for key, item in items:
+            if not policy.is_plain(item):
+                self.contents(m, item, note._replace(what=f"{note.what}[{policy.say(key)}]"))
+
+    def function(self, m: Frame, fn: FunctionType, note: Note | None = None) -> None:
+        """Guard what calling the function means: its code and its defaults."""
+        if id(fn) in self.rec.fresh or self.rec.is_untraced(fn.__code__):
+            return
+        note = note or self.rec.note(m, "function")
+        note = note._replace(what=f"function `{fn.__qualname__}`")
+        if self.guards.function(fn, note):
+            defaults = note._replace(what=f"a default argument of `{fn.__qualname__}`")
+            self.contents(m, fn.__defaults__, defaults)
+            self.contents(m, fn.__kwdefaults__, defaults)
+
+    def class_reads(self, m: Frame, cls: type, *names: str) -> None:
+        for name in names:
+            self.class_read(m, cls, name)
+
+    def class_read(self, m: Frame, cls: type, name: str) -> None:
+        """Guard what the class and its bases say about a name (also: that they say nothing)."""
+        if id(cls) in self.rec.fresh or not any(map(policy.made_in_python, cls.__mro__)):
+            return
+        raw, owner = find(cls, name)
+        note = self.rec.note(m, f"`{cls.__name__}.{name}`")
+        get = find(type(raw), "__get__")[0]
+        meta = type(cls)
+        if owner is not None and (
+            isinstance(get, FunctionType)
+            or python_method(meta, "__getattribute__")
+            or isinstance(raw, (types.ClassMethodDescriptorType, enum.Enum))
+            or (isinstance(raw, classmethod) and type(raw.__func__) is not FunctionType)
+        ):
+            self.guards.entry(vars(owner).get, owner, name, raw, note)
+        elif owner is not None or not (find(meta, name)[1] or python_method(meta, "__getattr__")):
+            self.guards.type(cls, name, getattr(cls, name, MISSING), note)
+
+    # ---- variables --------------------------------------------------------------------------------------
+
+    def namespace(self, m: Frame, space: dict[str, Any], name: str, what: str) -> Any:
+        value = space.get(name, MISSING)
+        if id(space) not in self.rec.fresh:
+            note = self.rec.note(m, what)
+            self.guards.entry(space.get, space, name, value, note)
+            self.contents(m, value, note)
+        return value
+
+    def variable(self, m: Frame, name: str) -> Any:
+        value = self.namespace(m, m.frame.f_globals, name, f"global `{name}`")
+        if value is MISSING:
+            value = self.namespace(m, m.frame.f_builtins, name, f"builtin `{name}`")
+        return Unseen() if value is MISSING else value
+
+    def cell(self, m: Frame, name: str) -> Any:
+        value = m.local(name)
+        if name in m.code.co_cellvars or value is MISSING:
+            return Unseen() if value is MISSING else value
+        cell = m.cell(name)
+        if cell is not FRESH:
+            note = self.rec.note(m, f"closure variable `{name}`")
+            self.guards.cell(cell, value, note)
+            self.contents(m, value, note)
+        return value
+
+    # ---- attributes -------------------------------------------------------------------------------------
+
+    def attribute(self, m: Frame, obj: Any, name: str) -> Any:
+        """What `obj.name` gives."""
+        if not is_known(obj):
+            return self._unseen(m, obj, name)
+        cls = type(obj)
+        if isinstance(obj, ModuleType):
+            return self._module(m, obj, name)
+        if isinstance(obj, type):
+            return self._class(m, obj, name)
+        if cls is super:
+            return self.super(m, obj.__thisclass__, obj.__self__, name)
+        if cls is FunctionType:
+            return self._function(m, obj, name)
+        if cls is np.ndarray and name in _ARRAY_READS and id(obj) in self.rec.roots:
+            return getattr(obj, name)
+        if (cls in policy.SOLID or policy.is_data(obj)) and not policy.made_in_python(cls):
+            return getattr(obj, name, Unseen())  # builtin: methods, or parts that cannot change
+        if id(obj) in self.rec.fresh and policy.is_iterator(cls) and not policy.made_in_python(cls):
+            return getattr(obj, name, Unseen())
+        return self._instance(m, obj, name)
+
+    def _unseen(self, m: Frame, item: Any, name: str) -> Any:
+        kind = item.kind if type(item) is Unseen else None
+        if kind is not None:
+            raw, _ = find(kind, name)
+            if isinstance(raw, (FunctionType, types.MethodDescriptorType, types.WrapperDescriptorType)):
+                self.class_read(m, kind, name)
+                return Bound(raw, item)
+            if name == "__class__":
+                return kind
+            if isinstance(raw, (classmethod, staticmethod)):
+                return self.bind(m, raw, None, kind, name)
+        return m.abort(
+            f"attribute `{name}` is read from a value that capture cannot see",
+            "give the value a name first (`value = ...` on a line of its own)",
+        )
+
+    def _module(self, m: Frame, module: ModuleType, name: str) -> Any:
+        space = module.__dict__
+        value = self.namespace(m, space, name, f"`{module.__name__}.{name}`")
+        if value is not MISSING:
+            return value
+        if type(space.get("__getattr__")) is FunctionType:
+            return m.expect(space["__getattr__"].__code__)
+        if type(module) is not ModuleType or name == "__dict__":
+            m.abort(f"`{module.__name__}.{name}` cannot be guarded")
+        return Unseen()
+
+    def _function(self, m: Frame, fn: FunctionType, name: str) -> Any:
+        if name in fn.__dict__:
+            return self.namespace(m, fn.__dict__, name, f"attribute `{name}` of function `{fn.__qualname__}`")
+        if name not in _FUNCTION_READS and hasattr(fn, name):
+            m.abort(f"attribute `{name}` of function `{fn.__qualname__}` cannot be guarded")
+        value = getattr(fn, name, Unseen())
+        if type(value) is str:
+            note = self.rec.note(m, f"attribute `{name}` of function `{fn.__qualname__}`")
+            self.guards.type(fn, name, value, note)  # type: ignore[arg-type]  # getattr works on any object
+        return value
+
+    def _class(self, m: Frame, cls: type, name: str) -> Any:
+        meta = type(cls)
+        if (getter := python_method(meta, "__getattribute__")) is not None:
+            return m.expect(getter.__code__, "__getattr__")
+        if isinstance(cls, enum.EnumMeta) and name in cls._member_map_:
+            return cls._member_map_[name]  # members are there for good
+        above, _ = find(meta, name)
+        if isinstance(above, property) and type(above.fget) is FunctionType:
+            self.class_read(m, meta, name)
+            return m.expect(above.fget.__code__)
+        if name in _CLASS_READS:
+            note = self.rec.note(m, f"`{cls.__name__}.{name}`")
+            self.guards.type(cls, name, getattr(cls, name), note)
+            return getattr(cls, name)
+        raw, _ = find(cls, name)
+        if isinstance(above, types.GetSetDescriptorType) and raw is not MISSING and name == "__dict__":
+            m.abort(f"the namespace of class `{cls.__name__}` cannot be guarded")
+        self.class_read(m, cls, name)
+        if raw is not MISSING:
+            return self.bind(m, raw, None, cls, name)
+        if above is not MISSING:
+            self.class_read(m, meta, name)
+            return self.bind(m, above, cls, meta, name)
+        if (fallback := python_method(meta, "__getattr__")) is not None:
+            return m.expect(fallback.__code__)
+        return Unseen()
+
+    def super(self, m: Frame, cls: type, obj: Any, name: str) -> Any:
+        start = obj if isinstance(obj, type) else type(obj)
+        raw, owner = find(start, name, after=cls)
+        note = self.rec.note(m, f"`super().{name}`")
+        for base in start.__mro__[start.__mro__.index(cls) + 1 :]:
+            if policy.made_in_python(base) and id(base) not in self.rec.fresh:
+                self.guards.entry(vars(base).get, base, name, raw if base is owner else MISSING, note)
+            if base is owner:
+                break
+        if raw is MISSING:
+            return Unseen()
+        return self.bind(m, raw, None if isinstance(obj, type) else obj, start, name)
+
+    def _instance(self, m: Frame, obj: Any, name: str) -> Any:
+        rec, cls = self.rec, type(obj)
+        core = rec.is_core(obj)
+        getter = find(cls, "__getattribute__")[0]
+        if isinstance(getter, FunctionType):
+            self.class_read(m, cls, "__getattribute__")
+            return m.expect(getter.__code__, "__getattr__")
+        if getter not in _GENERIC or not (core or policy.is_solid(cls)):
+            if core:
+                return getattr(obj, name, Unseen())
+            m.abort(f"attribute `{name}` of a {cls.__name__} cannot be guarded")
+        raw, _ = find(cls, name)
+        if core and raw is not MISSING and type(raw) is not FunctionType:
+            rec.own_read(obj, name)
+        if not core or type(raw) is FunctionType:
+            self.class_read(m, cls, name)
+        if raw is not MISSING and _overrides(raw):
+            return self.bind(m, raw, obj, cls, name)
+        space = namespace_of(obj)
+        if space is not None and not (core and raw is not MISSING) and id(obj) not in rec.fresh:
+            self.guards.object(obj, space, rec.note(m, f"the class of a {cls.__name__}"))
+            value = self.namespace(m, space, name, f"attribute `{name}` of {cls.__name__}")
+        else:
+            value = MISSING if space is None else space.get(name, MISSING)
+        if value is not MISSING:
+            return value
+        if raw is not MISSING:
+            return self.bind(m, raw, obj, cls, name)
+        if (fallback := python_method(cls, "__getattr__")) is not None:
+            self.class_read(m, cls, "__getattr__")
+            return m.expect(fallback.__code__)
+        return Unseen()  # AttributeError is next
+
+    def bind(self, m: Frame, raw: Any, obj: Any, cls: type, name: str) -> Any:
+        """What a class attribute gives when it is read through an instance (or the class, `obj` None)."""
+        kind = type(raw)
+        note = self.rec.note(m, f"`{cls.__name__}.{name}`")
+        if kind is FunctionType:
+            self.function(m, raw, note)
+            return raw if obj is None else MethodType(raw, obj)
+        if kind is staticmethod:
+            self.contents(m, raw.__func__, note)
+            return raw.__func__
+        if kind is classmethod and type(raw.__func__) is FunctionType:
+            self.function(m, raw.__func__, note)
+            return MethodType(raw.__func__, cls)
+        if kind is property:
+            if obj is None:
+                return raw
+            if type(raw.fget) is FunctionType:
+                self.function(m, raw.fget, note)
+                return m.expect(raw.fget.__code__, "__getattr__")
+        elif kind is types.MemberDescriptorType:
+            return raw if obj is None else self._slot(m, raw, obj, name)
+        elif kind is types.GetSetDescriptorType:
+            if name == "__class__":
+                return type(obj)
+            if name == "__dict__" and obj is not None:
+                return self._whole_namespace(m, obj)
+        elif isinstance(raw, (*policy.C_DESCRIPTORS, _TUPLE_FIELD)):
+            return raw if obj is None and not hasattr(raw, "__get__") else raw.__get__(obj, cls)
+        elif kind is not functools.cached_property:
+            get = find(kind, "__get__")[0]
+            if get is MISSING or isinstance(raw, type):
+                self.contents(m, raw, note)
+                return raw
+            if isinstance(get, FunctionType):
+                self.class_read(m, kind, "__get__")
+                return m.expect(get.__code__)
+        return m.abort(f"`{cls.__name__}.{name}`, a {kind.__name__}, cannot be followed")
+
+    def _slot(self, m: Frame, raw: Any, obj: Any, name: str) -> Any:
+        value = getattr(obj, name, MISSING)
+        if value is MISSING:
+            return Unseen()
+        if id(obj) not in self.rec.fresh and not self.rec.is_core(obj):
+            note = self.rec.note(m, f"attribute `{name}` of {type(obj).__name__}")
+            self.guards.object(obj, None, note)
+            self.guards.entry(raw.__get__, obj, obj, value, note)
+            self.contents(m, value, note)
+        return value
+
+    def _whole_namespace(self, m: Frame, obj: Any) -> Any:
+        space = namespace_of(obj)
+        if id(obj) in self.rec.fresh:
+            self.rec.fresh[id(space)] = space
+        else:  # looked up by key, mostly: guarded entry by entry where it is (`calls.subscript`)
+            self.guards.object(obj, space, self.rec.note(m, f"the class of a {type(obj).__name__}"))
+            self.rec.spaces[id(space)] = (space, type(obj).__name__)
+        return space
+
+    # ---- stores -----------------------------------------------------------------------------------------
+
+    def store(self, m: Frame, obj: Any, name: str, item: Any) -> None:
+        """Judge `obj.name = item` (or its deletion)."""
+        if not m.is_fresh(obj):
+            if not is_known(obj):
+                m.abort(f"attribute `{name}` of a value that capture cannot see is set")
+            raw, _ = find(type(obj), name)
+            setter = isinstance(raw, property) and raw.fset is not None
+            if self.rec.is_core(obj) and (setter or name in _SETTABLE):
+                return
+            owner = obj.__name__ if isinstance(obj, (type, ModuleType)) else type(obj).__name__
+            m.abort(
+                f"attribute `{name}` of {owner} is set",
+                "only Tensors, and objects that the function makes, can change in compiled code: "
+                "return the value, or set it outside",
+            )
+        if is_known(obj) and not isinstance(obj, type):
+            m.appears(item, lambda: self._peek(obj, name))
+
+    @staticmethod
+    def _peek(obj: Any, name: str) -> Any:
+        space = namespace_of(obj)
+        if space is not None and name in space:
+            return space[name]
+        raw, _ = find(type(obj), name)
+        return getattr(obj, name, MISSING) if isinstance(raw, types.MemberDescriptorType) else MISSING
+
+
+def _overrides(raw: Any) -> bool:
+    """Whether a class attribute comes before the instance's own (a data descriptor)."""
+    kind = type(raw)
+    return find(kind, "__set__")[1] is not None or find(kind, "__delete__")[1] is not None
+
+
+def namespace_of(obj: Any) -> dict[str, Any] | None:
+    """The instance's own `__dict__`, even where a class attribute of that name hides it."""
+    if isinstance(obj, type) or not type(obj).__dictoffset__:
+        return None
+    space: dict[str, Any] = object.__getattribute__(obj, "__dict__")
+    return space
+
+
+def _tuple_field() -> type:
+    from collections import namedtuple
+
+    return type(namedtuple("_", "field").field)  # noqa: PYI024  # the descriptor's type has no other name
+
+
+_TUPLE_FIELD = _tuple_field()
+
+# ---- instructions -----------------------------------------------------------------------------------
+
+
+def with_null(value: Any, wanted: bool) -> Any:
+    """The value as one item, or as the pair that a following call expects."""
+    if not wanted:
+        return (value,)
+    return (value, NULL) if VERSION >= (3, 13) else (NULL, value)
+
+
+@handles("LOAD_GLOBAL")
+def load_global(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
+    return with_null(m.rec.reader.variable(m, ins.value), ins.pushes == 2)
+
+
+@handles("LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+def load_name(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
+    value = m.local(ins.value)
+    return (m.rec.reader.variable(m, ins.value) if value is MISSING else value,)
+
+
+@handles("LOAD_LOCALS")
+def load_locals(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
+    return (Unseen(),)
+
+
+@handles("LOAD_DEREF")
+def load_deref(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
+    return (m.rec.reader.cell(m, ins.value),)
+
+
+@handles("LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF")
+def load_class_deref(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
+    return (m.rec.reader.cell(m, ins.value),)
+
+
+@handles("LOAD_ATTR", "LOAD_METHOD")
+def load_attr(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
+    return with_null(m.rec.reader.attribute(m, taken[0], ins.value), ins.pushes == 2)
+
+
+@handles("LOAD_SUPER_ATTR")
+def load_super_attr(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
+    if taken[0] is not builtins.super or not all(map(is_known, taken)):
+        m.abort("`super` is not Python's own")
+    return with_null(m.rec.reader.super(m, taken[1], taken[2], ins.value), ins.pushes == 2)
+
+
+@handles("STORE_ATTR")
+def store_attr(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
+    m.rec.reader.store(m, taken[1], ins.value, taken[0])
+    return ()
+
+
+@handles("DELETE_ATTR")
+def delete_attr(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
+    m.rec.reader.store(m, taken[0], ins.value, None)
+    return ()
+
+
+@handles("IMPORT_NAME")
+def import_name(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
+    level, names = taken
+    rec = m.rec
+    if m.frame.f_builtins.get("__import__") is not builtins.__import__:
+        m.abort("`__import__` is not Python's own")
+    package = m.frame.f_globals.get("__package__") or ""
+    full = importlib.util.resolve_name("." * level + ins.value, package) if level else ins.value
+    item = Unseen(ModuleType)
+    rec.importing = m  # a module's own code runs unwatched: it runs once in the life of a program
+
+    def finish(offset: int) -> None:
+        rec.importing = None
+        name = full if names else full.partition(".")[0]
+        item.obj = sys.modules.get(name, MISSING)
+        rec.guards.entry(sys.modules.get, sys.modules, name, item.obj, rec.note(m, f"module `{name}`"))
+
+    m.after.append(finish)
+    return (item,)
+
+
+@handles("IMPORT_FROM")
+def import_from(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
+    module = m.stack[-1].obj if type(m.stack[-1]) is Unseen else m.stack[-1]
+    name = ins.value
+    if isinstance(module, ModuleType) and name not in module.__dict__:
+        inner = sys.modules.get(f"{module.__name__}.{name}")
+        if inner is not None:
+            return (inner,)
+    return (m.rec.reader.attribute(m, module, name),)
+
+
+Finish = Callable[[int], None]

@@ -1,0 +1,98 @@
+"""What runs a bound plan: machine code, or the interpreter where there is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lampion.compiler import kernel_ir as ir
+from lampion.compiler.graph import Graph, Value, interpret
+from lampion.compiler.lower import NoLowering, lower
+from lampion.compiler.passes import optimize
+from lampion.compiler.strides import contiguous_strides
+from lampion.errors import LampionError
+from lampion.ops.indexing import out_of_range
+
+
+class Interpreted:
+    """Runs the graph as it was recorded, with NumPy."""
+
+    def __init__(self, graph: Graph, targets: list[Value | None], reason: str) -> None:
+        self.graph, self.targets, self.reason = graph, targets, reason
+
+    def run(self, bound: Any, outputs: list[Any]) -> None:
+        results = interpret(self.graph, bound.arrays)
+        inputs = {value: array for value, array in zip(self.graph.inputs, bound.arrays, strict=True)}
+        # All results exist before the first write: an output may be an input that another overwrites.
+        fresh = iter(outputs)
+        copies = [np.array(result) for result in results]
+        for result, target in zip(copies, self.targets, strict=True):
+            (next(fresh) if target is None else inputs[target])[...] = result
+
+
+class Native:
+    """Runs the plan as one native function."""
+
+    def __init__(
+        self, graph: Graph, strides: dict[Value, tuple[int, ...]], targets: list[Value | None], target: Any
+    ) -> None:
+        from lampion.compiler.codegen.plan import compile_plan
+
+        self.graph = optimize(graph)
+        self.graph.constants = graph.constants  # all of them: their slots in the table are fixed
+        self.plan = lower(self.graph, strides, targets)
+        self.compiled = compile_plan(self.plan, target)
+        self.memory = np.empty(self.plan.arena_bytes + 64, np.uint8)
+        self.arena = (self.memory.__array_interface__["data"][0] + 63) & ~63
+
+    def run(self, bound: Any, outputs: list[Any]) -> None:
+        failure = self.compiled.run(bound.table_address, self.arena)
+        if failure is not None:
+            raise self._error(failure, bound)
+
+    def _error(self, failure: Any, bound: Any) -> Exception:
+        """The exception that eager raises, from what the kernel reported."""
+        call = self.plan.calls[failure.call]
+        kernel = call.kernel
+        if not isinstance(kernel, ir.Gather | ir.ScatterAdd):
+            return LampionError(call.label, "the kernel failed", got=f"element {failure.position}")
+        place = call.places[kernel.index.operand]
+        start = self.arena + place.index if place.arena else int(bound.table[place.index])
+        offset = kernel.index.offset + sum(
+            int(i) * s
+            for i, s in zip(np.unravel_index(failure.position, kernel.index.shape), kernel.index.strides, strict=True)
+        )
+        dtype = kernel.operands[kernel.index.operand].dtype.numpy
+        import ctypes
+
+        raw = ctypes.string_at(start + offset * dtype.itemsize, dtype.itemsize)
+        bad = int(np.frombuffer(raw, dtype)[0])
+        table = kernel.source if isinstance(kernel, ir.Gather) else kernel.out
+        return out_of_range(call.label.split(":")[0], bad, table.shape[kernel.axis], kernel.axis)
+
+
+def make_engine(
+    graph: Graph, arrays: list[Any], targets: list[Value | None], target: Any = None, strict: bool = False
+) -> Any:
+    """Machine code where llvmlite is installed and every primitive has a kernel; else the interpreter.
+
+    With `strict`, what has no machine code is an error instead.
+    """
+    try:
+        import llvmlite  # noqa: F401
+    except ImportError:
+        if strict:
+            raise
+        return Interpreted(graph, targets, "llvmlite is not installed")
+    strides = {}
+    for value, array in zip(graph.inputs, arrays, strict=True):
+        strides[value] = tuple(s // value.dtype.itemsize for s in array.strides)
+    for value in graph.constants:
+        strides[value] = contiguous_strides(value.shape, 1)
+    try:
+        return Native(graph, strides, targets, target)
+    except NoLowering as missing:
+        if strict:
+            raise
+        return Interpreted(graph, targets, f"there is no native kernel for {missing}")

@@ -1,0 +1,122 @@
+"""Kernels printed as the loops that a reader would write."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lampion.compiler import kernel_ir as ir
+
+_SYMBOLS = {
+    "add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**", "eq": "==", "ne": "!=", "lt": "<", "le": "<=",
+    "gt": ">", "ge": ">=", "shift_right": ">>",
+}  # fmt: skip
+_NAMES = "ijklmnpqrs"
+
+
+def show_kernel(kernel: ir.Kernel) -> str:
+    """The kernel as pseudo-Python: ``for i in range(100): ...``."""
+    if isinstance(kernel, ir.Map):
+        return "\n".join(_nest(kernel.shape, _body(kernel.body, "v") + _stores(kernel.stores, "v")))
+    if isinstance(kernel, ir.Reduce):
+        return _reduce(kernel)
+    if isinstance(kernel, ir.Matmul):
+        return _matmul(kernel)
+    if isinstance(kernel, ir.Gather):
+        return "\n".join(_nest(kernel.out.shape, [
+            f"index = {_at(kernel.index)}",
+            f"{_at(kernel.out)} = {_at(kernel.source, {kernel.axis: 'index'})}",
+        ]))  # fmt: skip
+    if isinstance(kernel, ir.ScatterAdd):
+        return "\n".join(_nest(kernel.source.shape, [
+            f"index = {_at(kernel.index)}",
+            f"{_at(kernel.out, {kernel.axis: 'index'})} += {_at(kernel.source)}",
+        ]))  # fmt: skip
+    return (
+        f"for i in range({kernel.size}):\n"
+        f"    b1[i] = philox4x32(key=b0[0], counter=b0[1] + {kernel.delta} + i // 4)[i % 4]"
+    )
+
+
+def _reduce(kernel: ir.Reduce) -> str:
+    kept = [axis for axis in range(len(kernel.shape)) if axis not in kernel.axes]
+    inner = _body(kernel.body, "v")
+    names = [f"r{n}" for n in range(len(kernel.reductions))]
+    inner += [
+        f"{name} = {r.primitive.name}.combine({name}, v{r.value})"
+        for name, r in zip(names, kernel.reductions, strict=True)
+    ]
+    for axis in reversed(kernel.axes):
+        inner = [f"for {_NAMES[axis]} in range({kernel.shape[axis]}):", *_indent(inner)]
+    start = [
+        f"{name} = {r.primitive.identity(r.dtype) if r.primitive.identity else 'first'}"
+        for name, r in zip(names, kernel.reductions, strict=True)
+    ]
+    indices = [_NAMES[axis] for axis in kept]
+    end = _body(kernel.epilogue, "e", indices, names) + _stores(kernel.stores, "e", indices)
+    lines = [*start, *inner, *end]
+    for axis in reversed(kept):
+        lines = [f"for {_NAMES[axis]} in range({kernel.shape[axis]}):", *_indent(lines)]
+    return "\n".join(lines)
+
+
+def _matmul(kernel: ir.Matmul) -> str:
+    shape = kernel.shape
+    indices = list(_NAMES[: len(shape)])
+    batch, (row, column) = indices[:-2], indices[-2:]
+    inner = [
+        "acc = 0",
+        f"for t in range({kernel.a.shape[-1]}):",
+        f"    acc += {_at(kernel.a, names=[*batch, row, 't'])} * {_at(kernel.b, names=[*batch, 't', column])}",
+        *_body(kernel.epilogue, "e", indices, ["acc"]),
+        *_stores(kernel.stores, "e", indices),
+    ]
+    return "\n".join(_nest(shape, inner))
+
+
+def _nest(shape: Sequence[int], lines: list[str]) -> list[str]:
+    for axis in reversed(range(len(shape))):
+        lines = [f"for {_NAMES[axis]} in range({shape[axis]}):", *_indent(lines)]
+    return lines
+
+
+def _indent(lines: list[str]) -> list[str]:
+    return ["    " + line for line in lines]
+
+
+def _body(
+    body: Sequence[ir.Value], prefix: str, names: list[str] | None = None, results: Sequence[str] = ()
+) -> list[str]:
+    lines = []
+    for number, value in enumerate(body):
+        lines.append(f"{prefix}{number} = {_value(value, prefix, names, results)}")
+    return lines
+
+
+def _value(value: ir.Value, prefix: str, names: list[str] | None, results: Sequence[str]) -> str:
+    if isinstance(value, ir.Load):
+        return _at(value.window, names=names)
+    if isinstance(value, ir.Literal):
+        return repr(value.value)
+    if isinstance(value, ir.Result):
+        return results[value.index]
+    args = [f"{prefix}{n}" for n in value.args]
+    symbol = _SYMBOLS.get(value.primitive.name)
+    if symbol and len(args) == 2:
+        return f"{args[0]} {symbol} {args[1]}"
+    if value.primitive.name == "cast":
+        return f"{value.dtype.name}({args[0]})"
+    return f"{value.primitive.name}({', '.join(args)})"
+
+
+def _stores(stores: Sequence[ir.Store], prefix: str, names: list[str] | None = None) -> list[str]:
+    return [f"{_at(store.window, names=names)} = {prefix}{store.value}" for store in stores]
+
+
+def _at(window: ir.Window, replace: dict[int, str] | None = None, names: list[str] | None = None) -> str:
+    """``b0[7 + 10*i + j]``: an operand at the loop indices."""
+    terms = [str(window.offset)] if window.offset else []
+    for axis, (size, stride) in enumerate(zip(window.shape, window.strides, strict=True)):
+        name = (replace or {}).get(axis) or (names[axis] if names else _NAMES[axis])
+        if stride and (size > 1 or axis in (replace or {})):
+            terms.append(name if stride == 1 else f"{stride}*{name}")
+    return f"b{window.operand}[{' + '.join(terms) or '0'}]"

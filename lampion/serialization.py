@@ -1,0 +1,82 @@
+"""Tensors in files: safetensors, a header of names, types and shapes, then the bytes. No code, no pickle."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lampion import dtype as dtypes
+from lampion.errors import LampionError
+from lampion.tensor import Tensor, from_numpy
+from lampion.utils.files import write_file
+
+
+def save(state_dict: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
+    """Write tensors by name to a safetensors file. A crash leaves the old file or the new one.
+
+    Args:
+        state_dict: what ``model.state_dict()`` returns: names and Tensors, nothing nested.
+        path: by custom, it ends in ``.safetensors``.
+
+    >>> import lampion, tempfile
+    >>> model = lampion.nn.Linear(2, 1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     lampion.save(model.state_dict(), folder + "/model.safetensors")
+    ...     model.load_state_dict(lampion.load(folder + "/model.safetensors"))
+    LoadResult(missing_keys=[], unexpected_keys=[])
+    """
+    from safetensors.numpy import save as to_bytes
+
+    if not isinstance(state_dict, Mapping):
+        fix = "pass model.state_dict()" if hasattr(state_dict, "state_dict") else ""
+        raise LampionError("save", "not a dict of Tensors by name", got=type(state_dict).__name__, fix=fix)
+    arrays: dict[str, Any] = {}
+    for name, value in state_dict.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise LampionError(
+                "save",
+                "a file holds Tensors by name, nothing nested",
+                expected="a str and a Tensor for each entry",
+                got=f"{name!r}: {type(value).__name__}",
+                fix="save the parts apart, or flatten their names: 'optimizer.0.exp_avg'",
+            )
+        arrays[name] = np.ascontiguousarray(value.detach().numpy()).reshape(value.shape)
+    write_file(path, to_bytes(arrays))
+
+
+def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """Read the tensors of a safetensors file, by name.
+
+    The header's claims are checked against the size of the file before any memory is taken.
+
+    Raises:
+        LampionError: the file is not whole, not safetensors, or has a type that Lampion lacks.
+        OSError: it cannot be opened.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    with open(path, "rb"):
+        pass  # Python's own error for a missing file says more
+    try:
+        with safe_open(os.fspath(path), framework="np") as file:
+            kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118  # not a dict
+            _check_kinds(path, kinds)
+            return {name: from_numpy(file.get_tensor(name)) for name in kinds}
+    except SafetensorError as error:
+        raise LampionError("load", f"{os.fspath(path)} is not a whole safetensors file", got=str(error),
+                           fix="copy or download it again") from None  # fmt: skip
+
+
+#: safetensors' names of the types that Lampion has: F32, I64, U8, BOOL...
+_KINDS = {"BOOL" if d.kind == "b" else d.short.upper() for d in dtypes.ALL}
+
+
+def _check_kinds(path: Any, kinds: dict[str, str]) -> None:
+    unknown = [f"{name} ({kind})" for name, kind in kinds.items() if kind not in _KINDS]
+    if unknown:
+        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+        raise LampionError("load", f"{os.fspath(path)} has types that Lampion does not have",
+                           expected=", ".join(sorted(_KINDS)), got=", ".join(unknown[:5]) + more)  # fmt: skip

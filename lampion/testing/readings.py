@@ -1,0 +1,142 @@
+"""The same function read in several ways, and what it means that the readings agree.
+
+*Interpreted* equals eager bit for bit. *Compiled* is as far from a float64 evaluation as eager is: at most
+twice eager's own error plus four units in the last place, for each element; and not at all in integers,
+booleans, shapes, dtypes, and in where NaN and infinity are.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+import lampion
+from lampion import dtype as dtypes
+from lampion.tensor import Tensor, from_numpy
+from lampion.testing.compare import assert_identical, flatten, to_array
+
+ULPS = 4
+EAGER_ERRORS = 2
+
+
+def compiler_available() -> bool:
+    """Whether this Lampion has `lampion.compile`."""
+    return hasattr(lampion, "compile")
+
+
+def readings(fn: Callable[..., Any], *args: Any) -> dict[str, Any]:
+    """What `fn` returns: eagerly, interpreted, and compiled; each with its own copy of `args`."""
+    found = {"eager": fn(*twin(args))}
+    if compiler_available():
+        found["interpreted"] = interpreted(fn)(*twin(args))
+        found["compiled"] = compiled(fn)(*twin(args))
+    return found
+
+
+def interpreted(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """`fn` as traced at its first call, run by the interpreter of graphs."""
+    compiler = importlib.import_module("lampion.compiler")
+
+    def run(*args: Any) -> Any:
+        traced = compiler.trace_function(fn, args)
+        return compiler.interpret(traced, args)
+
+    return run
+
+
+def compiled(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """`fn` as machine code."""
+    compile_ = lampion.compile  # type: ignore[attr-defined]  # looked up late: see compiler_available
+    return compile_(fn)  # type: ignore[no-any-return]
+
+
+def assert_interpreted(fn: Callable[..., Any], *args: Any, label: str = "") -> None:
+    """The graph's meaning is eager's, bit for bit, in results and in what is written to arguments."""
+    eager, mine = twin(args), twin(args)
+    expected, actual = fn(*eager), interpreted(fn)(*mine)
+    assert_identical(flatten(actual), flatten(expected), label=f"{label}: interpreted")
+    assert_identical(flatten(mine), flatten(eager), label=f"{label}: interpreted, arguments afterwards")
+
+
+def assert_compiled(
+    fn: Callable[..., Any], *args: Any, first: Sequence[Any] | None = None, label: str = ""
+) -> None:
+    """Machine code agrees with eager, as the module says, in results and in what is written to arguments.
+
+    Args:
+        first: other arguments of the same form, for the call that compiles. What is remembered of their
+            values by mistake is then seen.
+    """
+    machine = compiled(fn)
+    if first is not None:
+        machine(*twin(first))
+    eager, mine, exact = twin(args), twin(args), widen(twin(args))
+    expected, actual, reference = fn(*eager), machine(*mine), fn(*exact)
+    assert_agrees(flatten(actual), flatten(expected), flatten(reference), f"{label}: compiled")
+    assert_agrees(flatten(mine), flatten(eager), flatten(exact), f"{label}: compiled, arguments afterwards")
+
+
+def assert_agrees(actual: Sequence[Any], eager: Sequence[Any], exact: Sequence[Any], label: str) -> None:
+    """Each of `actual` is as near to `exact` as `eager` is."""
+    if not len(actual) == len(eager) == len(exact):
+        raise AssertionError(f"{label}: {len(actual)} results; eager has {len(eager)}")
+    for position, (mine, his, best) in enumerate(zip(actual, eager, exact, strict=True)):
+        a, e, x = to_array(mine), to_array(his), to_array(best)
+        name = f"{label}[{position}]"
+        if a.shape != e.shape or a.dtype != e.dtype:
+            raise AssertionError(f"{name}: {a.dtype}{list(a.shape)}; eager has {e.dtype}{list(e.shape)}")
+        if e.dtype.kind != "f":
+            assert_identical(a, e, label=name)
+            continue
+        strange = ~np.isfinite(e)
+        only = [np.where(strange, array, 0) for array in (a, e)]
+        assert_identical(only[0], only[1], label=f"{name}: NaN and infinities")
+        with np.errstate(all="ignore"):
+            target = np.where(np.isfinite(x), x, e)  # float64 does not overflow where float32 does
+            ulp = np.spacing(np.maximum(np.abs(e), np.finfo(e.dtype).tiny)).astype(x.dtype)
+            allowed = EAGER_ERRORS * np.abs(e - target) + ULPS * ulp
+            error = np.where(strange, 0, np.abs(a - target))
+        if np.any(~(error <= allowed) & ~strange):
+            excess = np.where(strange, 0, (error - np.where(strange, 0, allowed)) / ulp)
+            at = np.unravel_index(int(np.argmax(np.nan_to_num(excess, nan=np.inf))), excess.shape)
+            raise AssertionError(
+                f"{name}: further from the float64 value than eager allows, at {[int(i) for i in at]} of "
+                f"{list(a.shape)}\n"
+                f"  compiled {a[at].item()!r}, eager {e[at].item()!r}, float64 {x[at].item()!r}\n"
+                f"  error {error[at] / ulp[at]:.3g} ulp, allowed {allowed[at] / ulp[at]:.3g} ulp"
+            )
+
+
+def twin(thing: Any) -> Any:
+    """A copy with memory of its own that lies in memory in the same way, strides of 0 and below included."""
+    if isinstance(thing, Tensor):
+        copy = from_numpy(_same_layout(thing.detach().numpy()))
+        return copy.requires_grad_() if thing.requires_grad else copy
+    if isinstance(thing, tuple | list):
+        return type(thing)(twin(item) for item in thing)
+    return thing
+
+
+def widen(thing: Any) -> Any:
+    """float32 tensors as float64, in nested lists and tuples."""
+    if isinstance(thing, Tensor) and thing.dtype is dtypes.float32:
+        wide = from_numpy(_same_layout(thing.detach().numpy(), np.dtype(np.float64)))
+        return wide.requires_grad_() if thing.requires_grad else wide
+    if isinstance(thing, tuple | list):
+        return type(thing)(widen(item) for item in thing)
+    return thing
+
+
+def _same_layout(array: Any, dtype: Any = None) -> Any:
+    dtype = array.dtype if dtype is None else dtype
+    strides = [step // array.itemsize * dtype.itemsize for step in array.strides]
+    reach = [step * (n - 1) for step, n in zip(strides, array.shape, strict=True) if n]
+    low, high = sum(min(0, r) for r in reach), sum(max(0, r) for r in reach)
+    block = np.zeros(high - low + dtype.itemsize, np.uint8)
+    copy = np.ndarray(array.shape, dtype, block, -low, strides)
+    copy[...] = array
+    copy.flags.writeable = array.flags.writeable
+    return copy

@@ -1,0 +1,36 @@
+"""Writing a file so that a crash at any instant leaves the old one or the new one, never half of it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+
+def write_file(path: str | os.PathLike[str], data: bytes | str) -> None:
+    """Write a whole file: to a temporary one beside it, flushed to the disk, then renamed."""
+    target = Path(os.path.realpath(path))  # a link stays a link to the file that is replaced
+    if isinstance(data, str):
+        data = data.encode()
+    temporary = target.parent / f".{target.name}.{secrets.token_hex(6)}.tmp"
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(target.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the renaming itself on the disk. Windows has no such call, and does it unasked."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

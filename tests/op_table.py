@@ -12,9 +12,9 @@ from __future__ import annotations
 import numpy as np
 
 import lampion as lp
-from lampion.errors import DTypeError, IndexRangeError, InplaceError, LampionError, ShapeError
+from lampion.errors import DTypeError, IndexRangeError, LampionError, ShapeError
 from lampion.testing import At, Bad, Row, call
-from lampion.testing.rows import NUMBERS
+from lampion.testing.rows import FLOATS, NUMBERS
 
 INF, NAN = float("inf"), float("nan")
 
@@ -70,7 +70,7 @@ ELEMENTWISE = [
     Row("ge", lp.ge, np.greater_equal, orders=0, errors=[UNLIKE, NO_NUMBER]),
     Row("cast", lambda x: lp.cast(x, lp.float64), lambda x: x.astype(np.float64), result=lp.float64),
     Row("cast: to int32", lambda x: lp.cast(x, lp.int32), lambda x: x.astype(np.int32), result=lp.int32, orders=0,
-        samples=lambda draw: [call(draw(3, 4)), call(draw()), call(draw(0, 3))]),
+        samples=lambda d: [call(d(3, 4)), call(d()), call(d(0, 3))]),
     Row("cast: to bool", lambda x: lp.cast(x, lp.bool), lambda x: x.astype(bool), orders=0),
     Row("clone", lp.Tensor.clone, np.copy),
     Row("full", lambda x: lp.full(x.shape, 3, dtype=x.dtype), lambda x: np.full(x.shape, 3, x.dtype), orders=0),
@@ -93,7 +93,7 @@ CHOICE = [
         errors=[Bad(ones(2), ones(2), ones(2), error=DTypeError, match=["must be boolean", "x != 0"]),
                 Bad(np.array([True, False]), ones(3), ones(1), error=ShapeError, match="where: the shapes")]),
     Row("where: numbers", lambda c, x: lp.where(c, x, 0.5), lambda c, x: np.where(c, x, 0.5),
-        samples=lambda draw: [call(np.array([True, False]), draw(2))]),
+        samples=lambda d: [call(np.array([True, False]), d(2))]),
 ]  # fmt: skip
 
 # -- reductions --------------------------------------------------------------------------------------
@@ -144,22 +144,22 @@ NO_INTEGER = Bad(ones(2), 0.5, error=IndexRangeError, match="must be an integer"
 
 REDUCTIONS = [
     Row("sum", lp.sum, reduced(np.sum), samples=reductions, errors=[NO_DIM, TWICE, NO_INTEGER]),
-    Row("mean", lp.mean, reduced(mean), samples=lambda draw: reductions(draw, empty=False), errors=[NO_DIM, TWICE],
+    Row("mean", lp.mean, reduced(mean), samples=lambda d: reductions(d, empty=False), errors=[NO_DIM, TWICE],
         points=[At([], value=NAN)]),
-    Row("amax", lp.amax, reduced(np.max), samples=lambda draw: reductions(draw, empty=False),
+    Row("amax", lp.amax, reduced(np.max), samples=lambda d: reductions(d, empty=False),
         errors=[NO_DIM, TWICE, Bad(ones(0, 3), 0, error=ShapeError, match=["empty dimension", "shape (0, 3)"])],
         points=[At([1.0, 1.0, 0.0], value=1.0, grad=[0.5, 0.5, 0.0]), At([1.0, NAN], value=NAN)]),
     Row("argmax", lp.argmax, reduced(np.argmax), samples=argmaxima, orders=0,
         errors=[NO_DIM, Bad(ones(0), error=ShapeError, match="empty dimension")],
         points=[At([1.0, NAN, 2.0, NAN], value=1)]),
-    Row("max", lp.max, np.max, samples=lambda draw: [call(draw(3, 4)), call(draw())],
+    Row("max", lp.max, np.max, samples=lambda d: [call(d(3, 4)), call(d())],
         points=[At([2.0, 2.0, 0.0], value=2.0, grad=[0.5, 0.5, 0.0])]),
     Row("max: along a dimension", lp.max, lambda x, dim, keepdim=False: (
             np.max(x, dim, keepdims=keepdim), np.argmax(x, dim, keepdims=keepdim)), errors=[NO_DIM],
-        samples=lambda draw: [call(draw(3, 4), 0), call(draw(2, 3, 4), -1, keepdim=True), call(draw(2, 1, 3), 1)]),
-    Row("max: of two", lp.max, np.maximum, samples=lambda draw: [call(draw(3, 4), draw(4)), call(draw(), draw())]),
-    Row("any", lp.Tensor.any, reduced(np.any), samples=lambda draw: reductions(draw, empty=False), orders=0),
-    Row("all", lp.Tensor.all, reduced(np.all), samples=lambda draw: reductions(draw, empty=False), orders=0),
+        samples=lambda d: [call(d(3, 4), 0), call(d(2, 3, 4), -1, keepdim=True), call(d(2, 1, 3), 1)]),
+    Row("max: of two", lp.max, np.maximum, samples=lambda d: [call(d(3, 4), d(4)), call(d(), d())]),
+    Row("any", lp.Tensor.any, reduced(np.any), samples=lambda d: reductions(d, empty=False), orders=0),
+    Row("all", lp.Tensor.all, reduced(np.all), samples=lambda d: reductions(d, empty=False), orders=0),
 ]  # fmt: skip
 
 # -- movements ---------------------------------------------------------------------------------------
@@ -178,49 +178,49 @@ KEYS = {
 
 MOVEMENTS = [
     Row("reshape", lp.reshape, lambda x, *shape: np.reshape(x, shape if len(shape) != 1 else shape[0]),
-        samples=lambda draw: [call(draw(3, 4), 2, 6), call(draw(3, 4), (4, -1)), call(draw(3, 4), -1), call(draw(), 1, 1),
-                              call(draw(1, 1), ()), call(draw(0, 3), 3, 0), call(draw(2, 3, 2), 6, 2)],
+        samples=lambda d: [call(d(3, 4), 2, 6), call(d(3, 4), (4, -1)), call(d(3, 4), -1), call(d(), 1, 1),
+                              call(d(1, 1), ()), call(d(0, 3), 3, 0), call(d(2, 3, 2), 6, 2)],
         errors=[COUNT, Bad(ones(6), -1, -1, error=ShapeError, match="at most one size"),
                 Bad(ones(6), 4, -1, error=ShapeError, match="product is 6")]),
-    Row("view", lambda x: x.view(2, -1), lambda x: x.reshape(2, -1), samples=lambda draw: [call(draw(3, 4))]),
+    Row("view", lambda x: x.view(2, -1), lambda x: x.reshape(2, -1), samples=lambda d: [call(d(3, 4))]),
     Row("permute", lp.permute, lambda x, *dims: np.transpose(x, dims[0] if dims and isinstance(dims[0], tuple) else dims),
-        samples=lambda draw: [call(draw(2, 3, 4), 2, 0, 1), call(draw(2, 3, 4), (-1, 0, 1)), call(draw(3, 4), 0, 1),
-                              call(draw()), call(draw(0, 2), 1, 0)],
+        samples=lambda d: [call(d(2, 3, 4), 2, 0, 1), call(d(2, 3, 4), (-1, 0, 1)), call(d(3, 4), 0, 1),
+                              call(d()), call(d(0, 2), 1, 0)],
         errors=[Bad(ones(2, 3), 0, 0, error=ShapeError, match=["named once", "0 to 1"]),
                 Bad(ones(2, 3), 0, 2, error=IndexRangeError, match="dimension 2 does not exist")]),
     Row("transpose", lp.transpose, np.swapaxes,
-        samples=lambda draw: [call(draw(2, 3, 4), 0, 2), call(draw(2, 3, 4), -1, 1), call(draw(3, 3), 1, 1)],
+        samples=lambda d: [call(d(2, 3, 4), 0, 2), call(d(2, 3, 4), -1, 1), call(d(3, 3), 1, 1)],
         errors=[Bad(ones(2, 3), 0, 5, error=IndexRangeError, match="dimension 5 does not exist")]),
     Row("t", lp.Tensor.t, np.transpose, samples=matrices),
     Row("T", lambda x: x.T, np.transpose, samples=matrices),
     Row("mT", lambda x: x.mT, lambda x: np.swapaxes(x, -1, -2),
-        samples=lambda draw: [*matrices(draw), call(draw(2, 3, 4))],
+        samples=lambda d: [*matrices(d), call(d(2, 3, 4))],
         errors=[Bad(ones(2), error=ShapeError, match="at least two dimensions")]),
     Row("broadcast_to", lp.broadcast_to, lambda x, *shape: np.broadcast_to(x, shape),
-        samples=lambda draw: [call(draw(3, 1), 2, 3, 4), call(draw(), 2, 2), call(draw(3), 3), call(draw(1, 3), 0, 3)],
+        samples=lambda d: [call(d(3, 1), 2, 3, 4), call(d(), 2, 2), call(d(3), 3), call(d(1, 3), 0, 3)],
         errors=[Bad(ones(3), 4, error=ShapeError, match="broadcast_to"),
                 Bad(ones(2, 3), 3, error=ShapeError, match=["cannot be stretched", "(2, 3) to (3,)"])]),
     Row("expand", lambda x: x.expand(2, -1, 4), lambda x: np.broadcast_to(x, (2, x.shape[0], 4)),
-        samples=lambda draw: [call(draw(3, 1))], errors=[Bad(ones(3, 2), error=ShapeError, match="broadcast")]),
+        samples=lambda d: [call(d(3, 1))], errors=[Bad(ones(3, 2), error=ShapeError, match="broadcast")]),
     Row("squeeze", lp.squeeze, lambda x, dim=None: np.squeeze(x, dim) if dim is None or x.shape[dim] == 1 else x,
-        samples=lambda draw: [call(draw(1, 3, 1)), call(draw(1, 3, 1), 0), call(draw(1, 3, 1), -1),
-                              call(draw(2, 3), 0), call(draw())], errors=[NO_DIM]),
+        samples=lambda d: [call(d(1, 3, 1)), call(d(1, 3, 1), 0), call(d(1, 3, 1), -1),
+                              call(d(2, 3), 0), call(d())], errors=[NO_DIM]),
     Row("unsqueeze", lp.unsqueeze, np.expand_dims,
-        samples=lambda draw: [call(draw(2, 3), 0), call(draw(2, 3), -1), call(draw(), 0), call(draw(0, 2), 1)],
+        samples=lambda d: [call(d(2, 3), 0), call(d(2, 3), -1), call(d(), 0), call(d(0, 2), 1)],
         errors=[Bad(ones(2), 3, error=IndexRangeError, match="dimension 3 does not exist")]),
     Row("flatten", lp.flatten, lambda x, first=0, last=-1: x.reshape(
             x.shape[:first] + (-1,) + (x.shape[last:][1:] if last % max(x.ndim, 1) else ())),
-        samples=lambda draw: [call(draw(2, 3, 4)), call(draw(2, 3, 4), 1), call(draw(2, 3, 4), 0, 1), call(draw())],
+        samples=lambda d: [call(d(2, 3, 4)), call(d(2, 3, 4), 1), call(d(2, 3, 4), 0, 1), call(d())],
         errors=[Bad(ones(2, 3), 1, 0, error=ShapeError, match="start_dim comes after end_dim")]),
     Row("narrow", lp.narrow, lambda x, dim, start, n: np.take(x, range(start, start + n), dim),
-        samples=lambda draw: [call(draw(3, 4), 1, 1, 2), call(draw(3, 4), 0, 0, 3), call(draw(3, 4), -1, 2, 0)],
+        samples=lambda d: [call(d(3, 4), 1, 1, 2), call(d(3, 4), 0, 0, 3), call(d(3, 4), -1, 2, 0)],
         errors=[Bad(ones(3, 4), 1, 3, 2, error=IndexRangeError, match=["reaches outside", "<= 4"])]),
     Row("contiguous", lambda x: x.T.contiguous(), lambda x: np.ascontiguousarray(x.T), samples=matrices),
     *(Row(f"__getitem__: {name}", lambda x, key=key: x[key], lambda x, key=key: x[key],
-          samples=lambda draw: [call(draw(3, 4))]) for name, key in KEYS.items()),
+          samples=lambda d: [call(d(3, 4))]) for name, key in KEYS.items()),
     Row("__getitem__: an index tensor", lambda x, at: x[at], lambda x, at: x[at],
-        samples=lambda draw: [call(draw(3, 4), index(2, 0, 2)), call(draw(4), index(-1, -4)), call(draw(3, 2), index([1], [2])),
-                              call(draw(3, 2), index())],
+        samples=lambda d: [call(d(3, 4), index(2, 0, 2)), call(d(4), index(-1, -4)), call(d(3, 2), index([1], [2])),
+                              call(d(3, 2), index())],
         errors=[Bad(ones(3), index(3), error=IndexRangeError, match=["index 3 is out of range", "0 to 2"]),
                 Bad(ones(3), 3, error=IndexRangeError, match=["index 3 is out of range for dimension 0", "-3 to 2"]),
                 Bad(ones(3), (0, 0), error=IndexRangeError, match="more indices than dimensions"),
@@ -252,32 +252,32 @@ GRID = index([2, 0, 1], [1, 1, 0])
 
 JOINING = [
     Row("gather", lp.gather, gathered,
-        samples=lambda draw: [call(draw(2, 3), 1, GRID), call(draw(3, 3), 0, GRID), call(draw(4, 5), -1, GRID),
-                              call(draw(4), 0, index(3, 3, 0)), call(draw(4), 0, index()), call(draw(3, 3), 0, GRID.astype("i4"))],
+        samples=lambda d: [call(d(2, 3), 1, GRID), call(d(3, 3), 0, GRID), call(d(4, 5), -1, GRID),
+                              call(d(4), 0, index(3, 3, 0)), call(d(4), 0, index()), call(d(3, 3), 0, GRID.astype("i4"))],
         errors=[Bad(ones(2, 3), 1, index([3]), error=IndexRangeError, match=["index 3 is out of range", "0 to 2", "labels"]),
                 Bad(ones(2, 3), 1, index([-1]), error=IndexRangeError, match="index -1 is out of range"),
                 Bad(ones(2, 3), 1, ones(1, 1), error=DTypeError, match=["integer tensor", "index.long()"]),
                 Bad(ones(2, 3), 1, index(0), error=ShapeError, match="different numbers of dimensions"),
                 Bad(ones(1, 3), 1, GRID, error=ShapeError, match="larger than x")]),
     Row("scatter_add", lp.scatter_add, scattered,
-        samples=lambda draw: [call(draw(2, 3), 1, GRID, draw(2, 3)), call(draw(3, 4), 0, GRID, draw(2, 4)),
-                              call(draw(4), -1, index(1, 1, 1), draw(3)), call(draw(4), 0, index(), draw(0))],
+        samples=lambda d: [call(d(2, 3), 1, GRID, d(2, 3)), call(d(3, 4), 0, GRID, d(2, 4)),
+                              call(d(4), -1, index(1, 1, 1), d(3)), call(d(4), 0, index(), d(0))],
         errors=[Bad(ones(2, 3), 1, index([3]), ones(1, 1), error=IndexRangeError, match="scatter_add: index 3 is out of range"),
                 Bad(ones(2, 3), 1, GRID, ones(1, 3), error=ShapeError, match="source is smaller"),
                 Bad(ones(2, 3), 1, GRID, np.ones((2, 3)), error=DTypeError, match="must have one type")]),
     Row("index_select", lp.index_select, lambda x, dim, at: np.take(x, at, dim),
-        samples=lambda draw: [call(draw(3, 4), 0, index(2, 0, 2)), call(draw(3, 4), -1, index(1)), call(draw(3), 0, index())],
+        samples=lambda d: [call(d(3, 4), 0, index(2, 0, 2)), call(d(3, 4), -1, index(1)), call(d(3), 0, index())],
         errors=[Bad(ones(3), 0, index([0]), error=ShapeError, match="must be 1-dimensional"),
                 Bad(ones(3), 0, index(3), error=IndexRangeError, match="index 3 is out of range")]),
     Row("cat", lp.cat, lambda xs, dim=0: np.concatenate(xs, dim),
-        samples=lambda draw: [call([draw(2, 3), draw(1, 3)]), call([draw(2, 3), draw(2, 1), draw(2, 2)], dim=-1),
-                              call([draw(4)]), call((draw(2, 0), draw(2, 2)), 1)],
+        samples=lambda d: [call([d(2, 3), d(1, 3)]), call([d(2, 3), d(2, 1), d(2, 2)], dim=-1),
+                              call([d(4)]), call((d(2, 0), d(2, 2)), 1)],
         errors=[Bad([], error=ShapeError, match="nothing to join"),
                 Bad([ones(2, 3), ones(2, 4)], error=ShapeError, match=["differ in a dimension other than dim", "(2, 4)"]),
                 Bad([ones(2), ones(2, 1)], error=ShapeError, match="differ"),
                 Bad([np.float32(1)], error=ShapeError, match=["0-d", "stack"])]),
     Row("stack", lp.stack, lambda xs, dim=0: np.stack(xs, dim),
-        samples=lambda draw: [call([draw(2, 3), draw(2, 3)]), call([draw(), draw(), draw()]), call([draw(2, 3), draw(2, 3)], -1)],
+        samples=lambda d: [call([d(2, 3), d(2, 3)]), call([d(), d(), d()]), call([d(2, 3), d(2, 3)], -1)],
         errors=[Bad([ones(2), ones(3)], error=ShapeError, match=["shapes differ", "(2,), (3,)"])]),
 ]  # fmt: skip
 
@@ -297,7 +297,7 @@ MATRICES = [
                     match=["matmul: the inner sizes differ", "(2, 3) @ (4, 5): 3 and 4", "x.T"]),
                 Bad(ones(2, 2, 3), ones(4, 3, 2), error=ShapeError, match=["do not broadcast", "(2,) and (4,)"]),
                 Bad(ones(2, 3), np.float32(1), error=ShapeError, match=["at least one dimension", "use *"])]),
-    Row("mm", lp.Tensor.mm, np.matmul, samples=lambda draw: [call(draw(2, 3), draw(3, 4))]),
+    Row("mm", lp.Tensor.mm, np.matmul, samples=lambda d: [call(d(2, 3), d(3, 4))]),
 ]  # fmt: skip
 
 # -- in place: on a clone, so that the call is a function of its arguments -----------------------------
@@ -338,15 +338,33 @@ IN_PLACE = [
     Row("mul_", written("mul_"), np.multiply, samples=pairs, errors=[TOO_LARGE]),
     Row("div_", written("div_"), np.true_divide, samples=pairs, domain=((-2, 2), (0.5, 2)), dtypes=(lp.float32, lp.float64),
         errors=[Bad(index(1), index(2), error=DTypeError, match=["lampion.float32 cannot be written into lampion.int64"])]),
-    Row("exp_", written("exp_"), np.exp, samples=lambda draw: [call(draw(3, 4))], dtypes=(lp.float32, lp.float64)),
-    Row("relu_", written("relu_"), lambda x: np.maximum(x, x.dtype.type(0)), samples=lambda draw: [call(draw(3, 4))],
+    Row("exp_", written("exp_"), np.exp, samples=lambda d: [call(d(3, 4))], dtypes=(lp.float32, lp.float64)),
+    Row("relu_", written("relu_"), lambda x: np.maximum(x, x.dtype.type(0)), samples=lambda d: [call(d(3, 4))],
         avoid=(0.0,), dtypes=NUMBERS),
     Row("copy_", written("copy_"), lambda x, y: np.broadcast_to(y, x.shape), samples=pairs, errors=[TOO_LARGE]),
-    Row("fill_", written("fill_", 3), lambda x: np.full_like(x, 3), samples=lambda draw: [call(draw(3, 4))]),
-    Row("zero_", written("zero_"), np.zeros_like, samples=lambda draw: [call(draw(3, 4))]),
+    Row("fill_", written("fill_", 3), lambda x: np.full_like(x, 3), samples=lambda d: [call(d(3, 4))]),
+    Row("zero_", written("zero_"), np.zeros_like, samples=lambda d: [call(d(3, 4))]),
     Row("__setitem__", set_corner, set_corner_numpy,
-        samples=lambda draw: [call(draw(3, 4), draw(2, 2)), call(draw(3, 4), draw(2)), call(draw(3, 4), draw())],
+        samples=lambda d: [call(d(3, 4), d(2, 2)), call(d(3, 4), d(2)), call(d(3, 4), d())],
         errors=[Bad(ones(3, 4), ones(3), error=ShapeError, match="do not broadcast")]),
 ]  # fmt: skip
 
-ROWS = [*ELEMENTWISE, *CHOICE, *REDUCTIONS, *MOVEMENTS, *JOINING, *MATRICES, *IN_PLACE]
+# -- composites with a gradient of their own -----------------------------------------------------------
+
+
+def log_softmax(x, dim):
+    shifted = x - x.max(dim, keepdims=True) if x.ndim else x - x
+    return shifted - np.log(np.exp(shifted).sum(dim if x.ndim else None, keepdims=True))
+
+
+def scores(draw):
+    return [call(draw(3, 4), 1), call(draw(3, 4), 0), call(draw(2, 3, 4), -2), call(draw(5), 0), call(draw(0, 3), 1)]
+
+
+COMPOSITES = [
+    Row("log_softmax", lp.log_softmax, log_softmax, samples=scores, dtypes=FLOATS, points=[
+            At([0.0, 0.0], 0, value=[-np.log(2)] * 2), At([1e4, 0.0], 0, value=[0.0, -1e4])],
+        errors=[NO_DIM, Bad(index(1, 2), 0, error=DTypeError, match=["expected floats", "x.float()"])]),
+]  # fmt: skip
+
+ROWS = [*ELEMENTWISE, *CHOICE, *REDUCTIONS, *MOVEMENTS, *JOINING, *MATRICES, *IN_PLACE, *COMPOSITES]

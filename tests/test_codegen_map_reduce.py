@@ -237,8 +237,9 @@ def test_casts_of_what_does_not_fit_are_defined():
     "forward",
     [
         lambda xp, x: x + 1, lambda xp, x: 1 - x, lambda xp, x: x * 2.5, lambda xp, x: 2 / x,
-        lambda xp, x: x // 3, lambda xp, x: 7 % x, lambda xp, x: x**2, lambda xp, x: x**3, lambda xp, x: (x > 1) & (x <= 31),
-        lambda xp, x: abs(-x), lambda xp, x: xp.where(x == 3, 0, x), lambda xp, x: xp.minimum(3, x),
+        lambda xp, x: x // 3, lambda xp, x: 7 % x, lambda xp, x: x**2, lambda xp, x: x**3,
+        lambda xp, x: (x > 1) & (x <= 31), lambda xp, x: abs(-x),
+        lambda xp, x: xp.where(x == 3, 0, x), lambda xp, x: xp.minimum(3, x),
         lambda xp, x: xp.maximum(x, np.float64(0.5)), lambda xp, x: x * np.float32(2) + x.astype(np.float64),
     ],
 )  # fmt: skip
@@ -369,8 +370,8 @@ def normalization(shape, axes, broadcast):
 )
 def test_epilogues(shape, axes, broadcast, target):
     kernel = normalization(shape, axes, broadcast)
-    buffers = [np.round(8 * b) / 8 if b.dtype.kind == "f" else b for b in buffers_of(kernel, 2000)]  # exact sums
-    check(kernel, buffers, target)
+    eighths = [np.round(8 * b) / 8 if b.dtype.kind == "f" else b for b in buffers_of(kernel, 2000)]
+    check(kernel, eighths, target)  # whose sums are exact
 
 
 # -- Chunks -------------------------------------------------------------------------------------------
@@ -378,7 +379,10 @@ def test_epilogues(shape, axes, broadcast, target):
 MATRIX = (70, 301)
 BIG = [
     mapping(MIX, [float32, float32], float32, (30_000,)),
-    mapping(MIX, [float32] * 2, float32, MATRIX, [window(0, MATRIX), window(1, MATRIX, (1, 70)), window(2, MATRIX)]),
+    mapping(
+        MIX, [float32] * 2, float32, MATRIX,
+        [window(0, MATRIX), window(1, MATRIX, (1, 70)), window(2, MATRIX)],
+    ),
     reducing([(SUM, float32)], float32, (300, 201), (1,)),
     reducing([(SUM, float32)], float32, (201, 300), (0,)),
 ]
@@ -401,8 +405,8 @@ def test_chunks_in_any_grouping_give_the_same_bits(kernel):
 
 
 def test_small_work_is_one_chunk():
-    small = mapping(MIX, [float32, float32], float32, (4000,)), reducing([(SUM, int64)], int64, (90, 90), (0,))
-    for kernel in small:
+    small_map = mapping(MIX, [float32, float32], float32, (4000,))
+    for kernel in (small_map, reducing([(SUM, int64)], int64, (90, 90), (0,))):
         assert emitter(kernel).chunks(kernel) == 1
 
 
@@ -438,6 +442,6 @@ def test_code_that_calls_unknown_functions_is_refused():
 def test_targets():
     with pytest.raises(ValueError, match="expected one of"):
         Target.named("itanium")
-    assert HOST == Target.host()
+    assert Target.host() == HOST
     assert HOST.lanes(float32) == 2 * HOST.lanes(float64) == HOST.vector_bytes // 4
     assert replace(HOST, name="other").key == HOST.key

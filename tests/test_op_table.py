@@ -6,11 +6,14 @@ import pytest
 
 import lampion as lp
 from lampion import ops
+from lampion.nn import functional
 from lampion.ops.define import OPERATIONS
 from lampion.ops.methods import METHODS
 from lampion.testing import checks_of
-from op_table import ROWS
+from op_table import ROWS as OPS
+from op_table_nn import ROWS as NN
 
+ROWS = [*OPS, *NN]
 CASES = [pytest.param(row, check, id=f"{row.name}-{name}") for row in ROWS for name, check in checks_of(row).items()]
 
 # Public names that need no row: they take no tensor, or draw random numbers.
@@ -48,8 +51,13 @@ def test_every_public_operation_has_a_row():
     assert elsewhere - public - {"default_generator"} == set(), "these exceptions are for nothing public"
 
 
+def test_every_function_of_nn_has_a_row():
+    assert {f"F.{name}" for name in functional.__all__} - NAMED == {"F.dropout"}  # in test_random.py
+
+
 def test_every_row_is_of_a_public_operation():
-    known = {*OPERATIONS, *METHODS, *ops.__all__, "T", "mT"}
+    functions = {f"F.{name}" for name in functional.__all__}
+    known = {*OPERATIONS, *METHODS, *ops.__all__, *functions, "T", "mT"}
     assert NAMED - known == set()
 
 

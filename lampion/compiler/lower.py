@@ -80,7 +80,7 @@ class _Lowering:
         for index, group in enumerate(self.schedule.groups):
             for equation in group.equations:
                 for read in equation.values:
-                    if read in self.schedule.numbers or self.layouts[read].root is not target:
+                    if self.schedule.is_scalar(read) or self.layouts[read].root is not target:
                         continue
                     same_point = read is target and group.kind in ("map", "matmul", "reduce") and (
                         equation is not group.main and (group.kind == "map" or equation in group.epilogue)
@@ -88,7 +88,7 @@ class _Lowering:
                     if index > own or (index == own and not same_point):
                         return False
         return all(
-            v in self.schedule.numbers or self.layouts[v].root is not target for v in self.graph.outputs
+            self.schedule.is_scalar(v) or self.layouts[v].root is not target for v in self.graph.outputs
         )
 
     # -- the plan -----------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ class _Lowering:
         overwritten = {layout.root for _, layout in self.copies}
         ready = []
         for value, layout in self.copies:
-            if value not in self.schedule.numbers and self.layouts[value].root in overwritten:
+            if not self.schedule.is_scalar(value) and self.layouts[value].root in overwritten:
                 # Another copy overwrites what this one reads: set it aside first.
                 aside = Value(-1, value.shape, value.dtype)
                 self.layouts[aside] = Layout(aside, value.shape, contiguous_strides(value.shape, 1))
@@ -239,13 +239,10 @@ class _Lowering:
 
     def layout(self, value: Value) -> Layout:
         """Where a value can be read; numbers are written out first."""
-        if value in self.schedule.numbers and value not in self.layouts:
-            self.layouts[value] = Layout(value, value.shape, contiguous_strides(value.shape, 1))
-            record = _Record(self)
-            window = record.window(self.layouts[value], value.dtype, written=True)
-            literal = ir.Literal(self.schedule.numbers[value], value.dtype)
-            kernel = ir.Map(value.shape, tuple(record.operands), (literal,), (ir.Store(window, 0),))
-            self._call(record, kernel, "full")
+        if value not in self.layouts:
+            to = Layout(value, value.shape, contiguous_strides(value.shape, 1))
+            self._copy(value, to, "full")
+            self.layouts[value] = to
         return self.layouts[value]
 
     def _copy(self, value: Value, to: Layout, label: str) -> None:
@@ -296,7 +293,7 @@ class _Body:
             self.full.insert(axis, 1)
 
     def _add(self, key: Any, value: ir.Value) -> int:
-        self.numbers[key] = len(self.values)
+        self.numbers[key] = len(self.values)  # evaluated before: its arguments have smaller numbers
         self.values.append(value)
         return self.numbers[key]
 
@@ -311,6 +308,9 @@ class _Body:
         constants = self.lowering.schedule.numbers
         if value in constants:
             return self._literal(constants[value], value.dtype)
+        if value in self.lowering.schedule.inlined and value not in self.lowering.layouts:
+            self.add(self.lowering.schedule.inlined[value])
+            return self.numbers[value]
         layout = self.lowering.layouts[value]
         return self._add(value, ir.Load(self._window(layout, value.dtype), value.dtype))
 

@@ -71,6 +71,8 @@ class Schedule:
         groups: in an order in which each reads only inputs and results of earlier ones.
         layouts: for every value that is an input, a stored result or a movement of one.
         numbers: the values that are one Python number repeated (results of `full`).
+        inlined: single numbers converted from an input (a learning rate in float32, say), with the
+            equation: each kernel that uses one converts it itself.
     """
 
     def __init__(self, graph: Graph, strides: dict[Value, tuple[int, ...]]) -> None:
@@ -78,6 +80,7 @@ class Schedule:
         self.groups: list[Group] = []
         self.layouts: dict[Value, Layout] = {}
         self.numbers: dict[Value, Any] = {}
+        self.inlined: dict[Value, Equation] = {}
         self.position: dict[Value, int] = {}  # the index of the group that computes a value
         self.consumers: dict[Value, list[Equation | None]] = {}
         for equation in graph:
@@ -96,6 +99,8 @@ class Schedule:
             self.numbers[out] = equation.params["value"]
         elif primitive.kind == "movement":
             self._move(equation)
+        elif primitive.name == "cast" and not out.shape and self.producer(equation.inputs[0]) < 0:
+            self.inlined[out] = equation
         elif primitive.kind == "elementwise":
             self._join(equation)
         elif primitive.kind == "reduction":
@@ -126,20 +131,24 @@ class Schedule:
 
     def producer(self, value: Value) -> int:
         """The index of the group that computes what `value` reads; -1 for inputs and numbers."""
-        if value in self.numbers:
+        if self.is_scalar(value):
             return -1
         return self.position.get(self.layouts[value].root, -1)
+
+    def is_scalar(self, value: Value) -> bool:
+        """Whether kernels make this value themselves, so that it has no place in memory."""
+        return value in self.numbers or value in self.inlined
 
     def _join(self, equation: Equation) -> None:
         shape = equation.output.shape
         latest = max((self.producer(v) for v in equation.values), default=-1)
         if latest >= 0 and self._fits(self.groups[latest], latest, equation):
             return self._append(self.groups[latest], latest, equation)
-        roots = {self.layouts[v].root for v in equation.values if v not in self.numbers}
+        roots = {self.layouts[v].root for v in equation.values if not self.is_scalar(v)}
         for index in range(len(self.groups) - 1, latest, -1):
             group = self.groups[index]
             shares = group.kind == "map" and any(
-                v not in self.numbers and self.layouts[v].root in roots and self.layouts[v].root.shape == shape
+                not self.is_scalar(v) and self.layouts[v].root in roots and self.layouts[v].root.shape == shape
                 for e in group.equations for v in e.values
             )  # fmt: skip
             if shares and self._fits(group, index, equation):

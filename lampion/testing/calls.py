@@ -118,20 +118,20 @@ def layouts(sample: Sample) -> Iterator[tuple[str, Sample]]:
     """The same call with its arrays laid out differently in memory; the last with other values too."""
 
     def strided(a: Any) -> Any:
-        every_second = tuple(slice(None, None, 2) for _ in a.shape)
+        every_second = (..., *(slice(None, None, 2) for _ in a.shape))
         wide = np.zeros([2 * n for n in a.shape], a.dtype)
         wide[every_second] = a
         return wide[every_second]
 
     def backwards(a: Any) -> Any:
-        turn = tuple(slice(None, None, -1) for _ in a.shape)
+        turn = (..., *(slice(None, None, -1) for _ in a.shape))
         return a[turn].copy()[turn]
 
     def stretched(a: Any) -> Any:
         return np.broadcast_to(a[:1], a.shape) if a.ndim and a.dtype.kind == "f" else a
 
     if any(a.ndim for a in arrays_in(sample.args)):
-        yield "transposed", changed(sample, np.asfortranarray)
+        yield "transposed", changed(sample, lambda a: np.array(a, order="F"))
         yield "strided", changed(sample, strided)
         yield "reversed", changed(sample, backwards)
         yield "stretched", changed(sample, stretched)

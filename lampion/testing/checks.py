@@ -13,7 +13,7 @@ import numpy as np
 
 from lampion import autograd
 from lampion.dtype import DType, float32, float64
-from lampion.tensor import from_numpy
+from lampion.tensor import Tensor, from_numpy
 from lampion.testing import calls, reading_checks, readings
 from lampion.testing.calls import compare, run, told
 from lampion.testing.compare import assert_close, assert_identical, flatten
@@ -233,8 +233,12 @@ def check_points(row: Row) -> None:
     """Values and gradients at the special points that the row lists."""
     for point in row.points:
         with told(row, point.args):
-            tensors = [from_numpy(np.array(x, np.float64)).requires_grad_() for x in point.args]
-            out = row.op(*tensors)
+            args = [
+                from_numpy(np.array(x, np.float64)).requires_grad_() if isinstance(x, float | list) else x
+                for x in point.args
+            ]
+            tensors = [x for x in args if isinstance(x, Tensor)]
+            out = row.op(*args)
             assert_close(out, np.array(point.value), equal_nan=True, check_dtype=False)
             if point.grad is None:
                 continue

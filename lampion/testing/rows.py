@@ -59,7 +59,7 @@ class Bad:
 class At:
     """A value (and, where given, gradients) at one special point: ``At(0.0, value=0.0, grad=0.0)``.
 
-    Numbers become float64 tensors. `grad` is a number for one argument, a tuple for several.
+    Floats and lists of them become float64 tensors; `grad` holds one gradient, or a tuple of one for each.
     """
 
     def __init__(self, *args: Any, value: Any, grad: Any = None) -> None:
@@ -166,8 +166,14 @@ class Row:
             return self.domain[position % len(self.domain)]  # type: ignore[no-any-return]
         return self.domain  # type: ignore[no-any-return]
 
-    def calls(self, dtype: DType = float64, seed: int = 0) -> list[Sample]:
+    @property
+    def base(self) -> DType:
+        """The type that most checks are made with."""
+        return float64 if float64 in self.dtypes else self.dtypes[-1]
+
+    def calls(self, dtype: DType | None = None, seed: int = 0) -> list[Sample]:
         """The calls to check, drawn anew (and always the same)."""
+        dtype = self.base if dtype is None else dtype
         draw = Draw(self, dtype, seed)
         if self.samples is not None:
             return list(self.samples(draw))

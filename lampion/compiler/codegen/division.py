@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -73,8 +72,7 @@ def power(xp: Emitter, x: Operand, y: Operand) -> Lanes:
 
 _MULTIPLIED_OUT: dict[float | None, Callable[[Emitter, Lanes], Lanes]] = {
     -1: lambda xp, x: 1.0 / x,
-    # sqrt, except for what pow makes of -inf and -0
-    0.5: lambda xp, x: xp.where(x == -math.inf, math.inf, xp.sqrt(x) + 0.0),
+    0.5: lambda xp, x: xp.sqrt(x),  # also of -inf and -0, as NumPy has it for constant exponents
     1: lambda xp, x: x,
     2: lambda xp, x: x * x,
     3: lambda xp, x: x * x * x,

@@ -39,7 +39,9 @@ def expm1(xp: Emitter, x: Lanes) -> Lanes:
     """e**x - 1, without cancellation near 0."""
     form = format_of(x.dtype)
     clipped = xp.minimum(xp.maximum(x, form.expm1_low), form.exp_range[1])
-    return xp.where(x == 0, x, 2.0 * _half_expm1(xp, clipped, form))  # 0 keeps its sign
+    # Of tiny numbers (subnormal ones do not survive the halving) and of zeros, the rest is lost in x.
+    tiny = xp.absolute(x) < 2.0 ** (-2 - form.mantissa)
+    return xp.where(tiny, x, 2.0 * _half_expm1(xp, clipped, form))
 
 
 def tanh(xp: Emitter, x: Lanes) -> Lanes:

@@ -384,8 +384,9 @@ class _Emitter:
         function.attributes.add("nounwind")
         table, arena = function.args
         b = ir.IRBuilder(function.append_basic_block("entry"))
-        sync = b.alloca(ir.ArrayType(I64, SYNC_BYTES // 8))
-        sync.align = 64
+        block = b.alloca(ir.ArrayType(I64, SYNC_BYTES // 8))
+        block.align = 64
+        sync = b.inttoptr(b.ptrtoint(block, I64), POINTER)  # llvmlite types what alloca returns
         b.store(I64(0), _at(b, sync, ARRIVALS), align=8)
         b.store(I64(OK), _at(b, sync, STATUS), align=8)
         b.store(ir.Constant(POINTER, None), _at(b, sync, EVENT), align=8)

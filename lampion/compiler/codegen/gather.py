@@ -1,0 +1,169 @@
+"""Emits `Gather` and `ScatterAdd`: reading and adding at places that are known at run time only.
+
+Both walk the points of the index in order. The work is divided along one axis of the points, chosen so that
+no two chunks of a scatter write the same element; a thread walks its part of that axis in one go. A point
+whose index is out of range ends the kernel, and its flat position is the status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lampion.compiler.codegen.builder import I64, IRValue, KernelBuilder
+from lampion.compiler.codegen.target import Target
+from lampion.compiler.kernel_ir import Gather, ScatterAdd
+
+_CHUNK = 8192  # points that a chunk is worth
+_CHUNKS = 128
+_UNIT = 16  # a row is divided at multiples of this many elements: whole vectors, and a cache line or more
+
+
+@dataclass
+class _Axis:
+    """An axis of the points: its size, and the strides of `far` (the side that the index picks from: 0 along
+    the axis of the index), of `near` (the side in the order of the points), and of the index."""
+
+    size: int
+    far: int
+    near: int
+    index: int
+
+
+class _Points:
+    """The points of a kernel as few axes, and how they are divided."""
+
+    def __init__(self, kernel: Gather | ScatterAdd) -> None:
+        far, near = (kernel.source, kernel.out) if isinstance(kernel, Gather) else (kernel.out, kernel.source)
+        self.far, self.near, self.index, self.axis = far, near, kernel.index, kernel.axis
+        self.count = kernel.index.size
+        self.axes = self._joined()
+        # The last axis is walked in one go where its points share an index.
+        self.rows = bool(self.axes) and self.axes[-1].index == 0
+        # The axis to divide: the longest, but in a scatter one along which all destinations differ.
+        scatters = isinstance(kernel, ScatterAdd)
+        allowed = [number for number, axis in enumerate(self.axes) if axis.far or not scatters]
+        self.split = max(allowed, key=lambda number: self.axes[number].size, default=None)
+        self.unit = _UNIT if self.rows and self.split == len(self.axes) - 1 else 1
+        self.units = 1 if self.split is None else -(-self.axes[self.split].size // self.unit)
+        self.chunks = max(1, min(_CHUNKS, self.count // _CHUNK, self.units)) if self.count else 0
+
+    def _joined(self) -> list[_Axis]:
+        """The axes; those of one point left out, neighbours made one where all strides allow it."""
+        axes: list[_Axis] = []
+        for number, size in enumerate(self.index.shape):
+            far = 0 if number == self.axis else self.far.strides[number]
+            axis = _Axis(size, far, self.near.strides[number], self.index.strides[number])
+            if size == 1:
+                continue
+            last = axes[-1] if axes else None
+            if last and all(
+                x == size * y
+                for x, y in ((last.far, axis.far), (last.near, axis.near), (last.index, axis.index))
+            ):
+                axes[-1] = _Axis(last.size * size, axis.far, axis.near, axis.index)
+            else:
+                axes.append(axis)
+        return axes
+
+
+def chunks(kernel: Gather | ScatterAdd, target: Target | None = None) -> int:
+    """The number of chunks, which no processor changes."""
+    return _Points(kernel).chunks
+
+
+def emit(module: Any, name: str, kernel: Gather | ScatterAdd, target: Target) -> None:
+    """Add the kernel's function to the module."""
+    k = KernelBuilder(module, name, kernel.operands, target)
+    if kernel.index.size:
+        _Emission(k, kernel).emit()
+    k.finish()
+
+
+class _Emission:
+    def __init__(self, k: KernelBuilder, kernel: Gather | ScatterAdd) -> None:
+        self.k = k
+        self.points = points = _Points(kernel)
+        self.size = points.far.shape[kernel.axis]  # what an index must be below
+        self.stride = points.far.strides[kernel.axis]
+        self.dtype = k.dtypes[kernel.out.operand]
+        if k.dtypes[kernel.source.operand] is not self.dtype:
+            raise TypeError(f"source and out must have one type, got {kernel.operands}")
+        self.scatters = isinstance(kernel, ScatterAdd)
+        self.rows = points.rows
+        self.vectors = points.rows and points.axes[-1].far == points.axes[-1].near == 1
+
+    def emit(self) -> None:
+        points = self.points
+        axes = points.axes[:-1] if self.rows else points.axes
+        starts = [window.offset for window in (points.far, points.near, points.index)]
+        with self.k.ir.if_then(self.k.ir.icmp_signed("<", self.k.lo, self.k.hi)):
+            self._walk(0, axes, [self.k.i64(start) for start in starts], self.k.i64(0))
+
+    def _walk(self, number: int, axes: Sequence[_Axis], offsets: list[IRValue], flat: IRValue) -> None:
+        """Loop over the axes from this one on. `flat` is the flat position so far."""
+        if number == len(axes):
+            self._point(offsets, flat)
+            return
+        axis = axes[number]
+        with self.k.loop(*self._part(number)) as loop:
+            strides = (axis.far, axis.near, axis.index)
+            moved = [self.k.affine(0, (o, 1), (loop.index, s)) for o, s in zip(offsets, strides, strict=True)]
+            self._walk(number + 1, axes, moved, self.k.affine(0, (flat, axis.size), (loop.index, 1)))
+
+    def _part(self, number: int) -> tuple[IRValue | int, IRValue | int]:
+        """The bounds of an axis, which for the divided one are this thread's."""
+        k, points, size = self.k, self.points, self.points.axes[number].size
+        if number != points.split or points.chunks == 1:
+            return 0, size
+        lo, hi = (k.ir.udiv(k.affine(0, (chunk, points.units)), k.i64(points.chunks)) for chunk in (k.lo, k.hi))
+        return k.affine(0, (lo, points.unit)), k.smaller(k.affine(0, (hi, points.unit)), size)
+
+    def _point(self, offsets: list[IRValue], flat: IRValue) -> None:
+        """One index, and what it picks: an element, or a row."""
+        k, points = self.k, self.points
+        far, near, place = offsets
+        index = k.load(k.at(points.index.operand, place), k.dtypes[points.index.operand])
+        bits = k.dtypes[points.index.operand].itemsize * 8
+        if bits < 64:
+            signed = k.dtypes[points.index.operand].kind == "i"
+            index = k.ir.sext(index, I64) if signed else k.ir.zext(index, I64)
+        first, last, length = self._row()
+        # As unsigned numbers, negative indices are beyond any size.
+        with k.ir.if_then(k.ir.icmp_unsigned(">=", index, k.i64(self.size)), likely=False):
+            k.finish(k.affine(1, (flat, length), (first, 1)))
+        far = k.affine(0, (far, 1), (index, self.stride))
+        if not self.rows:
+            self._move(far, near, 1)
+            return
+        axis = points.axes[-1]
+
+        def along(start: IRValue | int, stop: IRValue | int, lanes: int) -> None:
+            with k.loop(start, stop, lanes) as loop:
+                at = [k.affine(0, (o, 1), (loop.index, s)) for o, s in ((far, axis.far), (near, axis.near))]
+                self._move(*at, lanes)
+
+        if self.vectors:
+            lanes = k.target.lanes(self.dtype)
+            length_here = k.affine(0, (k.i64(last), 1), (first, -1))
+            whole = k.affine(0, (first, 1), (k.ir.and_(length_here, k.i64(-lanes)), 1))
+            along(first, whole, lanes)
+            first = whole
+        along(first, last, 1)
+
+    def _row(self) -> tuple[IRValue | int, IRValue | int, int]:
+        """The bounds of a row, and its whole length (a row of one element if rows are not a thing here)."""
+        if not self.rows:
+            return 0, 1, 1
+        return *self._part(len(self.points.axes) - 1), self.points.axes[-1].size
+
+    def _move(self, far: IRValue, near: IRValue, lanes: int) -> None:
+        k, points = self.k, self.points
+        there, here = k.at(points.far.operand, far), k.at(points.near.operand, near)
+        if not self.scatters:
+            k.store(k.load(there, self.dtype, lanes), here, self.dtype)
+            return
+        add: Callable[..., IRValue] = {"f": k.ir.fadd, "b": k.ir.or_}.get(self.dtype.kind, k.ir.add)
+        total = add(k.load(there, self.dtype, lanes), k.load(here, self.dtype, lanes))
+        k.store(total, there, self.dtype)

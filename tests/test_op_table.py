@@ -3,6 +3,8 @@
 import inspect
 
 import pytest
+from op_table import ROWS as OPS
+from op_table_nn import ROWS as NN
 
 import lampion as lp
 from lampion import ops
@@ -10,11 +12,11 @@ from lampion.nn import functional
 from lampion.ops.define import OPERATIONS
 from lampion.ops.methods import METHODS
 from lampion.testing import checks_of
-from op_table import ROWS as OPS
-from op_table_nn import ROWS as NN
 
 ROWS = [*OPS, *NN]
-CASES = [pytest.param(row, check, id=f"{row.name}-{name}") for row in ROWS for name, check in checks_of(row).items()]
+CASES = [
+    pytest.param(row, check, id=f"{row.name}-{name}") for row in ROWS for name, check in checks_of(row).items()
+]
 
 # Public names that need no row: they take no tensor, or draw random numbers.
 ELSEWHERE = {
@@ -25,9 +27,9 @@ ELSEWHERE = {
     },
     "tests/test_op_table.py: the operators and conversions are other operations under another name": {
         "__add__", "__eq__", "__ge__", "__gt__", "__iadd__", "__imul__", "__isub__", "__itruediv__", "__le__",
-        "__lt__", "__matmul__", "__mul__", "__ne__", "__neg__", "__pos__", "__pow__", "__radd__", "__rmatmul__",
-        "__rmul__", "__rpow__", "__rsub__", "__rtruediv__", "__sub__", "__truediv__", "bool", "double", "float",
-        "int", "long", "to",
+        "__lt__", "__matmul__", "__mul__", "__ne__", "__neg__", "__pos__", "__pow__", "__radd__",
+        "__rmatmul__", "__rmul__", "__rpow__", "__rsub__", "__rtruediv__", "__sub__", "__truediv__", "bool",
+        "double", "float", "int", "long", "to",
     },
 }  # fmt: skip
 NAMED = {row.name.partition(":")[0] for row in ROWS}
@@ -75,9 +77,10 @@ def test_operators_are_the_operations():
         (2 / x, lp.div(2, x)), (2**x, lp.pow(2, x)), (-x, lp.neg(x)), (+x, x), (x @ y, lp.matmul(x, y)),
         (x == y, lp.eq(x, y)), (x != y, lp.ne(x, y)), (x < y, lp.lt(x, y)), (x <= y, lp.le(x, y)),
         (x > y, lp.gt(x, y)), (x >= y, lp.ge(x, y)), (x.numpy() @ y, lp.matmul(x, y)),
-        (x.float(), lp.cast(x, lp.float32)), (x.double(), lp.cast(x, lp.float64)), (x.long(), lp.cast(x, lp.int64)),
-        (x.int(), lp.cast(x, lp.int32)), (x.bool(), lp.cast(x, lp.bool)), (x.to(lp.int8), lp.cast(x, lp.int8)),
-        (x.to(lp.tensor(1)), lp.cast(x, lp.int64)), (x.numpy() * y, lp.mul(x, y)), (x * y.numpy(), lp.mul(x, y)),
+        (x.float(), lp.cast(x, lp.float32)), (x.double(), lp.cast(x, lp.float64)),
+        (x.long(), lp.cast(x, lp.int64)), (x.int(), lp.cast(x, lp.int32)), (x.bool(), lp.cast(x, lp.bool)),
+        (x.to(lp.int8), lp.cast(x, lp.int8)), (x.to(lp.tensor(1)), lp.cast(x, lp.int64)),
+        (x.numpy() * y, lp.mul(x, y)), (x * y.numpy(), lp.mul(x, y)),
     ]  # fmt: skip
     for number, (actual, expected) in enumerate(pairs):
         lp.testing.assert_identical(actual, expected, label=f"pair {number}")

@@ -81,6 +81,9 @@ class Schedule:
         self.layouts: dict[Value, Layout] = {}
         self.numbers: dict[Value, Any] = {}
         self.inlined: dict[Value, Equation] = {}
+        # Elementwise equations that depend on no group so far (m * beta1 in Adam): they wait for the
+        # equation that uses them, so that they end up in its group and not in an earlier one.
+        self.floating: dict[Value, Equation] = {}
         self.position: dict[Value, int] = {}  # the index of the group that computes a value
         self.consumers: dict[Value, list[Equation | None]] = {}
         for equation in graph:
@@ -93,8 +96,14 @@ class Schedule:
         for equation in graph:
             self._place(equation)
 
+        for value in list(self.floating):
+            self._settle(value)
+
     def _place(self, equation: Equation) -> None:
         primitive, out = equation.primitive, equation.output
+        if primitive.kind != "elementwise":
+            for value in equation.values:
+                self._settle(value)
         if primitive.name == "full":
             self.numbers[out] = equation.params["value"]
         elif primitive.kind == "movement":
@@ -123,6 +132,8 @@ class Schedule:
         if source in self.numbers:
             self.numbers[equation.output] = self.numbers[source]
             return
+        if source in self.inlined:  # now it needs a place after all
+            self._group(self.inlined.pop(source))
         result = window_of(equation.primitive, equation.params, self.layouts[source], source.dtype)
         if result is None:  # a reshape that has to copy: a kernel that reads in the new order
             self._new(Group("other", equation.output.shape, main=equation), equation)
@@ -139,7 +150,48 @@ class Schedule:
         """Whether kernels make this value themselves, so that it has no place in memory."""
         return value in self.numbers or value in self.inlined
 
+    def _settle(self, value: Value) -> None:
+        """Give a floating equation, and those that it floats on, a group."""
+        equation = self.floating.pop(value, None)
+        if equation is not None:
+            for source in equation.values:
+                self._settle(source)
+            self._group(equation)
+
     def _join(self, equation: Equation) -> None:
+        floats = [v for v in equation.values if v in self.floating]
+        if all(v in self.floating or self.producer(v) < 0 for v in equation.values):
+            self.floating[equation.output] = equation
+            return
+        for value in floats:
+            if value.shape != equation.output.shape:
+                self._settle(value)
+        latest = max(self.producer(v) for v in equation.values if v not in self.floating)
+        chain = self._chain(equation)
+        if latest >= 0 and all(e.output.shape == equation.output.shape for e in chain):
+            group = self.groups[latest]
+            if self._fits(group, latest, equation) and self._has_room(group, chain):
+                for floated in chain:
+                    self.floating.pop(floated.output)
+                    self._append(group, latest, floated)
+                return self._append(group, latest, equation)
+        for value in floats:
+            self._settle(value)
+        self._group(equation)
+
+    def _chain(self, equation: Equation) -> list[Equation]:
+        """The floating equations that this one needs, in order."""
+        chain: dict[Value, Equation] = {}
+        for value in equation.values:
+            floated = self.floating.get(value)
+            if floated is not None and value not in chain:
+                for before in self._chain(floated):
+                    chain[before.output] = before
+                chain[value] = floated
+        return list(chain.values())
+
+    def _group(self, equation: Equation) -> None:
+        """Put an elementwise equation whose inputs all have places into a group."""
         shape = equation.output.shape
         latest = max((self.producer(v) for v in equation.values), default=-1)
         if latest >= 0 and self._fits(self.groups[latest], latest, equation):
@@ -159,12 +211,11 @@ class Schedule:
         """Whether the equation can be evaluated at each point of the group, right after it."""
         if group.kind == "other" or group.shape != equation.output.shape:
             return False
-        if len(group.equations) >= MAX_EQUATIONS:
-            return False
-        streams = {v for e in group.equations for v in e.values} | set(equation.values)
-        if len(streams - {e.output for e in group.equations}) > MAX_STREAMS:
+        if not self._has_room(group, [equation]):
             return False
         for value in equation.values:
+            if value in self.floating:
+                continue
             if self.producer(value) == index:
                 # Must be a value at this very point: not a movement, nor one that is broadcast.
                 if self.layouts[value].root is not value or value.shape != group.shape:
@@ -172,6 +223,13 @@ class Schedule:
                 if group.kind != "map" and not self._is_result(group, value):
                     return False
         return True
+
+    def _has_room(self, group: Group, more: list[Equation]) -> bool:
+        """Whether the group stays within the limits of a kernel."""
+        equations = [*group.equations, *more]
+        made = {e.output for e in equations}
+        streams = {v for e in equations for v in e.values if v not in made and v.size > 1}
+        return len(equations) <= MAX_EQUATIONS and len(streams) <= MAX_STREAMS
 
     def _is_result(self, group: Group, value: Value) -> bool:
         return (group.main is not None and value is group.main.output) or any(

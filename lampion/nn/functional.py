@@ -101,6 +101,8 @@ def softmax(input: Tensor, dim: int) -> Tensor:
     >>> lampion.nn.functional.softmax(lampion.tensor([1000.0, 1000.0]), dim=0)
     tensor([0.5000, 0.5000])
     """
+    if not input.dtype.is_floating_point:
+        raise DTypeError("softmax", "expected floats", got=str(input.dtype), fix="convert it: x.float()")
     powers = ops.exp(_shifted(input, dim))
     return powers / ops.sum(powers, dim, True)
 

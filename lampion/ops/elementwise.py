@@ -72,7 +72,7 @@ class pow:
 
     def call(x, y):
         """x to the power y; exponents 0.5, 2 and 3 are a square root and products."""
-        if isinstance(y, int | float) and isinstance(x, Tensor):
+        if isinstance(y, int | float) and isinstance(x, Tensor) and x.dtype is not dtypes.bool_:
             if y == 0.5:
                 return sqrt(x)
             if y == 2:
@@ -94,7 +94,7 @@ def _slope(g, x, exponent):
 def _both_zero_slope(x, y):
     if not isinstance(x, Tensor):
         x = as_tensor(float(x))
-    return where(x == 0, as_tensor(y) > 0, False)
+    return where(x == 0, as_tensor(y) >= 0, False)
 
 
 # -- functions ---------------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ def view(self, *shape):
 
 def any_(self, dim=None, keepdim=False):
     """Whether any element is true (non-zero)."""
-    return reduce.amax(elementwise.ne(self, 0), dim, keepdim) if self.numel() else creation.full((), False)
+    return elementwise.ne(reduce.sum(elementwise.ne(self, 0), dim, keepdim), 0)
 
 
 def all_(self, dim=None, keepdim=False):

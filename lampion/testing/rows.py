@@ -45,12 +45,12 @@ def call(*args: Any, **kwargs: Any) -> Sample:
 
 
 class Bad:
-    """A call that must fail: ``Bad(ones(2, 3), ones(4), error=ShapeError, match="do not broadcast")``.
+    """A call that must fail: ``Bad(ShapeError, ones(2, 3), ones(4), match="do not broadcast")``.
 
     `match` is a piece of the message, or several.
     """
 
-    def __init__(self, *args: Any, error: type[Exception], match: str | Sequence[str], **kwargs: Any) -> None:
+    def __init__(self, error: type[Exception], *args: Any, match: str | Sequence[str], **kwargs: Any) -> None:
         self.sample = Sample(args, kwargs)
         self.error = error
         self.match = (match,) if isinstance(match, str) else tuple(match)

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import policy
-from .machine import Call, Frame, as_tuple, get_next
+from .machine import Call, Frame, as_tuple
+from .operators import unary
 from .opcodes import VERSION, Instruction, handles
 from .policy import MISSING, find, name_of, python_method
-from .values import NULL, Bound, Made, Unseen, is_known, seen, stand_in, wrap
+from .values import NULL, Bound, Made, Unseen, is_known, seen, stand_in
 
 if TYPE_CHECKING:
     from .recorder import Recorder
@@ -186,9 +187,6 @@ class Caller:
             items[first : len(items) - last] = [middle]
         return items[::-1]
 
-    def next(self, m: Frame, iterator: Any) -> Any:
-        return get_next(m, iterator)
-
 
 _WALKABLE = (*policy.CONTAINERS, str, bytes, range, *policy.VIEWS)
 
@@ -280,8 +278,6 @@ def call_intrinsic(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
         like = taken[0].like if type(taken[0]) is Unseen else MISSING
         return (Unseen(tuple, fresh=True) if like is MISSING else as_tuple(like),)
     if ins.symbol == "INTRINSIC_UNARY_POSITIVE":
-        return (m.rec.rules.unary(m, "+", taken[0]),)
+        return (unary(m, ins.symbol, taken[0]),)
     return m.abort(f"{ins.symbol} cannot be followed")
 
-
-_ = wrap

@@ -48,8 +48,13 @@ def kind_of(item: Any) -> type | None:
     return item.kind if type(item) is Unseen else type(item)
 
 
-def compute(m: Frame, fn: Callable[..., Any], items: list[Any], names: tuple[str, ...]) -> Any:
-    """The operator on plain data here and now; else the special method that runs gives the result."""
+def compute(
+    m: Frame, fn: Callable[..., Any], items: list[Any], names: tuple[str, ...], result: type | None = None
+) -> Any:
+    """The operator on plain data here and now; else the special method that runs gives the result.
+
+    `result` is the type of the result where no Python method is involved.
+    """
     values = [stand_in(item) for item in items]
     if all(map(policy.all_data, values)):
         try:
@@ -60,13 +65,14 @@ def compute(m: Frame, fn: Callable[..., Any], items: list[Any], names: tuple[str
     for item, kind in zip(items, kinds, strict=True):
         m.rec.judge(m, item, f"`{m.ins.symbol or m.ins.name}` on")
         if kind is not None and not m.rec.is_core_type(kind):
-            m.rec.reader.class_reads(m, kind, *(n for n in names if find(kind, n)[1] is not None))
+            m.rec.reader.class_reads(m, kind, *names)
     if any(kind is not None and python_method(kind, name) for kind in kinds for name in names):
         return m.expect(*names)
     if all(type(value) in (list, tuple) for value in values) and fn is operator.add:
         return wrap(values[0] + values[1]) if type(values[0]) is type(values[1]) else Unseen()
-    kind = kinds[0]
-    return Unseen(kind, fresh=kind in policy.MUTABLE)
+    if result is None:
+        result = next((kind for kind in kinds if kind in policy.CONTAINERS), None)
+    return Unseen(result, fresh=result in policy.MUTABLE)
 
 
 @handles("BINARY_OP")
@@ -108,15 +114,10 @@ def unary(m: Frame, name: str, item: Any) -> Any:
 @handles("COMPARE_OP")
 def compare_op(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
     fn, names = COMPARE[ins.value]
-    item = compute(m, fn, taken, names)
+    item = compute(m, fn, taken, names, bool)
     if ins.symbol.startswith("bool("):  # 3.13 folds the test of a condition into the comparison
         return (bool(item) if policy.is_data(item) else Unseen(bool),)
-    if type(item) is Unseen and all(issubclass(kind_of(x) or object, policy.CONTAINERS) for x in taken):
-        return (Unseen(bool),)
     return (item,)
-
-
-_IDENTITIES = policy.SINGLETONS | {type}
 
 
 @handles("IS_OP")
@@ -160,8 +161,8 @@ def is_key(m: Frame, key: Any) -> bool:
     kind = type(key)
     return (
         policy.is_plain(key)
-        or m.rec.is_core(key)
-        or (is_known(key) and not (python_method(kind, "__hash__") or python_method(kind, "__eq__")))
+        or (key is not MISSING and m.rec.is_core(key))
+        or (key is not MISSING and is_known(key) and not (python_method(kind, "__hash__") or python_method(kind, "__eq__")))
     ) and key.__hash__ is not None
 
 
@@ -193,9 +194,10 @@ def subscript(m: Frame, container: Any, key: Any) -> Any:
         return Unseen() if value is MISSING else value
     if isinstance(whole, _SEQUENCES) and policy.is_data(key):
         try:
-            return wrap(whole[key])
+            value = whole[key]
         except Exception:
             return Unseen()
+        return wrap(value) if type(key) is slice else value
     if isinstance(whole, dict) and is_key(m, key):
         if key in whole:
             return whole[key]

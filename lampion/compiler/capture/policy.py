@@ -122,6 +122,7 @@ def is_solid(cls: type) -> bool:
     return all(base in SOLID or made_in_python(base) for base in cls.__mro__)
 
 
+VIEWS = (type({}.keys()), type({}.values()), type({}.items()))
 ITEMS_ITERATOR = type(iter({}.items()))
 
 

@@ -1,4 +1,13 @@
-"""Lampion: a torch you can see through."""
+"""Lampion: a torch you can see through.
+
+The names are PyTorch's. A tour in reading order: `tensor`, `primitive` (the one door), `ops`, `autograd`,
+`nn`, `optim`, `compiler`.
+"""
+
+from __future__ import annotations
+
+import importlib as _importlib
+from typing import Any as _Any
 
 from lampion import autograd, datasets, errors, nn, ops, optim, utils
 from lampion.dtype import (
@@ -12,5 +21,40 @@ from lampion.tensor import Tensor, as_tensor, from_numpy, tensor
 
 float = float32
 double = float64
+int = int32
 long = int64
 __version__ = "0.1.0.dev0"
+
+# Imported when first asked for: whoever only reads a tensor should not wait for a compiler.
+_LAZY = {
+    "CompiledFunction": "lampion.compiler.function",
+    "compile": "lampion.compiler.function",
+    "compiler": "lampion.compiler",
+    "get_num_threads": "lampion.compiler.runtime",
+    "set_num_threads": "lampion.compiler.runtime",
+    "testing": "lampion.testing",
+    "training": "lampion.training",
+    "viz": "lampion.viz",
+}
+
+__all__ = [
+    "CompiledFunction", "DType", "Tensor", "as_tensor", "autograd", "bool", "compile", "compiler", "datasets",
+    "double", "enable_grad", "errors", "float", "float32", "float64", "from_numpy", "get_default_dtype",
+    "get_num_threads", "int", "int8", "int16", "int32", "int64", "is_grad_enabled", "load", "long", "nn",
+    "no_grad", "ops", "optim", "save", "set_default_dtype", "set_grad_enabled", "set_num_threads", "tensor",
+    "testing", "training", "uint8", "utils", "viz", *ops.__all__,
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> _Any:
+    home = _LAZY.get(name)
+    if home is None:
+        raise AttributeError(f"module 'lampion' has no attribute {name!r}")
+    module = _importlib.import_module(home)
+    value = module if home == f"lampion.{name}" else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -11,6 +11,15 @@
   bind       a plan tied to the user's tensors; function: `lampion.compile` itself
 """
 
-from lampion.compiler.function import CompiledFunction, compile
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("CompiledFunction", "compile"):
+        from lampion.compiler import function
+
+        return getattr(function, name)
+    raise AttributeError(f"module 'lampion.compiler' has no attribute {name!r}")
+
 
 __all__ = ["CompiledFunction", "compile"]

@@ -208,7 +208,7 @@ def cross_entropy(
     """
     dim = _check_scores("cross_entropy", input, weight, reduction)
     if not 0.0 <= label_smoothing <= 1.0:
-        raise LampionError("cross_entropy", "label_smoothing is a share", expected="0 <= label_smoothing <= 1",
+        raise LampionError("cross_entropy", "label_smoothing is a share", expected="0 to 1",
                            got=str(label_smoothing))  # fmt: skip
     if target.dtype.is_floating_point and target.shape == input.shape:
         return _against_probabilities(input, target, weight, reduction, label_smoothing, dim)
@@ -305,8 +305,8 @@ def _check_scores(name: str, input: Tensor, weight: Tensor | None, reduction: st
     """Check all but the target; returns the dimension of the classes."""
     check_reduction(name, reduction)
     if not input.ndim:
-        raise ShapeError(name, "the input has no dimension of classes", expected="(C,), (N, C) or (N, C, ...)",
-                         got="()")  # fmt: skip
+        raise ShapeError(name, "the input has no dimension of classes", got="()",
+                         expected="(C,), (N, C) or (N, C, ...)")  # fmt: skip
     if not input.dtype.is_floating_point:
         raise DTypeError(
             name,
@@ -330,7 +330,7 @@ def _check_labels(name: str, input: Tensor, target: Tensor, dim: int) -> None:
             name, "input and target do not belong together",
             expected=f"labels of shape {wanted} for an input of shape {tuple(input.shape)}{alternative}",
             got=f"a target of shape {tuple(target.shape)}, {target.dtype}",
-            fix="labels are one class number for each row of scores, not one-hot: target.argmax(1), "
+            fix="one class number for each row of scores, not one-hot rows: target.argmax(1), "
                 "or target.squeeze(1)",
         )  # fmt: skip
     if target.dtype.kind not in "iu":

@@ -408,11 +408,9 @@ class Module:
             report.append("unexpected: " + ", ".join(unexpected))
         report += [f"size mismatch: {line}" for line in wrong]
         if report:
-            raise LampionError(
-                "load_state_dict", f"the values do not fit {type(self).__name__}:\n    " + "\n    ".join(report),
-                fix="build the model as it was when saved"
-                    + ("" if wrong else ", or pass strict=False to load what fits"),
-            )  # fmt: skip
+            found = "\n    ".join([f"the values do not fit {type(self).__name__}:", *report])
+            other = "" if wrong else ", or pass strict=False to load what fits"
+            raise LampionError("load_state_dict", found, fix="build the model as it was when saved" + other)
         with no_grad():
             for name, value in values.items():
                 methods.copy_(own[name], value)

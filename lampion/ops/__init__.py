@@ -6,21 +6,21 @@ Read `define.py` for what the decorators make of a definition, `elementwise.py` 
 from lampion.ops.composite import log_softmax
 from lampion.ops.creation import arange, empty, full, full_like, ones, ones_like, zeros, zeros_like
 from lampion.ops.elementwise import (
-    add, cast, cos, div, eq, exp, ge, gt, le, log, lt, maximum, minimum, mul, ne, neg, pow, relu, sigmoid,
+    add, cast, cos, div, eq, exp, expm1, ge, gt, le, log, lt, maximum, minimum, mul, ne, neg, pow, relu, sigmoid,
     sin, sqrt, sub, tanh, where,
 )  # fmt: skip
 from lampion.ops.indexing import cat, gather, index_select, narrow, scatter_add, stack
 from lampion.ops.matrix import matmul
-from lampion.ops.movement import broadcast_to, flatten, permute, reshape, squeeze, transpose, unsqueeze
+from lampion.ops.movement import broadcast_to, flatten, flip, permute, reshape, squeeze, transpose, unsqueeze
 from lampion.ops.random import (
     Generator, default_generator, get_rng_state, initial_seed, manual_seed, rand, rand_like, randint, randn,
     randn_like, randperm, set_rng_state,
 )  # fmt: skip
-from lampion.ops.reduce import amax, argmax, max, mean, sum
+from lampion.ops.reduce import amax, amin, argmax, max, mean, sum
 
 __all__ = [
-    "Generator", "add", "amax", "arange", "argmax", "broadcast_to", "cast", "cat", "cos", "default_generator",
-    "div", "empty", "eq", "exp", "flatten", "full", "full_like", "gather", "ge", "get_rng_state", "gt",
+    "Generator", "add", "amax", "amin", "arange", "argmax", "broadcast_to", "cast", "cat", "cos", "default_generator",
+    "div", "empty", "eq", "exp", "expm1", "flatten", "flip", "full", "full_like", "gather", "ge", "get_rng_state", "gt",
     "index_select", "initial_seed", "le", "log", "log_softmax", "lt", "manual_seed", "matmul", "max", "maximum", "mean",
     "minimum", "mul", "narrow", "ne", "neg", "ones", "ones_like", "permute", "pow", "rand", "rand_like",
     "randint", "randn", "randn_like", "randperm", "relu", "reshape", "scatter_add", "set_rng_state", "sigmoid",
@@ -29,3 +29,8 @@ __all__ = [
 ]  # fmt: skip
 
 from lampion.ops import methods  # noqa: E402, F401  # hangs them on Tensor
+from lampion.ops.define import OPERATIONS  # noqa: E402
+
+# The lists above are for readers and type checkers. A new operation is public as soon as it is defined.
+globals().update(OPERATIONS)
+__all__ += [name for name in OPERATIONS if name not in __all__]  # noqa: PLE0604

@@ -108,6 +108,14 @@ class exp:
     def vjp(g, y): return g * y
 
 
+@elementwise(saves="output", inputs="float")
+class expm1:
+    """e**x - 1, accurate near 0 too."""
+
+    def forward(xp, x): return xp.expm1(x)
+    def vjp(g, y): return g * (y + 1)
+
+
 @elementwise(saves="inputs", inputs="float")
 class log:
     """The natural logarithm of x."""

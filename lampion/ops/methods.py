@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from lampion import dtype as dtypes
 from lampion.mode import mode
-from lampion.ops import creation, elementwise, indexing, matrix, movement, random, reduce
-from lampion.ops.define import cast_to
+from lampion.ops import composite, creation, elementwise, indexing, matrix, movement, random, reduce
+from lampion.ops.define import OPERATIONS, cast_to
 from lampion.tensor import Tensor, as_tensor
 
 
@@ -101,14 +101,10 @@ def all_(self, dim=None, keepdim=False):
 
 E, M, R, I = elementwise, movement, reduce, indexing
 METHODS = {
-    "exp": E.exp, "log": E.log, "sqrt": E.sqrt, "tanh": E.tanh, "sigmoid": E.sigmoid, "sin": E.sin,
-    "cos": E.cos, "relu": E.relu, "neg": E.neg, "add": E.add, "sub": E.sub, "mul": E.mul, "div": E.div,
-    "pow": E.pow, "maximum": E.maximum, "minimum": E.minimum, "eq": E.eq, "ne": E.ne, "lt": E.lt,
-    "le": E.le, "gt": E.gt, "ge": E.ge,
-    "sum": R.sum, "mean": R.mean, "amax": R.amax, "max": R.max, "argmax": R.argmax, "any": any_, "all": all_,
-    "reshape": M.reshape, "view": view, "permute": M.permute, "transpose": M.transpose, "t": M.full_transpose,
-    "squeeze": M.squeeze, "unsqueeze": M.unsqueeze, "flatten": M.flatten, "expand": M.expand,
-    "broadcast_to": M.broadcast_to, "narrow": I.narrow,
+    "mean": R.mean, "max": R.max, "argmax": R.argmax, "any": any_, "all": all_,
+    "view": view, "transpose": M.transpose, "t": M.full_transpose, "squeeze": M.squeeze,
+    "unsqueeze": M.unsqueeze, "flatten": M.flatten, "expand": M.expand, "narrow": I.narrow,
+    "log_softmax": composite.log_softmax,
     "gather": I.gather, "scatter_add": I.scatter_add, "index_select": I.index_select,
     "matmul": matrix.matmul, "mm": matrix.matmul,
     "copy_": copy_, "fill_": fill_, "zero_": zero_, "uniform_": uniform_, "normal_": normal_,
@@ -130,7 +126,12 @@ METHODS = {
     "__imul__": _inplace("mul_", E.mul), "__itruediv__": _inplace("div_", E.div),
 }  # fmt: skip
 
-for _name, _operation in METHODS.items():
+# Operations on one tensor are methods under their own names; the table holds what is more than that.
+_OWN = {
+    name: operation for name, operation in OPERATIONS.items()
+    if operation.primitive.kind in ("elementwise", "reduction", "movement") and name != "where"
+}  # fmt: skip
+for _name, _operation in {**_OWN, **METHODS}.items():
     setattr(Tensor, _name, _operation)
 Tensor.T = property(movement.full_transpose)
 Tensor.mT = property(movement.matrix_transpose)

@@ -8,7 +8,7 @@ from lampion.errors import ShapeError
 from lampion.mode import mode
 from lampion.ops.creation import full
 from lampion.ops.define import kernel, movement
-from lampion.ops.shapes import broadcast_shapes, flatten_sizes, normalize_dim
+from lampion.ops.shapes import broadcast_shapes, flatten_sizes, normalize_dim, normalize_dims
 from lampion.primitive import apply
 from lampion.tensor import as_tensor
 
@@ -79,6 +79,19 @@ class broadcast_to:
             raise ShapeError("broadcast_to", "the shape cannot be stretched to that one",
                              got=f"{tuple(x.shape)} to {shape}")  # fmt: skip
         return apply(broadcast_to.primitive, x, shape=shape)
+
+
+@movement
+class flip:
+    """The elements in reverse order along the given dimensions, as a copy."""
+
+    def forward(xp, x, dims): return xp.flip(x, dims)
+    def vjp(g, old, dims): return flip(g, dims)
+
+    def call(x, *dims):
+        """The elements in reverse order along the given dimensions."""
+        x = as_tensor(x)
+        return apply(flip.primitive, x, dims=normalize_dims("flip", flatten_sizes(dims), x.ndim)).clone()
 
 
 @movement(public=False)

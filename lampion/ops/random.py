@@ -9,7 +9,7 @@ Source: J. Salmon, M. Moraes, R. Dror, D. Shaw: "Parallel random numbers: as eas
 from __future__ import annotations
 
 import math
-import secrets
+import os
 
 import numpy as np
 
@@ -63,7 +63,7 @@ class Generator:
     """
 
     def __init__(self, device="cpu"):
-        self.seed_value = secrets.randbits(63)
+        self.seed_value = int.from_bytes(os.urandom(7), "little")
         self.offset = 0
 
     def manual_seed(self, seed):

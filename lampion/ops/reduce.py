@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from lampion import dtype as dtypes
 from lampion.ops.creation import arange, zeros
 from lampion.ops.define import cast_to, reduction, to_float
@@ -30,18 +32,38 @@ class amax:
     def combine(xp, a, b): return xp.maximum(a, b)
     def identity(dtype): return lowest(dtype)
 
-    def vjp(g, x, y, axis):
-        ties = cast_to(eq(x, y), x.dtype)
-        return g * ties / sum(ties, axis, True)
+    def vjp(g, x, y, axis): return g * _share(x, y, axis)
+
+
+@reduction(saves="both")
+class amin:
+    """The smallest element over the given dimensions. Equal ones share the gradient."""
+
+    empty = False
+    def forward(xp, x, axis, keepdims): return xp.minimum.reduce(x, axis=axis, keepdims=keepdims)
+    def combine(xp, a, b): return xp.minimum(a, b)
+    def identity(dtype): return highest(dtype)
+    def vjp(g, x, y, axis): return g * _share(x, y, axis)
+
+
+def _share(x, y, axis):
+    """1 / n for each of the n elements of x that equal the extreme y, 0 for the others."""
+    ties = cast_to(eq(x, y), x.dtype)
+    return ties / sum(ties, axis, True)
 
 
 def lowest(dtype):
     """The value that `maximum` never chooses."""
-    import numpy as np
-
     if dtype.kind == "f":
         return -float("inf")
     return False if dtype.kind == "b" else int(np.iinfo(dtype.numpy).min)
+
+
+def highest(dtype):
+    """The value that `minimum` never chooses."""
+    if dtype.kind == "f":
+        return float("inf")
+    return True if dtype.kind == "b" else int(np.iinfo(dtype.numpy).max)
 
 
 def mean(x, dim=None, keepdim=False):

@@ -9,11 +9,11 @@ Read `compare.py`, `gradients.py`, then `rows.py` (what a row says) and `checks.
 from lampion.testing.checks import check_op, checks_of
 from lampion.testing.compare import assert_close, assert_identical
 from lampion.testing.gradients import GradientMismatch, gradcheck, gradgradcheck, numerical_grad
-from lampion.testing.readings import assert_compiled, assert_interpreted, compiler_available, readings
+from lampion.testing.readings import assert_compiled, assert_interpreted, read, readings
 from lampion.testing.rows import At, Bad, Draw, Row, Sample, call
 
 __all__ = [
     "At", "Bad", "Draw", "GradientMismatch", "Row", "Sample", "assert_close", "assert_compiled",
-    "assert_identical", "assert_interpreted", "call", "check_op", "checks_of", "compiler_available",
-    "gradcheck", "gradgradcheck", "numerical_grad", "readings",
+    "assert_identical", "assert_interpreted", "call", "check_op", "checks_of",
+    "gradcheck", "gradgradcheck", "numerical_grad", "read", "readings",
 ]  # fmt: skip

@@ -118,13 +118,13 @@ def layouts(sample: Sample) -> Iterator[tuple[str, Sample]]:
     """The same call with its arrays laid out differently in memory; the last with other values too."""
 
     def strided(a: Any) -> Any:
-        every_second = (..., *(slice(None, None, 2) for _ in a.shape))
+        every_second: Any = (..., *(slice(None, None, 2) for _ in a.shape))
         wide = np.zeros([2 * n for n in a.shape], a.dtype)
         wide[every_second] = a
         return wide[every_second]
 
     def backwards(a: Any) -> Any:
-        turn = (..., *(slice(None, None, -1) for _ in a.shape))
+        turn: Any = (..., *(slice(None, None, -1) for _ in a.shape))
         return a[turn].copy()[turn]
 
     def stretched(a: Any) -> Any:

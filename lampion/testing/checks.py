@@ -64,7 +64,7 @@ def checks_of(row: Row) -> dict[str, Check]:
         checks["points"] = check_points
     if row.errors:
         checks["errors"] = check_errors
-    if readings.compiler_available() and not row.not_compiled:
+    if not row.not_compiled:
         checks |= {"interpreted": reading_checks.check_interpreted, "compiled": reading_checks.check_compiled}
         if row.errors:
             checks["compiled_errors"] = check_compiled_errors
@@ -258,7 +258,10 @@ def check_errors(row: Row) -> None:
 
 def check_compiled_errors(row: Row) -> None:
     """The same calls fail in the same way when compiled."""
-    _check_errors(row, readings.compiled(lambda *args, **kwargs: row.op(*args, **kwargs)))
+    def compiled(*args: Any, **kwargs: Any) -> Any:
+        return readings.read("compiled", lambda *xs: row.op(*xs, **kwargs), *args)
+
+    _check_errors(row, compiled)
 
 
 def _check_errors(row: Row, op: Callable[..., Any]) -> None:

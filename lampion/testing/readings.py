@@ -7,13 +7,11 @@ booleans, shapes, dtypes, and in where NaN and infinity are.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-import lampion
 from lampion import dtype as dtypes
 from lampion.tensor import Tensor, from_numpy
 from lampion.testing.compare import assert_identical, flatten, to_array
@@ -22,59 +20,40 @@ ULPS = 4
 EAGER_ERRORS = 2
 
 
-def compiler_available() -> bool:
-    """Whether this Lampion has `lampion.compile`."""
-    return hasattr(lampion, "compile")
+def readings(fn: Callable[..., Any], *args: Any, target: Any = None) -> dict[str, Any]:
+    """What `fn` returns when it is run eagerly, interpreted and compiled; each with its own copy of `args`.
+
+    What has no machine code is an error, not a silent return to the interpreter.
+
+    >>> import lampion
+    >>> lampion.testing.readings(lambda x: x * 2, lampion.tensor(3))
+    {'eager': tensor(6), 'interpreted': tensor(6), 'compiled': tensor(6)}
+    """
+    return {reading: read(reading, fn, *twin(args), target=target) for reading in READINGS}
 
 
-def readings(fn: Callable[..., Any], *args: Any) -> dict[str, Any]:
-    """What `fn` returns: eagerly, interpreted, and compiled; each with its own copy of `args`."""
-    found = {"eager": fn(*twin(args))}
-    if compiler_available():
-        found["interpreted"] = interpreted(fn)(*twin(args))
-        found["compiled"] = compiled(fn)(*twin(args))
-    return found
+READINGS = ("eager", "interpreted", "compiled")
 
 
-def interpreted(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """`fn` as traced at its first call, run by the interpreter of graphs."""
-    compiler = importlib.import_module("lampion.compiler")
+def read(reading: str, fn: Callable[..., Any], *args: Any, target: Any = None) -> Any:
+    """Call `fn` through one of its readings; it may change its arguments, as it does when run eagerly."""
+    from lampion.compiler.function import run_as  # late: only those who compile wait for a compiler
 
-    def run(*args: Any) -> Any:
-        traced = compiler.trace_function(fn, args)
-        return compiler.interpret(traced, args)
-
-    return run
-
-
-def compiled(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """`fn` as machine code."""
-    compile_ = lampion.compile  # type: ignore[attr-defined]  # looked up late: see compiler_available
-    return compile_(fn)  # type: ignore[no-any-return]
+    return run_as(reading, fn, *args, target=target)
 
 
 def assert_interpreted(fn: Callable[..., Any], *args: Any, label: str = "") -> None:
     """The graph's meaning is eager's, bit for bit, in results and in what is written to arguments."""
     eager, mine = twin(args), twin(args)
-    expected, actual = fn(*eager), interpreted(fn)(*mine)
+    expected, actual = fn(*eager), read("interpreted", fn, *mine)
     assert_identical(flatten(actual), flatten(expected), label=f"{label}: interpreted")
     assert_identical(flatten(mine), flatten(eager), label=f"{label}: interpreted, arguments afterwards")
 
 
-def assert_compiled(
-    fn: Callable[..., Any], *args: Any, first: Sequence[Any] | None = None, label: str = ""
-) -> None:
-    """Machine code agrees with eager, as the module says, in results and in what is written to arguments.
-
-    Args:
-        first: other arguments of the same form, for the call that compiles. What is remembered of their
-            values by mistake is then seen.
-    """
-    machine = compiled(fn)
-    if first is not None:
-        machine(*twin(first))
+def assert_compiled(fn: Callable[..., Any], *args: Any, target: Any = None, label: str = "") -> None:
+    """Machine code agrees with eager, as the module says, in results and in what is written to arguments."""
     eager, mine, exact = twin(args), twin(args), widen(twin(args))
-    expected, actual, reference = fn(*eager), machine(*mine), fn(*exact)
+    expected, actual, reference = fn(*eager), read("compiled", fn, *mine, target=target), fn(*exact)
     assert_agrees(flatten(actual), flatten(expected), flatten(reference), f"{label}: compiled")
     assert_agrees(flatten(mine), flatten(eager), flatten(exact), f"{label}: compiled, arguments afterwards")
 

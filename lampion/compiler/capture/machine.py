@@ -19,7 +19,7 @@ from .values import FRESH, NULL, Made, Unseen, bind, is_known, seen, stand_in
 if TYPE_CHECKING:
     from .recorder import Recorder
 
-_END = object()  # of an iterator
+END = object()  # of an iterator
 
 
 class Call:
@@ -421,7 +421,7 @@ def for_iter(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
         ended = offset != ins.next
         if ended:
             del m.stack[-2:]
-        if type(item) is not Unseen and ended != (item is _END):
+        if type(item) is not Unseen and ended != (item is END):
             m.lost()
 
     m.after.append(finish)
@@ -432,7 +432,7 @@ def next_item(m: Frame, iterator: Any) -> Any:
     """What the iterator is about to give, without touching it."""
     shadow: Iterator[Any] | None = m.rec.shadow(iterator)
     if shadow is not None:
-        return next(shadow, _END)
+        return next(shadow, END)
     kind = iterator.kind if type(iterator) is Unseen else type(iterator)
     if kind is GeneratorType:
         return yielded(m)
@@ -441,12 +441,16 @@ def next_item(m: Frame, iterator: Any) -> Any:
     return Unseen(tuple if kind in (zip, enumerate, policy.ITEMS_ITERATOR) else None)
 
 
+def yielded_items(m: Frame) -> list[Any]:
+    """What generators gave while the last instruction ran."""
+    return [value for _, value, by_yield in m.returns if by_yield]
+
+
 def yielded(m: Frame) -> Unseen:
     item = Unseen()
 
     def finish(offset: int) -> None:
-        gave = [value for _, value, by_yield in m.returns if by_yield]
-        if gave:
+        if gave := yielded_items(m):
             item.obj = gave[-1]
 
     m.after.append(finish)

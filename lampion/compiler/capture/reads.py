@@ -13,7 +13,7 @@ import functools
 import importlib.util
 import sys
 import types
-from collections.abc import Callable
+from collections import namedtuple
 from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +33,8 @@ _SETTABLE = frozenset({"grad", "data", "requires_grad"})  # of a Tensor: its own
 _FUNCTION_READS = frozenset({"__name__", "__qualname__", "__module__", "__doc__", "__call__", "__get__"})
 _CLASS_READS = frozenset({"__name__", "__qualname__", "__module__", "__doc__", "__mro__", "__bases__"})
 _ARRAY_READS = frozenset({"shape", "ndim", "dtype", "size"})  # guarded by the caller, with the argument
+_TUPLE_FIELD = type(namedtuple("_", "field").field)  # noqa: PYI024  # this type has no other name
 _GENERIC = {base.__getattribute__ for base in policy.SOLID if base not in (type, super, ModuleType)}
-_TUPLE_FIELD = type(find(types.SimpleNamespace, "_")[0])  # replaced below
 
 
 class Reader:
@@ -245,13 +245,19 @@ class Reader:
         return self.bind(m, raw, None if isinstance(obj, type) else obj, start, name)
 
     def _instance(self, m: Frame, obj: Any, name: str) -> Any:
-        rec, cls = self.rec, type(obj)
-        core = rec.is_core(obj)
+        cls = type(obj)
         getter = find(cls, "__getattribute__")[0]
         if isinstance(getter, FunctionType):
             self.class_read(m, cls, "__getattribute__")
             return m.expect(getter.__code__, "__getattr__")
-        if getter not in _GENERIC or not (core or policy.is_solid(cls)):
+        return self.plain_attribute(m, obj, name)
+
+    def plain_attribute(self, m: Frame, obj: Any, name: str) -> Any:
+        """`object.__getattribute__`, and `__getattr__` after it."""
+        rec, cls = self.rec, type(obj)
+        core = rec.is_core(obj)
+        getter = find(cls, "__getattribute__")[0]
+        if not (isinstance(getter, FunctionType) or getter in _GENERIC) or not (core or policy.is_solid(cls)):
             if core:
                 return getattr(obj, name, Unseen())
             m.abort(f"attribute `{name}` of a {cls.__name__} cannot be guarded")
@@ -352,15 +358,15 @@ class Reader:
                 "only Tensors, and objects that the function makes, can change in compiled code: "
                 "return the value, or set it outside",
             )
-        if is_known(obj) and not isinstance(obj, type):
+        if is_known(obj) and not isinstance(obj, type) and not python_method(type(obj), "__setattr__"):
             m.appears(item, lambda: self._peek(obj, name))
 
     @staticmethod
     def _peek(obj: Any, name: str) -> Any:
         space = namespace_of(obj)
-        if space is not None and name in space:
-            return space[name]
         raw, _ = find(type(obj), name)
+        if space is not None and name in space and not _overrides(raw):
+            return space[name]
         return getattr(obj, name, MISSING) if isinstance(raw, types.MemberDescriptorType) else MISSING
 
 
@@ -378,13 +384,6 @@ def namespace_of(obj: Any) -> dict[str, Any] | None:
     return space
 
 
-def _tuple_field() -> type:
-    from collections import namedtuple
-
-    return type(namedtuple("_", "field").field)  # noqa: PYI024  # the descriptor's type has no other name
-
-
-_TUPLE_FIELD = _tuple_field()
 
 # ---- instructions -----------------------------------------------------------------------------------
 
@@ -477,5 +476,3 @@ def import_from(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
             return (inner,)
     return (m.rec.reader.attribute(m, module, name),)
 
-
-Finish = Callable[[int], None]

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import policy
-from .machine import Call, Frame, as_tuple, new_dict, next_item, truth, yielded_items
-from .operators import change_item, contains, extend_in_place, is_key, kind_of, subscript
+from .machine import END, Call, Frame, as_tuple, next_item, truth, yielded_items
+from .operators import change_item, contains, is_key, kind_of, subscript
 from .policy import MISSING, find, name_of, python_method
 from .values import Bound, Made, Plain, Unseen, is_known, stand_in, wrap
 
@@ -148,13 +148,14 @@ def lazy(walk: Callable[..., Iterable[Any]] | None = None, callbacks: int = 0) -
             callback(m, fn, item)
         judge_all(m, fn, args[callbacks:], kwargs)
         parts = [m.rec.beside(item) for item in args]
+        named = {key: stand_in(item) for key, item in kwargs.items()}
         kind = fn if isinstance(fn, type) else None
-        if walk is None or any(part is MISSING for part in parts):
+        if walk is None or any(part is MISSING for part in (*parts, *named.values())):
             for item in args:
                 m.rec.forget(item)
             return Unseen(kind, fresh=True)
         try:
-            return Unseen(kind, fresh=True, like=iter(walk(*parts)))
+            return Unseen(kind, fresh=True, like=iter(walk(*parts, **named)))
         except Exception:
             return Unseen()
 
@@ -175,9 +176,10 @@ def changing(peek: Callable[..., Any] | None = None, callbacks: str = "") -> Rul
         if callbacks:
             callback(m, fn, kwargs.get(callbacks))
         for item in args[1:]:
-            m.rec.forget(item)
-            if not is_known(item) and item.kind is not None and policy.is_iterator(item.kind):
+            kind = kind_of(item)
+            if kind is not None and policy.is_iterator(kind):
                 m.rec.judge(m, item, f"`{name_of(fn)}` on")
+                m.rec.forget(item)
         if type(target) is Unseen:
             target.like = MISSING
             return Unseen() if peek is not None else None
@@ -236,10 +238,10 @@ def _isinstance(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
     options = classes if type(classes) is tuple else (classes,)
     kind = kind_of(item)
     metas = {type(c) for c in options}
-    if is_known(classes) and kind is not None and metas <= {type, abc.ABCMeta, enum.EnumMeta, types.UnionType}:
+    if is_known(classes) and kind not in (None, Plain, Bound) and metas <= {type, abc.ABCMeta, enum.EnumMeta, types.UnionType}:
         if is_known(item):
             return fn(item, classes)
-        return issubclass(kind, classes)
+        return issubclass(kind or object, classes)
     return Unseen(bool)
 
 
@@ -253,13 +255,9 @@ def _getattr(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
     if type(name) is not str:
         m.abort("an attribute is read whose name capture cannot see")
     value = m.rec.reader.attribute(m, obj, name)
-    if len(args) == 3 and type(value) is Unseen and _settles_later(m) is False:
-        return args[2]
-    return value if len(args) == 2 or type(value) is not Unseen else _or_default(m, value, args[2])
-
-
-def _settles_later(m: Frame) -> bool:
-    return bool(m.after)
+    if len(args) == 2 or is_known(value):
+        return value
+    return _or_default(m, value, args[2]) if m.after else args[2]  # nothing runs: it is absent
 
 
 def _or_default(m: Frame, item: Unseen, default: Any) -> Any:
@@ -315,14 +313,8 @@ def _next(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
     m.rec.judge(m, args[0], "`next` on")
     item = next_item(m, args[0])
     if type(item) is not Unseen:
-        return item if is_item(item) else (args[1] if len(args) == 2 else Unseen())
+        return item if item is not END else (args[1] if len(args) == 2 else Unseen())
     return _or_default(m, item, args[1]) if len(args) == 2 and kind_of(args[0]) is types.GeneratorType else item
-
-
-def is_item(item: Any) -> bool:
-    from .machine import END
-
-    return item is not END
 
 
 def _dict(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
@@ -370,6 +362,14 @@ def _new(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
     if not isinstance(cls, type) or not policy.is_solid(cls):
         m.abort("`__new__` is called for a type that capture does not know")
     return Unseen(cls if not issubclass(cls, type) else None, fresh=True)
+
+
+def _object(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
+    return Unseen(object, fresh=True)
+
+
+def _property(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
+    return Unseen(property, fresh=True)
 
 
 def _deque(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
@@ -443,10 +443,6 @@ def _set_item(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
         change_item(m, args[0], args[1], args[2])
 
 
-def _iadd(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
-    return extend_in_place(m, args[0], args[1], f"{fn.__name__}")
-
-
 def _nothing(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
     return None
 
@@ -462,7 +458,7 @@ FUNCTIONS.update(
     {
         len: _len, isinstance: _isinstance, issubclass: _isinstance, callable: _callable,
         getattr: _getattr, hasattr: _hasattr, setattr: _setattr, delattr: _setattr, vars: _vars,
-        iter: _iter, next: _next, type: _type, super: _super, dict: _dict, object: _new,
+        iter: _iter, next: _next, type: _type, super: _super, dict: _dict, object: _object,
         sum: folding(None, "__add__", "__radd__"), any: folding(bool), all: folding(bool),
         min: _smallest, max: _smallest, math.fsum: folding(float), math.prod: folding(None, "__mul__", "__rmul__"),
         abs: pure(None, "__abs__"), round: pure(None, "__round__"), divmod: pure(None, "__divmod__", "__rdivmod__"),
@@ -473,9 +469,9 @@ FUNCTIONS.update(
         complex: pure(complex), bool: lambda m, fn, args, kwargs: truth(m, args[0]) if args else False,
         str: pure(str), bytes: pure(bytes), range: pure(range, "__index__"), slice: pure(slice),
         list: gathering(list), tuple: gathering(tuple), set: gathering(set), frozenset: gathering(frozenset),
-        sorted: gathering(list), zip: lazy(lambda *parts: map(as_tuple, zip(*parts, strict=False))),
-        enumerate: lazy(lambda *parts: map(as_tuple, enumerate(*parts))), reversed: lazy(reversed),
-        map: lazy(None, 1), filter: lazy(None, 1), property: _deque, staticmethod: _deque, classmethod: _deque,
+        sorted: gathering(list), zip: lazy(lambda *parts, **how: map(as_tuple, zip(*parts, **how))),
+        enumerate: lazy(lambda *parts, **how: map(as_tuple, enumerate(*parts, **how))), reversed: lazy(reversed),
+        map: lazy(None, 1), filter: lazy(None, 1), property: _property, staticmethod: _deque, classmethod: _deque,
         functools.partial: _partial, functools.reduce: _reduce, builtins.__build_class__: _build_class,
         collections.deque: _deque, collections.OrderedDict: _deque, collections.defaultdict: _deque,
         itertools.chain: lazy(itertools.chain), itertools.product: lazy(), itertools.repeat: lazy(),
@@ -507,6 +503,7 @@ for _type_ in _PURE_TYPES:
             STATIC[_type_, _name] = pure()
 for _type_ in (object, *_PURE_TYPES, list, dict, set, collections.OrderedDict, collections.deque, BaseException):
     STATIC[_type_, "__new__"] = _new
+METHODS[str, "format"] = METHODS[str, "__mod__"] = pure(str)
 METHODS[str, "join"] = METHODS[bytes, "join"] = folding(str)
 METHODS.update(
     {
@@ -522,7 +519,7 @@ METHODS.update(
         (BaseException, "__init__"): _nothing, (type, "__init__"): _nothing,
         (type, "__setattr__"): _setattr, (type, "__instancecheck__"): pure(bool), (type, "mro"): pure(list),
         (type, "__call__"): lambda m, fn, args, kwargs: m.rec.caller.construct(m, args[0], args[1:], kwargs),
-        (property, "setter"): _deque, (property, "getter"): _deque, (property, "deleter"): _deque,
+        (property, "setter"): _property, (property, "getter"): _property, (property, "deleter"): _property,
     }
 )  # fmt: skip
 STATIC[type, "__new__"] = _new
@@ -611,5 +608,3 @@ def _numpy_scalar(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
     result = pure()(m, fn, args, kwargs)
     return result if policy.is_data(result) else m.abort(f"NumPy's `{name_of(fn)}` is called on a value unseen")
 
-
-_ = new_dict

@@ -66,14 +66,18 @@ class Row:
         *,
         results: Sequence[Lanes] = (),
         mask: IRValue | None = None,
+        loaded: Mapping[Window, IRValue] | None = None,
     ) -> list[Lanes]:
         """All values of the body at `lanes` points from `inner` on. Where the mask is off, windows are
-        not read (those of stride 0 or 1; others must not be masked) and values are arbitrary.
+        not read (those of stride 0 or 1; others must not be masked) and values are arbitrary. Windows
+        that were `loaded` already are not loaded again.
         """
         known = dict(self._uniform)
         for n, value in enumerate(self.body):
             if isinstance(value, Result):
                 known[n] = results[value.index].astype(value.dtype)
+            elif loaded and isinstance(value, Load) and value.window in loaded:
+                known[n] = Lanes(self.xp, loaded[value.window], value.dtype)
             elif n not in known:
                 known[n] = self._evaluate(value, known, inner, lanes, mask)
         return [known[n] for n in range(len(self.body))]

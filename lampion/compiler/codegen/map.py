@@ -7,12 +7,14 @@ runs of segments. Each element depends on its own point only, so the order is fr
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from lampion.compiler.codegen.body import Row
 from lampion.compiler.codegen.builder import IRValue, KernelBuilder
 from lampion.compiler.codegen.nest import (
     Axes,
     chunk_count,
+    dear,
     in_place,
     points,
     power_of_two,
@@ -21,28 +23,28 @@ from lampion.compiler.codegen.nest import (
     windows_of,
 )
 from lampion.compiler.codegen.target import Target
+from lampion.compiler.codegen.transpose import BLOCK, Tiling, crosses
 from lampion.compiler.kernel_ir import Map
 
 _SEGMENT = 1024  # elements of a row, a multiple of the lanes of any processor
-_NARROW = 64  # the same where a load strides across memory
+_SHORT = 12  # values in a body that may be emitted for each row of a tile
 
 
 def chunks(kernel: Map, target: Target | None = None) -> int:
     """The number of chunks, which no processor changes."""
-    nest = _Nest(kernel)
-    return chunk_count(math.prod(kernel.shape), kernel.body, nest.segments * nest.rows)
+    return _Nest(kernel).chunks
 
 
-def emit(module: object, name: str, kernel: Map, target: Target) -> None:
+def emit(module: Any, name: str, kernel: Map, target: Target) -> None:
     """Add the kernel's function to the module."""
     k = KernelBuilder(module, name, kernel.operands, target)
     if math.prod(kernel.shape) > 0:
-        _Emission(k, kernel).emit()
+        _emit(k, kernel, _Nest(kernel))
     k.finish()
 
 
 class _Nest:
-    """The loop nest: `rows` rows of `length` points, in segments of `segment` points."""
+    """The loop nest: `rows` rows of `length` points, in segments of `segment` points; or tiles."""
 
     def __init__(self, kernel: Map) -> None:
         loads, stores = windows_of(kernel.body), windows_of(kernel.stores)
@@ -54,53 +56,56 @@ class _Nest:
         self.body, self.stores = rewindow(kernel.body, axes.window), rewindow(kernel.stores, axes.window)
         self.outer, self.length = axes.shape[:-1], axes.shape[-1] if axes.shape else 1
         self.rows = math.prod(self.outer)
-        # A load that strides along the row shares its cache lines with the rows that follow. Narrow
-        # segments, all rows of one before the next, use the lines again while they are in the cache.
-        self.across = self.rows > 1 and any(
-            window.strides[-1] not in (-1, 0, 1) for window in windows_of(self.body)
-        )
-        self.segment = min(self.length, _NARROW if self.across else _SEGMENT)
+        self.segment = min(self.length, _SEGMENT)
         self.segments = -(-self.length // self.segment) if self.length else 0
+        self.once = in_place(kernel.body, kernel.stores)
+        self.tiling = self._tiling(axes.shape)
+        items = math.prod(self.tiling.blocks) if self.tiling else self.rows * self.segments
+        self.items, self.chunks = items, chunk_count(math.prod(kernel.shape), kernel.body, items)
+
+    def _tiling(self, shape: tuple[int, ...]) -> Tiling | None:
+        """A tiling, if a load runs along an outer axis, and both axes are long enough for a block."""
+        if self.once or not shape or shape[-1] < BLOCK or len(self.body) > _SHORT or dear(self.body):
+            return None
+        loads = windows_of(self.body)
+        counts = [
+            sum(crosses(w, axis) for w in loads) if n >= BLOCK else 0 for axis, n in enumerate(shape[:-1])
+        ]
+        if not any(counts):
+            return None
+        return Tiling(shape, counts.index(max(counts)), self.body, self.stores)
 
 
-class _Emission:
-    def __init__(self, k: KernelBuilder, kernel: Map) -> None:
-        self.k = k
-        self.chunks = chunks(kernel)
-        self.nest = _Nest(kernel)
-        self.in_place = in_place(kernel.body, kernel.stores)
-        dtypes = [value.dtype for value in kernel.body] + [k.dtypes[s.window.operand] for s in kernel.stores]
-        lanes = k.target.lanes(vector_dtype(dtypes))
-        self.lanes = min(lanes, power_of_two(self.nest.length))
-
-    def emit(self) -> None:
-        k, nest = self.k, self.nest
-        items = nest.rows * nest.segments
-        first, last = (k.share(chunk, self.chunks, items) for chunk in (k.lo, k.hi))
-        if nest.rows == 1:  # adjacent segments are one loop
-            size = nest.segment
-            stop = k.smaller(k.affine(0, (last, size)), nest.length)
-            self._segment(k.i64(0), k.affine(0, (first, size)), stop)
-            return
+def _emit(k: KernelBuilder, kernel: Map, nest: _Nest) -> None:
+    dtypes = [value.dtype for value in nest.body] + [k.dtypes[store.window.operand] for store in nest.stores]
+    lanes = min(k.target.lanes(vector_dtype(dtypes)), power_of_two(nest.length))
+    first, last = (k.share(chunk, nest.chunks, nest.items) for chunk in (k.lo, k.hi))
+    if nest.tiling is not None:
         with k.loop(first, last) as loop:
-            if nest.across:
-                segment, row = k.unravel(loop.index, (nest.segments, nest.rows))
-            else:
-                row, segment = k.unravel(loop.index, (nest.rows, nest.segments))
+            nest.tiling.emit_item(k, loop.index, min(lanes, BLOCK))
+    elif nest.rows == 1:  # adjacent segments are one loop
+        stop = k.smaller(k.affine(0, (last, nest.segment)), nest.length)
+        _emit_segment(k, nest, k.i64(0), k.affine(0, (first, nest.segment)), stop, lanes)
+    else:
+        with k.loop(first, last) as loop:
+            row, segment = k.unravel(loop.index, (nest.rows, nest.segments))
             if nest.segments == 1:
-                self._segment(row, 0, nest.length)
+                _emit_segment(k, nest, row, 0, nest.length, lanes)
             else:
                 start = k.affine(0, (segment, nest.segment))
-                self._segment(row, start, k.smaller(k.affine(nest.segment, (start, 1)), nest.length))
+                stop = k.smaller(k.affine(nest.segment, (start, 1)), nest.length)
+                _emit_segment(k, nest, row, start, stop, lanes)
 
-    def _segment(self, row: IRValue, start: IRValue | int, stop: IRValue | int) -> None:
-        """Points [start, stop) of a row. `start` is a multiple of the lanes, and so is `stop`, unless
-        it is the end of the row.
-        """
-        k, nest = self.k, self.nest
-        along = Row(k, nest.body, k.unravel(row, nest.outer), nest.stores)
 
-        def emit(inner: IRValue | int, lanes: int) -> None:
-            along.store(along.values(inner, lanes), inner, lanes)
+def _emit_segment(
+    k: KernelBuilder, nest: _Nest, row: IRValue, start: IRValue | int, stop: IRValue | int, lanes: int
+) -> None:
+    """Points [start, stop) of a row. `start` is a multiple of the lanes, and so is `stop`, unless it is
+    the end of the row.
+    """
+    along = Row(k, nest.body, k.unravel(row, nest.outer), nest.stores)
 
-        points(k, start, stop, nest.length, self.lanes, self.in_place, emit)
+    def emit(inner: IRValue | int, lanes: int) -> None:
+        along.store(along.values(inner, lanes), inner, lanes)
+
+    points(k, start, stop, nest.length, lanes, nest.once, emit)

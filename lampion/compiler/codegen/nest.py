@@ -120,6 +120,11 @@ def _size(dtype: DType) -> int:
     return dtype.itemsize
 
 
+def dear(body: Sequence[Value]) -> bool:
+    """Whether a body holds a function that takes many instructions."""
+    return any(_cost(value) > 1 for value in body)
+
+
 def _cost(value: Value) -> int:
     return 16 if isinstance(value, Compute) and value.primitive.name in _DEAR else 1
 

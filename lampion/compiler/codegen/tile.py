@@ -69,9 +69,11 @@ class Epilogue:
         self.dtype = dtype
         self.lanes = k.target.lanes(dtype)
         names = [value.primitive.name for value in values if isinstance(value, Compute)]
-        windows = [thing.window for thing in (*values, *stores) if isinstance(thing, Load | Store)]
-        # A window that strides along the row cannot be masked.
-        self.maskable = all(w.strides[-1] in (0, 1) or w.shape[-1] == 1 for w in windows)
+        loads = [value.window for value in values if isinstance(value, Load)]
+        # Along a row, only what lies together can be masked.
+        self.maskable = all(w.strides[-1] in (0, 1) or w.shape[-1] == 1 for w in loads) and all(
+            store.window.strides[-1] == 1 and store.window.shape[-1] > 1 for store in stores
+        )
         self.short = len(names) <= _SHORT and not _LONG_NAMES.intersection(names)
 
     def in_registers(self, columns: int) -> bool:

@@ -1,0 +1,256 @@
+"""The command `lampion`: train a recipe, list them, print one, and see what this machine offers.
+
+Mistakes of the user's end in one line on standard error and an exit code (2: the command line; 1: all
+else; 130: Ctrl-C), never in a traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import math
+import os
+import pkgutil
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import lampion
+from lampion.errors import LampionError
+
+_RECIPES = Path(__file__).parent / "recipes"
+# Environment variables that change how fast NumPy or Lampion runs: the first thing to look at.
+_VARIABLES = (
+    "LAMPION_NUM_THREADS", "LAMPION_CACHE", "LAMPION_CACHE_DIR", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS",
+    "OPENBLAS_CORETYPE", "MKL_NUM_THREADS",
+)  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+        sys.stdout.flush()
+        return 0
+    except KeyboardInterrupt:
+        print("\nlampion: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader (`| head`) has seen enough. What Python flushes at its end must go somewhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (LampionError, OSError) as error:
+        print(f"lampion: error: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lampion", description="Lampion: a torch you can see through.")
+    parser.add_argument("--version", action="version", version=f"lampion {lampion.__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    train = commands.add_parser("train", help="train a recipe", description="Train a recipe.")
+    train.add_argument("name", metavar="RECIPE", choices=recipes(), help=f"one of: {', '.join(recipes())}")
+    train.add_argument("--epochs", type=_whole(1), help="passes over the data")
+    train.add_argument("--batch-size", type=_whole(1), help="samples in a step")
+    train.add_argument("--lr", type=_rate, help="learning rate")
+    train.add_argument("--seed", type=_whole(0, 2**63 - 1), help="what the random numbers start from")
+    train.add_argument(
+        "--out", metavar="FOLDER", help="where to put the results (default: a new one in runs/)"
+    )
+    train.add_argument("--no-compile", dest="compile", action="store_false", default=None,
+                       help="run operation by operation, without machine code")  # fmt: skip
+    train.add_argument("--threads", type=_whole(1), help="threads of compiled code (default: a core each)")
+    train.set_defaults(run=_train)
+
+    commands.add_parser("recipes", help="list the recipes").set_defaults(run=_list)
+
+    recipe = commands.add_parser("recipe", help="print the source of a recipe, to copy and change")
+    recipe.add_argument("name", metavar="RECIPE", choices=recipes(), help=f"one of: {', '.join(recipes())}")
+    recipe.set_defaults(run=_print)
+
+    doctor = commands.add_parser("doctor", help="show versions, processor, threads, and what is missing")
+    doctor.set_defaults(run=_doctor)
+    return parser
+
+
+def _whole(low: int, high: int | None = None) -> Callable[[str], int]:
+    """An argument type: a whole number in a range."""
+    wanted = f"from {low} on" if high is None else f"from {low} to {high}"
+
+    def whole(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected a whole number {wanted}, got {text!r}") from None
+        if number < low or (high is not None and number > high):
+            raise argparse.ArgumentTypeError(f"expected a whole number {wanted}, got {number}")
+        return number
+
+    return whole
+
+
+def _rate(text: str) -> float:
+    """An argument type: a positive number."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a positive number, got {text!r}")
+    return number
+
+
+# -- recipes -------------------------------------------------------------------------------------------
+
+
+def recipes() -> list[str]:
+    """The names of the recipes: the modules of `lampion.recipes`."""
+    return sorted(module.name for module in pkgutil.iter_modules([str(_RECIPES)]))
+
+
+def source(name: str) -> str:
+    """A recipe's program text."""
+    return (_RECIPES / f"{name}.py").read_text(encoding="utf-8")
+
+
+def _list(options: argparse.Namespace) -> None:
+    for name in recipes():
+        # Read, not imported: a list needs neither scikit-learn nor time.
+        described = ast.get_docstring(ast.parse(source(name))) or ""
+        print(f"{name:12} {described.splitlines()[0] if described else ''}")
+    print("\nlampion train NAME runs one, lampion recipe NAME prints it.")
+
+
+def _print(options: argparse.Namespace) -> None:
+    print(source(options.name), end="")
+
+
+def _train(options: argparse.Namespace) -> None:
+    missing = [name for module, name in (("sklearn", "scikit-learn"), ("matplotlib", "matplotlib"))
+               if importlib.util.find_spec(module) is None]  # fmt: skip
+    if missing:  # now, rather than when the training is done and the pictures are to be drawn
+        raise LampionError("train", f"recipes need {' and '.join(missing)}, not installed here",
+                           fix='pip install "lampion[recipes]"')  # fmt: skip
+    try:
+        lampion.set_num_threads(options.threads or lampion.get_num_threads())
+    except ValueError as error:  # LAMPION_NUM_THREADS is not a number
+        raise LampionError("train", str(error)) from None
+    train = importlib.import_module(f"lampion.recipes.{options.name}").train
+    accepted = inspect.signature(train).parameters
+    names = ("epochs", "batch_size", "lr", "seed", "out", "compile")
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    unknown = [name for name in given if name not in accepted]
+    if unknown:
+        raise LampionError("train", f"the recipe {options.name} has no option {', '.join(unknown)}",
+                           expected=", ".join(accepted))  # fmt: skip
+    train(**given)
+
+
+# -- doctor --------------------------------------------------------------------------------------------
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    lines = [
+        ("lampion", f"{lampion.__version__}  ({Path(__file__).parent})"),
+        ("python", f"{platform.python_version()} {platform.python_implementation()}, {platform.platform()}"),
+        *((name, _version(name)) for name in ("numpy", "safetensors", "tqdm")),
+        ("llvmlite", _llvmlite()),
+        ("processor", _processor()),
+        ("threads", _threads()),
+        ("cupy (GPU)", _cupy()),
+        ("scikit-learn", _version("scikit-learn", 'pip install "lampion[recipes]"')),
+        ("matplotlib", _version("matplotlib", 'pip install "lampion[recipes]"')),
+        ("environment", ", ".join(f"{v}={os.environ[v]}" for v in _VARIABLES if v in os.environ) or "-"),
+    ]  # fmt: skip
+    width = max(len(name) for name, _ in lines)
+    for name, text in lines:
+        print(f"{name:{width}}  {text}")
+    if "OPENBLAS_CORETYPE" in os.environ:
+        print(
+            "\nOPENBLAS_CORETYPE names the processor that NumPy's matrix products are made for: "
+            "unset it, and NumPy finds out itself."
+        )
+
+
+def _version(name: str, remedy: str = "") -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed" + (f": {remedy}" if remedy else "")
+
+
+def _why_not(module: str) -> str:
+    """Import a module, and say in a line why that failed; an empty text where it did not."""
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # a broken installation may raise anything, and the doctor is there to say so
+        first = (str(error).strip().splitlines() or [""])[0]
+        return f"{type(error).__name__}: {first}"
+    return ""
+
+
+def _llvmlite() -> str:
+    if importlib.util.find_spec("llvmlite") is None:
+        return "not installed: compiled functions run through the interpreter, correctly but slowly"
+    reason = _why_not("llvmlite.binding")
+    if reason:
+        return f"{_version('llvmlite')}, cannot be loaded ({reason})"
+    from llvmlite.binding import llvm_version_info
+
+    return f"{_version('llvmlite')} (LLVM {'.'.join(map(str, llvm_version_info))}): functions are compiled"
+
+
+def _processor() -> str:
+    name = _cpu_name()
+    if importlib.util.find_spec("llvmlite") is None or _why_not("llvmlite.binding"):
+        return name
+    from lampion.compiler.codegen.target import Target
+
+    target = Target.host()
+    fma = "with" if target.fma else "without"
+    return f"{name}; LLVM: {target.cpu}, {8 * target.vector_bytes}-bit vectors, {fma} fused multiply-add"
+
+
+def _cpu_name() -> str:
+    """The name that is printed on the processor, where the system tells it."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    for line in text.splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _threads() -> str:
+    try:
+        return f"{lampion.get_num_threads()} for compiled functions; {os.cpu_count()} logical processors"
+    except ValueError as error:  # LAMPION_NUM_THREADS is not a number
+        return str(error)
+
+
+def _cupy() -> str:
+    if importlib.util.find_spec("cupy") is None:
+        return 'not installed; for an NVIDIA GPU: pip install "lampion[gpu]"'
+    reason = _why_not("cupy")
+    if reason:
+        return f"cannot be loaded ({reason})"
+    import cupy
+
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except Exception as error:  # cupy's errors are its own classes, which differ between versions
+        return f"{cupy.__version__}, but no GPU answers ({error})"
+    return f"{cupy.__version__}, {count} GPU{'s' if count != 1 else ''}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,418 @@
+"""The recorder: runs a function once, watches it instruction by instruction, and keeps its guards.
+
+Python's trace and profile hooks are set for the time of the run and put back after it, whatever
+happens. User code (and the parts of Lampion that are written like it) is followed by a symbolic `Frame`
+for each running frame; trusted code runs unwatched, but what it returns is seen. The first thing that
+cannot be guarded or replayed raises `CaptureError`, and from then on nothing is watched.
+"""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from types import CodeType, FrameType, FunctionType, TracebackType
+from typing import Any, NoReturn
+
+import numpy as np
+
+from . import policy
+from .calls import Caller
+from .guards import Guards, Note
+from .machine import Call, Frame
+from .opcodes import SUPPORTED, VERSION
+from .policy import MISSING, Trust, python_method
+from .reads import Reader
+from .rules import Rules
+from .values import Bound, Plain, Unseen, bind, is_known
+
+_trusted_code: set[CodeType] = set()
+
+
+def trusted(fn: FunctionType) -> FunctionType:
+    """Mark a function of Lampion as part of the core: it runs unwatched, and answers for its own effects."""
+    _trusted_code.add(fn.__code__)
+    return fn
+
+
+class CaptureError(BaseException):
+    """A function cannot be captured. Not an `Exception`, so that no `except Exception` of the user's hides it.
+
+    Attributes:
+        reason: what was found.
+        filename, lineno: the user's line.
+        fix: what to do about it; may be empty.
+    """
+
+    def __init__(self, reason: str, filename: str, lineno: int, fix: str = "") -> None:
+        super().__init__(reason, filename, lineno, fix)
+        self.reason = reason
+        self.filename = filename
+        self.lineno = lineno
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.reason} ({self.filename}:{self.lineno})" + (f"; {self.fix}" if self.fix else "")
+
+
+class Recorder:
+    """Runs one function while guarding what it reads and refusing what it must not do.
+
+    Args:
+        is_own: tells Lampion's objects (Tensor, Module, Optimizer, ...): guarded by identity.
+        trusted: files and folders of the core, which run unwatched (see `policy.Trust`).
+        roots: values that the caller guards itself, beside the arguments.
+        on_own_read: called as (object, name) when an attribute of a core object is read.
+    """
+
+    def __init__(
+        self,
+        is_own: Callable[[Any], bool],
+        trusted: Sequence[str] | None = None,
+        roots: Sequence[Any] = (),
+        on_own_read: Callable[[Any, str], object] | None = None,
+    ) -> None:
+        self.is_own = is_own
+        self.trust = Trust(policy.default_trusted() if trusted is None else trusted)
+        self.on_own_read = on_own_read
+        self.guards = Guards()
+        self.error: CaptureError | None = None
+        # Objects by identity, kept alive so that no identity is used twice.
+        self.fresh: dict[int, Any] = {}  # made by this call
+        self.roots: dict[int, Any] = {}  # containers of the arguments
+        self.seen: dict[int, Any] = {}  # contents already guarded
+        self.spaces: dict[int, tuple[Any, str]] = {}  # an instance's `__dict__`, and its class
+        self.shadows: dict[int, tuple[Any, Any]] = {}  # an iterator, and one that walks beside it
+        self.generators: dict[CodeType, list[Call]] = {}  # made, not all started yet
+        self.frames: dict[FrameType, Frame] = {}
+        self.importing: Frame | None = None
+        self._functions: dict[CodeType, FunctionType] = {}
+        self._untraced: dict[CodeType, bool] = {}
+        self._active = False
+        self.reader = Reader(self)
+        self.caller = Caller(self)
+        self.rules = Rules(self)
+        for root in roots:
+            self._add_root(root)
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for state in (self.fresh, self.roots, self.seen, self.spaces, self.shadows, self.generators):
+            state.clear()
+        self.frames.clear()
+
+    # ---- the run ------------------------------------------------------------------------------------------
+
+    def run(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call `fn(*args, **kwargs)` and record it. Raises CaptureError if it cannot be replayed."""
+        here = sys._getframe()
+        if VERSION not in SUPPORTED or sys.implementation.name != "cpython":
+            self.abort(f"capture does not know Python {sys.version.split()[0]}", "", here)
+        if self._active:
+            self.abort("a capture is already running", "", here)
+        self._add_root([*args, *kwargs.values()])
+        start = _Start(self, here, fn, list(args), kwargs)
+        tracer, profiler, collecting = sys.gettrace(), sys.getprofile(), gc.isenabled()
+        self._active = True
+        gc.disable()  # a finalizer of somebody else's must not run in the middle
+        here.f_trace_opcodes = True  # 3.12 asks for it before the hook is set
+        try:
+            sys.setprofile(self._profile)
+            sys.settrace(self._enter)
+            result = fn(*args, **kwargs)
+        finally:
+            sys.settrace(None)
+            sys.setprofile(None)
+            here.f_trace_opcodes = False
+            self._active = False
+            self._release(start)
+            if collecting:
+                gc.enable()
+            sys.setprofile(profiler)
+            sys.settrace(tracer)
+        if self.error is not None:  # caught by a bare `except:` on its way
+            raise self.error
+        if (changed := self.guards.check()) is not None:
+            self.abort(f"the function changes what it reads: {changed}", "", here)
+        return result
+
+    def _release(self, start: Frame) -> None:
+        for frame in (*self.frames, start.frame):
+            if frame.f_trace is not None and frame is not start.frame:
+                frame.f_trace_opcodes = False
+                frame.f_trace = None
+        self.frames.clear()
+
+    # ---- events -------------------------------------------------------------------------------------------
+
+    def _enter(self, frame: FrameType, event: str, arg: Any) -> Any:
+        """The global trace function: a frame starts, or a generator goes on."""
+        code = frame.f_code
+        if event != "call" or self.importing is not None or self.is_untraced(code):
+            return None
+        known = self.frames.get(frame)
+        if known is not None:
+            return known.tracer
+        back = frame.f_back
+        parent = self.frames.get(back) if back is not None else None
+        try:
+            state = Frame(self, frame)
+            self.frames[frame] = state
+            frame.f_trace = state.tracer  # 3.13 looks at it when f_trace_opcodes is set
+            frame.f_trace_lines = False
+            frame.f_trace_opcodes = True
+            self._start(state, parent)
+        except BaseException as error:
+            raise self.stop(error, frame) from error.__cause__
+        return state.tracer
+
+    def _start(self, state: Frame, parent: Frame | None) -> None:
+        """Find the function that a new frame runs, and name the arguments that were placeholders."""
+        code, call = state.code, parent.call if parent is not None else None
+        if state.ins.name != "RESUME" or state.ins.arg & 3:
+            state.abort("a generator that was started outside goes on")
+        if call is None or call.code is not code:
+            call = None
+            waiting = self.generators.get(code, [])
+            if len(waiting) == 1:
+                call = waiting[0]
+            elif waiting and all(c.fn is waiting[0].fn and c.made is waiting[0].made for c in waiting):
+                call = Call(code, [], {})
+                call.fn, call.made = waiting[0].fn, waiting[0].made
+        if code.co_flags & inspect.CO_VARKEYWORDS:
+            names = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & inspect.CO_VARARGS)
+            table = state.local(code.co_varnames[names])
+            self.fresh[id(table)] = table
+        if call is not None:
+            state.fn, state.made = call.fn, call.made
+            self._name_arguments(state, call)
+        else:
+            self._unannounced(state)
+
+    def _name_arguments(self, state: Frame, call: Call) -> None:
+        code = state.code
+        names = code.co_varnames
+        for i, item in enumerate(call.args):
+            if is_known(item):
+                continue
+            if i < code.co_argcount:
+                obj = state.local(names[i])
+            else:
+                rest = state.local(names[code.co_argcount + code.co_kwonlyargcount])
+                obj = rest[i - code.co_argcount]
+            if obj is not MISSING and not bind(self, item, obj):
+                state.lost()
+        for name, item in call.kwargs.items():
+            if not is_known(item):
+                obj = state.local(name)
+                if obj is not MISSING and not bind(self, item, obj):
+                    state.lost()
+
+    def _unannounced(self, state: Frame) -> None:
+        """A frame started by an operator, by C or by the core: guard what brought it here."""
+        code = state.code
+        if code.co_argcount and code.co_varnames:
+            own = state.local(code.co_varnames[0])
+            method = python_method(own if isinstance(own, type) else type(own), code.co_name)
+            if method is not None and method.__code__ is code:
+                state.fn = method
+                self.reader.class_read(state, own if isinstance(own, type) else type(own), code.co_name)
+                self.reader.function(state, method)
+                return
+        if code.co_freevars or code.co_argcount or code.co_kwonlyargcount:
+            if code.co_name not in ("<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>", "<lambda>"):
+                state.fn = self.function_of(state)
+                self.reader.function(state, state.fn)
+
+    def function_of(self, state: Frame) -> FunctionType:
+        """The function whose code a frame runs, from all functions that are alive."""
+        code = state.code
+        found = self._functions.get(code)
+        if found is not None:
+            return found
+        alive = [f for f in gc.get_referrers(code) if type(f) is FunctionType and f.__code__ is code]
+        fits = [f for f in alive if self._fits(f, state)]
+        if len(fits) != 1:
+            state.abort(f"`{code.co_qualname}` is called in a way that capture cannot follow")
+        if len(alive) == 1:
+            self._functions[code] = fits[0]
+        return fits[0]
+
+    @staticmethod
+    def _fits(fn: FunctionType, state: Frame) -> bool:
+        for name, cell in zip(state.code.co_freevars, fn.__closure__ or (), strict=True):
+            try:
+                if cell.cell_contents is not state.local(name):
+                    return False
+            except ValueError:  # an empty cell
+                if state.local(name) is not MISSING:
+                    return False
+        return True
+
+    def _profile(self, frame: FrameType, event: str, arg: Any) -> None:
+        if event == "return":
+            back = frame.f_back
+            parent = self.frames.get(back) if back is not None else None
+            if parent is not None:
+                code = frame.f_code
+                by_yield = bool(code.co_flags & inspect.CO_GENERATOR) and not _returns(code, frame.f_lasti)
+                parent.received(code, arg, by_yield)
+                call = parent.call
+                if call is not None and call.cls is not None and call.code is code:
+                    bind(self, call.args[0], frame.f_locals.get(code.co_varnames[0], MISSING))
+        elif event == "c_call":
+            state = self.frames.get(frame)
+            if state is not None:
+                try:
+                    state.called_c(arg)
+                except BaseException as error:
+                    raise self.stop(error, frame) from error.__cause__
+
+    def passing(self, error: BaseException) -> None:
+        """An exception is on its way through a watched frame."""
+        self.importing = None
+        if isinstance(error, CaptureError) and self.error is None:
+            self.error = error
+
+    def stop(self, error: BaseException, frame: FrameType) -> BaseException:
+        """Watch nothing from here on; gives back the error to raise."""
+        sys.settrace(None)
+        sys.setprofile(None)
+        if isinstance(error, Exception):  # a mistake of capture's own must not pass for the user's
+            where, line = _user_line(frame)
+            cause = error
+            error = CaptureError(f"capture failed: {type(cause).__name__}: {cause}", where, line)
+            error.__cause__ = cause
+        if isinstance(error, CaptureError) and self.error is None:
+            self.error = error
+        return error
+
+    def abort(self, reason: str, fix: str, frame: FrameType) -> NoReturn:
+        filename, line = _user_line(frame)
+        if filename != frame.f_code.co_filename:
+            reason += f", in {frame.f_code.co_qualname}"
+        raise CaptureError(reason, filename, line, fix)
+
+    def note(self, m: Frame, what: str) -> Note:
+        return Note(what, *_user_line(m.frame))
+
+    # ---- what is known of objects -------------------------------------------------------------------------
+
+    def is_untraced(self, code: CodeType) -> bool:
+        known = self._untraced.get(code)
+        if known is None:
+            known = self._untraced[code] = (
+                code in _trusted_code or self.trust.file(code.co_filename) or policy.is_transparent(code)
+            )
+        return known
+
+    def is_core_type(self, cls: type) -> bool:
+        return self.trust.type(cls)
+
+    def is_core(self, obj: Any) -> bool:
+        """An object of the core: its attributes are the tracer's affair."""
+        return self.trust.type(type(obj))
+
+    def own_read(self, obj: Any, name: str) -> None:
+        if self.on_own_read is not None and self.is_own(obj):
+            self.on_own_read(obj, name)
+
+    def is_accounted(self, obj: Any) -> bool:
+        """Whether its contents need no guard, or have one."""
+        key = id(obj)
+        return key in self.seen or key in self.fresh or key in self.roots or self.is_own(obj)
+
+    def _add_root(self, value: Any) -> None:
+        if isinstance(value, (*policy.CONTAINERS, np.ndarray)) and id(value) not in self.roots:
+            self.roots[id(value)] = value
+            if not isinstance(value, np.ndarray):
+                for item in (*value, *(value.values() if isinstance(value, dict) else ())):
+                    self._add_root(item)
+
+    def shadow(self, item: Any) -> Any:
+        """The iterator that walks beside this one, if there is one."""
+        if type(item) is Unseen:
+            return item.like if hasattr(type(item.like), "__next__") else None
+        known = self.shadows.get(id(item))
+        return None if known is None else known[1]
+
+    def beside(self, item: Any) -> Any:
+        """What to iterate over in place of the item; MISSING if nothing will do."""
+        if (shadow := self.shadow(item)) is not None:
+            return shadow
+        if type(item) is Unseen:
+            return item.like
+        return MISSING if policy.is_iterator(type(item)) else item
+
+    def forget(self, item: Any) -> None:
+        """Somebody may take items from this iterator unwatched: nothing walks beside it any more."""
+        if type(item) is Unseen:
+            if hasattr(type(item.like), "__next__"):
+                item.like = MISSING
+        else:
+            self.shadows.pop(id(item), None)
+
+    def space_entry(self, m: Frame, space: dict[str, Any], key: str) -> Any:
+        """A look-up by key in an instance's `__dict__`."""
+        return self.reader.namespace(m, space, key, f"attribute `{key}` of {self.spaces[id(space)][1]}")
+
+    def judge(self, m: Frame, item: Any, doing: str) -> None:
+        """Whether an operation may look into this value: abort if it may hide state, or run out."""
+        if type(item) is Bound:
+            return
+        if type(item) is Unseen:
+            if item.kind is None and not item.fresh:
+                m.abort(f"{doing} a value that capture cannot see", "give the value a name first")
+            if item.kind not in (None, Plain) and not (item.fresh or policy.is_solid(item.kind)):
+                m.abort(f"{doing} a {item.kind.__name__}, which may hide state" if item.kind else doing)
+            return
+        if policy.is_data(item) or id(item) in self.fresh or isinstance(item, type) or self.is_own(item):
+            return
+        kind = type(item)
+        if id(item) in self.spaces:
+            note = self.note(m, f"the attributes of a {self.spaces.pop(id(item))[1]}")
+            self.reader.contents(m, item, note)
+        elif policy.is_iterator(kind) and python_method(kind, "__next__") is None:
+            m.abort(f"{doing} an iterator that was made outside", "make it inside, or pass in its items")
+        elif not (policy.is_solid(kind) or self.is_core_type(kind)):
+            what = "NumPy array" if kind is np.ndarray else f"{kind.__name__}, which may hide state"
+            m.abort(f"{doing} a {what}", "make it a Tensor first" if kind is np.ndarray else "")
+        elif id(item) in self.roots and len(item) <= policy.MAX_ITEMS:
+            for part in item.values() if isinstance(item, dict) else item:
+                self.judge(m, part, doing)
+
+
+class _Start(Frame):
+    """Stands for the frame of `run` itself, which announces the first call."""
+
+    def __init__(
+        self, rec: Recorder, frame: FrameType, fn: Any, args: list[Any], kwargs: dict[str, Any]
+    ) -> None:
+        super().__init__(rec, frame)
+        rec.frames[frame] = self
+        rec.caller.call(self, fn, args, kwargs)
+
+    def called_c(self, fn: Any) -> None:
+        """`run` calls what it likes."""
+
+
+def _returns(code: CodeType, offset: int) -> bool:
+    """Whether a generator's frame stands at a return rather than at a yield."""
+    from .opcodes import decode
+
+    return decode(code)[offset].name.startswith("RETURN")
+
+
+def _user_line(frame: FrameType | None) -> tuple[str, int]:
+    """The innermost line that is the user's own; failing that, the innermost line."""
+    first = frame
+    while frame is not None:
+        if not policy.is_library(frame.f_code.co_filename):
+            return frame.f_code.co_filename, frame.f_lineno
+        frame = frame.f_back
+    return (first.f_code.co_filename, first.f_lineno) if first is not None else ("?", 0)

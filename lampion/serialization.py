@@ -14,11 +14,11 @@ from lampion.tensor import Tensor, from_numpy
 from lampion.utils.files import write_file
 
 
-def save(state_dict: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
+def save(state_dict: Any, path: str | os.PathLike[str]) -> None:
     """Write tensors by name to a safetensors file. A crash leaves the old file or the new one.
 
     Args:
-        state_dict: what ``model.state_dict()`` returns: names and Tensors, nothing nested.
+        state_dict: a dict of Tensors by name, nothing nested: what ``model.state_dict()`` returns.
         path: by custom, it ends in ``.safetensors``.
 
     >>> import lampion, tempfile

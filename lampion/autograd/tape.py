@@ -89,6 +89,7 @@ class Node:
                     fix="use the out-of-place form there (y = y + 1 for y += 1), or clone() before it",
                 )
             tensor = wrap(array)
+            tensor._version[0] = version  # for which a traced value holds
             if create_graph:
                 is_output = self.primitive.saves_output and position == len(self.saved) - 1
                 edge = self if is_output else self.edges[position] if position < count else None

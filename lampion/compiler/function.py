@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
 
+from lampion import optim
 from lampion.autograd.tape import Node
 from lampion.compiler.bind import Binding, BoundPlan, Retrace, Returned
-from lampion.compiler.capture import CaptureError, Recorder
+from lampion.compiler.capture import CaptureError, Recorder, default_trusted
 from lampion.compiler.engine import Interpreted, make_engine
 from lampion.compiler.graph import Value
 from lampion.compiler.trace import Trace, Tracer
@@ -23,6 +25,8 @@ log = logging.getLogger("lampion.compile")
 
 #: Specialisations kept for one function; beyond it the one that was not used for longest goes.
 MAX_PLANS = 16
+#: Optimizers answer for their own reads and effects, as the core does: see `Trace.guard_group`.
+_TRUSTED = (*default_trusted(), os.path.dirname(optim.__file__) + os.sep)
 _tracing = threading.RLock()  # sys.settrace is for one thread, but versions and attributes are shared
 
 
@@ -142,7 +146,7 @@ def trace_call(
         mode.trace = trace
         try:
             if guarded:
-                with Recorder(roots=(args, kwargs)) as recorder:
+                with Recorder(trusted=_TRUSTED) as recorder:
                     result = recorder.run(function, *args, **kwargs)
                 guards = recorder.guards
             else:

@@ -254,9 +254,7 @@ class Trace:
     def refuse(self, what: str, fix: str) -> NoReturn:
         """Give up tracing: the function then runs eagerly."""
         at = where(2)
-        raise CaptureError(
-            f"{what}; {fix}", at.code.co_filename if at else "<unknown>", at.line if at else 0
-        )
+        raise CaptureError(what, at.code.co_filename if at else "<unknown>", at.line if at else 0, fix)
 
     def restore(self) -> None:
         """Put back every attribute and version that the trace changed."""

@@ -322,20 +322,16 @@ class Module:
             raise DTypeError(
                 "Module.to", "parameters are floats", expected="a floating dtype", got=str(wanted)
             )
-        done: set[int] = set()
+        converted: dict[Tensor, Tensor] = {}  # a buffer in several places stays one buffer
         for module in self.modules():
-            for name, tensor in [*module._parameters.items(), *module._buffers.items()]:
-                if tensor is None or id(tensor) in done or not tensor.dtype.is_floating_point:
-                    continue
-                done.add(id(tensor))
-                if tensor.dtype is wanted:
-                    continue
-                if isinstance(tensor, Parameter):
-                    _convert(tensor, wanted)
-                else:
-                    converted = cast(tensor, wanted)
-                    module._buffers[name] = converted
-                    done.add(id(converted))
+            for p in module._parameters.values():
+                if p is not None and p.dtype is not wanted:
+                    _convert(p, wanted)
+            for name, b in module._buffers.items():
+                if b is not None and b.dtype.is_floating_point and b.dtype is not wanted:
+                    if b not in converted:
+                        converted[b] = cast(b, wanted)
+                    module._buffers[name] = converted[b]
         return self
 
     def float(self: M) -> M:

@@ -12,7 +12,7 @@ from lampion.utils.files import write_file
 #: Blue and orange that the colour-blind can tell apart too (M. Okabe, K. Ito), and quiet greys.
 BLUE, ORANGE, INK, GREY, FAINT = "#0072b2", "#d55e00", "#222222", "#6b6b6b", "#dddddd"
 
-_STYLE = {
+_STYLE: Any = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so pictures look alike everywhere
     "font.size": 10, "axes.titlesize": 12, "axes.titleweight": "bold", "axes.titlelocation": "left",
     "axes.titlepad": 12, "axes.edgecolor": GREY, "axes.labelcolor": INK, "text.color": INK,
@@ -37,7 +37,7 @@ def figure(width: float, height: float) -> Any:
     """A new figure of that size in inches. No pyplot: nothing global, and no window."""
     from matplotlib.figure import Figure
 
-    drawing = Figure(figsize=(width, height), layout="constrained")
+    drawing: Any = Figure(figsize=(width, height), layout="constrained")
     drawing.get_layout_engine().set(w_pad=0.12, h_pad=0.1)
     return drawing
 

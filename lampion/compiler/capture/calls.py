@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import policy
-from .machine import Call, Frame, as_tuple
+from .frame import Call, Frame
+from .machine import as_tuple
 from .operators import unary
 from .opcodes import VERSION, Instruction, handles
 from .policy import MISSING, find, name_of, python_method

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import collections
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from types import CodeType
 from typing import Any
 
 from . import policy
-from .machine import Frame
+from .frame import Frame
 from .opcodes import Instruction, handles
-from .policy import MISSING, find, python_method
+from .policy import MISSING, python_method
 from .values import Unseen, is_known, stand_in, wrap
 
 BINARY: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
@@ -66,13 +67,19 @@ def compute(
         m.rec.judge(m, item, f"`{m.ins.symbol or m.ins.name}` on")
         if kind is not None and not m.rec.is_core_type(kind):
             m.rec.reader.class_reads(m, kind, *names)
-    if any(kind is not None and python_method(kind, name) for kind in kinds for name in names):
-        return m.expect(*names)
+    if codes := codes_of(kinds, names):
+        return m.expect(*codes)
     if all(type(value) in (list, tuple) for value in values) and fn is operator.add:
         return wrap(values[0] + values[1]) if type(values[0]) is type(values[1]) else Unseen()
     if result is None:
         result = next((kind for kind in kinds if kind in policy.CONTAINERS), None)
     return Unseen(result, fresh=result in policy.MUTABLE)
+
+
+def codes_of(kinds: Iterable[type | None], names: Iterable[str]) -> set[CodeType]:
+    """The code of the Python methods of these names: whichever of them runs, its value is the result."""
+    found = (python_method(kind, name) for kind in set(kinds) if kind is not None for name in names)
+    return {method.__code__ for method in found if method is not None}
 
 
 @handles("BINARY_OP")
@@ -150,7 +157,7 @@ def contains(m: Frame, item: Any, container: Any, negated: bool = False) -> Any:
     m.rec.judge(m, item, "`in` on")
     m.rec.judge(m, container, "`in` on")
     if is_known(container) and (kind := type(container)) and not m.rec.is_core(container):
-        m.rec.reader.class_reads(m, kind, *(n for n in ("__contains__",) if find(kind, n)[1] is not None))
+        m.rec.reader.class_reads(m, kind, "__contains__")
     return Unseen(bool)
 
 

@@ -152,12 +152,32 @@ def python_method(cls: type, name: str) -> types.FunctionType | None:
 _ROOT = Path(__file__).resolve().parents[2]  # .../lampion
 
 
+@functools.cache
+def is_plumbing(filename: str) -> bool:
+    """Whether a file belongs to Python's standard library or to NumPy."""
+    stdlib = sysconfig.get_path("stdlib") + os.sep
+    numpy_folder = os.path.dirname(np.__file__) + os.sep
+    if filename.startswith(numpy_folder) or filename.startswith("<frozen "):
+        return True
+    return filename.startswith(stdlib) and "site-packages" not in filename
+
+
 def default_trusted() -> tuple[str, ...]:
     """Lampion's core: it declares its own reads and effects. The rest of Lampion is read like user code."""
     return (
         f"{_ROOT}{os.sep}*",
         *(f"{_ROOT}{os.sep}{room}{os.sep}" for room in ("ops", "autograd", "compiler", "backend")),
     )
+
+
+def is_lampions(obj: Any) -> bool:
+    """An instance of one of Lampion's classes, or of a class that derives from one."""
+    return _is_lampions_type(type(obj))
+
+
+@functools.cache
+def _is_lampions_type(cls: type) -> bool:
+    return any(str(base.__module__).partition(".")[0] == _ROOT.name for base in cls.__mro__)
 
 
 class Trust:

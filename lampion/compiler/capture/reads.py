@@ -21,8 +21,9 @@ import numpy as np
 
 from . import policy
 from .guards import Note
-from .machine import Frame
+from .frame import Frame
 from .opcodes import VERSION, Instruction, handles
+from .operators import codes_of
 from .policy import MISSING, find, python_method
 from .values import FRESH, NULL, Bound, Unseen, is_known
 
@@ -103,6 +104,8 @@ class Reader:
         if id(cls) in self.rec.fresh or not any(map(policy.made_in_python, cls.__mro__)):
             return
         raw, owner = find(cls, name)
+        if isinstance(raw, types.GetSetDescriptorType):
+            return  # `__dict__`, `__class__`: Python's own
         note = self.rec.note(m, f"`{cls.__name__}.{name}`")
         get = find(type(raw), "__get__")[0]
         meta = type(cls)
@@ -207,7 +210,7 @@ class Reader:
     def _class(self, m: Frame, cls: type, name: str) -> Any:
         meta = type(cls)
         if (getter := python_method(meta, "__getattribute__")) is not None:
-            return m.expect(getter.__code__, "__getattr__")
+            return m.expect(getter.__code__, *codes_of([meta], ["__getattr__"]))
         if isinstance(cls, enum.EnumMeta) and name in cls._member_map_:
             return cls._member_map_[name]  # members are there for good
         above, _ = find(meta, name)
@@ -249,7 +252,7 @@ class Reader:
         getter = find(cls, "__getattribute__")[0]
         if isinstance(getter, FunctionType):
             self.class_read(m, cls, "__getattribute__")
-            return m.expect(getter.__code__, "__getattr__")
+            return m.expect(getter.__code__, *codes_of([cls], ["__getattr__"]))
         return self.plain_attribute(m, obj, name)
 
     def plain_attribute(self, m: Frame, obj: Any, name: str) -> Any:
@@ -301,7 +304,7 @@ class Reader:
                 return raw
             if type(raw.fget) is FunctionType:
                 self.function(m, raw.fget, note)
-                return m.expect(raw.fget.__code__, "__getattr__")
+                return m.expect(raw.fget.__code__, *codes_of([cls], ["__getattr__"]))
         elif kind is types.MemberDescriptorType:
             return raw if obj is None else self._slot(m, raw, obj, name)
         elif kind is types.GetSetDescriptorType:

@@ -20,7 +20,7 @@ import numpy as np
 from . import policy
 from .calls import Caller
 from .guards import Guards, Note
-from .machine import Call, Frame
+from .frame import Call, Frame
 from .opcodes import SUPPORTED, VERSION
 from .policy import MISSING, Trust, python_method
 from .reads import Reader
@@ -60,7 +60,7 @@ class Recorder:
     """Runs one function while guarding what it reads and refusing what it must not do.
 
     Args:
-        is_own: tells Lampion's objects (Tensor, Module, Optimizer, ...): guarded by identity.
+        is_own: tells Lampion's objects (Tensor, Module, Optimizer, ...): guarded by identity, not by contents.
         trusted: files and folders of the core, which run unwatched (see `policy.Trust`).
         roots: values that the caller guards itself, beside the arguments.
         on_own_read: called as (object, name) when an attribute of a core object is read.
@@ -68,12 +68,12 @@ class Recorder:
 
     def __init__(
         self,
-        is_own: Callable[[Any], bool],
+        is_own: Callable[[Any], bool] | None = None,
         trusted: Sequence[str] | None = None,
         roots: Sequence[Any] = (),
         on_own_read: Callable[[Any, str], object] | None = None,
     ) -> None:
-        self.is_own = is_own
+        self.is_own = is_own or policy.is_lampions
         self.trust = Trust(policy.default_trusted() if trusted is None else trusted)
         self.on_own_read = on_own_read
         self.guards = Guards()
@@ -160,6 +160,8 @@ class Recorder:
             return known.tracer
         back = frame.f_back
         parent = self.frames.get(back) if back is not None else None
+        if parent is None and policy.is_plumbing(code.co_filename):
+            return None  # called by the core, for its own ends; user code that it calls back is watched
         try:
             state = Frame(self, frame)
             self.frames[frame] = state

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import policy
-from .machine import END, Call, Frame, as_tuple, next_item, truth, yielded_items
-from .operators import change_item, contains, is_key, kind_of, subscript
+from .frame import Call, Frame
+from .machine import END, as_tuple, next_item, truth, yielded_items
+from .operators import change_item, codes_of, contains, is_key, kind_of, subscript
 from .policy import MISSING, find, name_of, python_method
 from .values import Bound, Made, Plain, Unseen, is_known, stand_in, wrap
 
@@ -62,8 +63,8 @@ def pure(kind: type | None = None, *methods: str) -> Rule:
         judge_all(m, fn, args, kwargs)
         for item in args[:1]:
             _reads(m, item, methods)
-        if methods and any(python_method(kind_of(item) or object, name) for item in args for name in methods):
-            return m.expect(*methods)
+        if codes := codes_of(map(kind_of, args), methods):
+            return m.expect(*codes)
         return Unseen(kind, fresh=kind in policy.MUTABLE)
 
     return rule
@@ -80,7 +81,8 @@ def folding(kind: type | None, *methods: str) -> Rule:
         judge_all(m, fn, rest, kwargs)
         extra = [stand_in(item) for item in (*front, *rest)]
         plain = policy.all_data(extra) and not kwargs
-        result = m.expect(*methods) if methods else Unseen(kind)
+        codes = codes_of((kind_of(item) for item in items), methods) if items is not MISSING else ()
+        result = m.expect(*methods, *codes) if methods else Unseen(kind)
 
         def settle(found: list[Any]) -> None:
             values = [stand_in(item) for item in found]
@@ -228,7 +230,7 @@ def _len(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
         if python_method(type(whole), "__len__") is None:
             return len(whole)
     _reads(m, args[0], ("__len__",))
-    item = m.expect("__len__")
+    item = m.expect(*codes_of([kind_of(args[0])], ["__len__"]))
     item.kind = int
     return item
 
@@ -347,7 +349,7 @@ def _reduce(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
     m.rec.judge(m, args[1], "`reduce` on")
     m.rec.forget(args[1])
     code = getattr(args[0], "__code__", None)
-    return m.expect(code) if code is not None else m.expect("__add__", "__radd__", "__mul__", "__rmul__")
+    return m.expect(code) if code is not None else Unseen()
 
 
 def _build_class(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:

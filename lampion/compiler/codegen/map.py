@@ -27,7 +27,6 @@ from lampion.compiler.codegen.transpose import BLOCK, Tiling, crosses
 from lampion.compiler.kernel_ir import Map
 
 _SEGMENT = 1024  # elements of a row, a multiple of the lanes of any processor
-_SHORT = 12  # values in a body that may be emitted for each row of a tile
 
 
 def chunks(kernel: Map, target: Target | None = None) -> int:
@@ -65,7 +64,7 @@ class _Nest:
 
     def _tiling(self, shape: tuple[int, ...]) -> Tiling | None:
         """A tiling, if a load runs along an outer axis, and both axes are long enough for a block."""
-        if self.once or not shape or shape[-1] < BLOCK or len(self.body) > _SHORT or dear(self.body):
+        if not shape or shape[-1] < BLOCK or dear(self.body):
             return None
         loads = windows_of(self.body)
         counts = [
@@ -73,7 +72,7 @@ class _Nest:
         ]
         if not any(counts):
             return None
-        return Tiling(shape, counts.index(max(counts)), self.body, self.stores)
+        return Tiling(shape, counts.index(max(counts)), self.body, self.stores, self.once)
 
 
 def _emit(k: KernelBuilder, kernel: Map, nest: _Nest) -> None:
@@ -82,7 +81,7 @@ def _emit(k: KernelBuilder, kernel: Map, nest: _Nest) -> None:
     first, last = (k.share(chunk, nest.chunks, nest.items) for chunk in (k.lo, k.hi))
     if nest.tiling is not None:
         with k.loop(first, last) as loop:
-            nest.tiling.emit_item(k, loop.index, min(lanes, BLOCK))
+            nest.tiling.emit_item(k, loop.index, lanes)
     elif nest.rows == 1:  # adjacent segments are one loop
         stop = k.smaller(k.affine(0, (last, nest.segment)), nest.length)
         _emit_segment(k, nest, k.i64(0), k.affine(0, (first, nest.segment)), stop, lanes)

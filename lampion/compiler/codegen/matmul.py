@@ -19,7 +19,7 @@ from typing import Any
 
 import llvmlite.ir as ir
 
-from lampion.compiler.codegen import tile
+from lampion.compiler.codegen import dot, tile
 from lampion.compiler.codegen.body import Row
 from lampion.compiler.codegen.builder import POINTER, IRValue, KernelBuilder, element
 from lampion.compiler.codegen.lanes import Lanes
@@ -41,22 +41,37 @@ _CHUNKS = 128  # chunks that are enough for any number of threads
 
 def chunks(kernel: Matmul, target: Target | None = None) -> int:
     """The number of chunks, which no processor changes."""
-    return _Blocking(kernel).chunks
+    lengthwise = _lengthwise(kernel)
+    return _Blocking(kernel).chunks if lengthwise is None else dot.chunks(lengthwise)
 
 
 def emit(module: Any, name: str, kernel: Matmul, target: Target) -> None:
     """Add the kernel's function to the module."""
     k = KernelBuilder(module, name, kernel.operands, target)
-    blocking = _Blocking(kernel)
-    if blocking.chunks > 0:
-        plain = kernel.dtype.kind != "f" or any(
-            kernel.operands[window.operand].dtype is not kernel.dtype for window in (kernel.a, kernel.b)
-        )
-        if plain or kernel.a.shape[-1] == 0:
+    if math.prod(kernel.shape) > 0:
+        lengthwise, blocking = _lengthwise(kernel), _Blocking(kernel)
+        if lengthwise is not None:
+            dot.emit(k, lengthwise)
+        elif _is_plain(kernel):
             _emit_plain(k, blocking)
         else:
             _Emission(k, blocking).emit()
     k.finish()
+
+
+def _is_plain(kernel: Matmul) -> bool:
+    """Whether one element after the other will do."""
+    types = [kernel.operands[window.operand].dtype for window in (kernel.a, kernel.b)]
+    return kernel.dtype.kind != "f" or types != [kernel.dtype] * 2 or kernel.a.shape[-1] == 0
+
+
+def _lengthwise(kernel: Matmul) -> Matmul | None:
+    """The product or its transpose, if one of them is for `dot`."""
+    if _is_plain(kernel):
+        return None
+    forms = [_without_batch(kernel), _without_batch(_swapped(kernel))]
+    form = min(forms, key=lambda form: form.a.shape[-2])
+    return form if dot.suits(form) else None
 
 
 def _emit_plain(k: KernelBuilder, blocking: _Blocking) -> None:
@@ -205,7 +220,10 @@ class _Blocking:
 
     def tiles(self, most: int) -> list[_Rows]:
         """All rows as tiles of at most `most` rows, whose heights differ by one at most."""
-        count = -(-self.m // most)
+        least = -(-self.m // most)
+        # A few more tiles, if they can then be all of one height: that is half as much code.
+        counts = range(least, -(-self.m // (most * 5 // 7)) + 1)
+        count = next((count for count in counts if self.m % count == 0), least)
         rows, tall = divmod(self.m, count)
         runs = [_Rows(0, tall, rows + 1, 0), _Rows(tall, count - tall, rows, tall * (rows + 1))]
         return [run for run in runs if run.count]

@@ -7,65 +7,82 @@ whole vectors *along* memory, and turned in registers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from lampion.compiler.codegen.body import Row
 from lampion.compiler.codegen.builder import IRValue, KernelBuilder
+from lampion.compiler.codegen.nest import points, power_of_two
 from lampion.compiler.kernel_ir import Load, Store, Value, Window
 
 BLOCK = 16  # points by points of an item of work: a whole number of tiles on any processor
+_CODE = 192  # values that one tile may take: the body is emitted for each of its rows
+
+
+Index = dict[int, Any]  # of each axis: an i64, or an int
 
 
 class Tiling:
     """A Map in which a load runs along axis `turned` while the stores run along the innermost axis."""
 
     def __init__(
-        self, shape: Sequence[int], turned: int, body: Sequence[Value], stores: Sequence[Store]
+        self, shape: Sequence[int], turned: int, body: Sequence[Value], stores: Sequence[Store], once: bool
     ) -> None:
-        self.shape, self.turned, self.body, self.stores = tuple(shape), turned, body, stores
-        self.crossing = [
-            value.window for value in body if isinstance(value, Load) and self._crosses(value.window)
-        ]
+        self.shape, self.turned, self.body, self.stores, self.once = tuple(shape), turned, body, stores, once
+        loads = [value.window for value in body if isinstance(value, Load)]
+        self.crossing = [window for window in loads if crosses(window, turned)]
         # Axis by axis, how many blocks (or points) there are. The turned axis comes last: its next block
         # lies in the same pages of the memory that is read.
         blocks = [-(-n // BLOCK) if axis in (turned, len(shape) - 1) else n for axis, n in enumerate(shape)]
         self.order = [*(axis for axis in range(len(shape)) if axis != turned), turned]
         self.blocks = tuple(blocks[axis] for axis in self.order)
 
-    def _crosses(self, window: Window) -> bool:
-        return crosses(window, self.turned)
-
     def emit_item(self, k: KernelBuilder, item: IRValue, lanes: int) -> None:
-        """One block, tile by tile. The last ones begin early enough to end with their axis."""
+        """One block, tile by tile; what is left at the ends of the axes row by row, and point by point."""
+        size = min(lanes, 8, max(4, power_of_two(_CODE // len(self.body) or 1)))
         index = dict(zip(self.order, k.unravel(item, self.blocks), strict=True))
-        inner = len(self.shape) - 1
-        for axis in (self.turned, inner):
-            index[axis] = k.smaller(k.affine(0, (index[axis], BLOCK)), self.shape[axis] - BLOCK)
-        with k.loop(0, BLOCK, lanes) as down, k.loop(0, BLOCK, lanes) as right:
-            row, column = (
-                k.affine(index[axis], (step.index, 1)) for axis, step in ((self.turned, down), (inner, right))
-            )
-            self._emit_tile(k, {**index, self.turned: row}, column, lanes)
 
-    def _emit_tile(self, k: KernelBuilder, index: dict[int, IRValue], column: IRValue, lanes: int) -> None:
+        def along(axis: int, emit: Callable[[IRValue | int, int], None]) -> None:
+            start = k.affine(0, (index[axis], BLOCK))
+            stop = k.smaller(k.affine(BLOCK, (start, 1)), self.shape[axis])
+            points(k, start, stop, self.shape[axis], size, self.once, emit)
+
+        def rows(row: IRValue | int, count: int) -> None:
+            def columns(column: IRValue | int, lanes: int) -> None:
+                if count == lanes == size:
+                    self._emit_tile(k, {**index, self.turned: row}, column, size)
+                    return
+                with k.loop(row, k.affine(count, (row, 1))) as loop:
+                    self._row(k, {**index, self.turned: loop.index}, column, lanes)
+
+            along(len(self.shape) - 1, columns)
+
+        along(self.turned, rows)
+
+    def _emit_tile(self, k: KernelBuilder, index: Index, column: IRValue | int, size: int) -> None:
         tiles = {}
         for window in self.crossing:
-            outer = [index[axis] for axis in range(len(self.shape) - 1)]
-            starts = k.affine(window.offset, *zip([*outer, column], window.strides, strict=True))
-            dtype = k.dtypes[window.operand]
-            columns = [
-                k.load(k.at(window.operand, k.affine(n * window.strides[-1], (starts, 1))), dtype, lanes)
-                for n in range(lanes)
+            at = {**index, len(self.shape) - 1: column}
+            start = k.affine(window.offset, *((at[axis], step) for axis, step in enumerate(window.strides)))
+            pointers = [
+                k.at(window.operand, k.affine(n * window.strides[-1], (start, 1))) for n in range(size)
             ]
-            tiles[window] = turn(k, columns)
-        for n in range(lanes):
-            outer = [
-                k.affine(n, (index[axis], 1)) if axis == self.turned else index[axis]
-                for axis in range(len(self.shape) - 1)
-            ]
-            row = Row(k, self.body, outer, self.stores)
-            values = row.values(column, lanes, loaded={window: tile[n] for window, tile in tiles.items()})
-            row.store(values, column, lanes)
+            tiles[window] = turn(k, [k.load(at, k.dtypes[window.operand], size) for at in pointers])
+        for n in range(size):
+            row = {**index, self.turned: k.affine(n, (index[self.turned], 1))}
+            self._row(k, row, column, size, {window: tile[n] for window, tile in tiles.items()})
+
+    def _row(
+        self,
+        k: KernelBuilder,
+        index: Index,
+        column: IRValue | int,
+        lanes: int,
+        loaded: Mapping[Window, IRValue] | None = None,
+    ) -> None:
+        outer = [index[axis] for axis in range(len(self.shape) - 1)]
+        row = Row(k, self.body, outer, self.stores)
+        row.store(row.values(column, lanes, loaded=loaded), column, lanes)
 
 
 def crosses(window: Window, axis: int) -> bool:

@@ -1,0 +1,204 @@
+"""The symbolic double of a running frame of user code.
+
+An event comes before its instruction runs. The double first finishes what the last instruction left open
+(its result may have come into sight), then plays the new instruction on a stack of its own. What each
+instruction does is in the handlers; here is what they share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import CodeType, FrameType, FunctionType
+from typing import TYPE_CHECKING, Any
+
+from .opcodes import REFUSED, Instruction, decode
+from .policy import MISSING
+from .values import FRESH, NULL, Made, Unseen, bind, seen
+
+if TYPE_CHECKING:
+    from .recorder import Recorder
+
+_ENDS = ("FOR_ITER", "SEND", "END_SEND", "END_FOR")  # where a StopIteration is no more than the end of a loop
+
+
+class Call:
+    """A call that is about to be made: how the frame that it starts is recognised and its arguments named."""
+
+    __slots__ = ("args", "cls", "code", "fn", "kwargs", "made", "result")
+
+    def __init__(self, code: CodeType | None, args: list[Any], kwargs: dict[str, Any]) -> None:
+        self.code = code
+        self.args = args
+        self.kwargs = kwargs
+        self.fn: FunctionType | None = None
+        self.made: Made | None = None
+        self.cls: type | None = None  # set where the call makes an instance of this class
+        self.result: Unseen | None = None
+
+
+class Frame:
+    """The symbolic double of one running frame."""
+
+    def __init__(self, rec: Recorder, frame: FrameType) -> None:
+        self.rec = rec
+        self.frame = frame
+        self.code = frame.f_code
+        self.table = decode(frame.f_code)
+        self.stack: list[Any] = []
+        self.ins: Instruction = self.table[frame.f_lasti]
+        self.after: list[Callable[[int], None]] = []  # what the last instruction left open
+        self.returns: list[tuple[CodeType, Any, bool]] = []  # what callees gave: code, value, by a yield
+        self.call: Call | None = None
+        self.c_name: str | None = None  # the C function that may be called now
+        self.keywords: tuple[str, ...] = ()
+        self.result: Any = NULL  # what is being returned or yielded
+        self.fn: FunctionType | None = None
+        self.made: Made | None = None
+        self.unwinding = ""  # the last instruction seen while an exception is on its way
+        self.tracer = self.trace  # one bound method for the life of the frame
+
+    # ---- events -------------------------------------------------------------------------------------
+
+    def trace(self, frame: FrameType, event: str, arg: Any) -> Any:
+        """The local trace function of the frame."""
+        try:
+            if event == "opcode":
+                self.step()
+            elif event == "exception":
+                self.raised(arg)
+            elif event == "return":
+                self.leave(arg)
+        except BaseException as error:
+            raise self.rec.stop(error, frame) from error.__cause__
+        return self.tracer
+
+    def step(self) -> None:
+        offset = self.frame.f_lasti
+        if self.unwinding:
+            self.unwind(offset)
+            return
+        if self.after:
+            todo, self.after = self.after, []
+            for finish in todo:
+                finish(offset)
+        if self.returns:
+            self.returns = []
+        self.call = self.c_name = None
+        ins = self.ins = self.table[offset]
+        if ins.handler is None:
+            if ins.name == "EXTENDED_ARG":
+                return
+            what = REFUSED.get(ins.name, f"the instruction {ins.name}")
+            self.abort(f"{what} cannot be followed")
+        stack, pops = self.stack, ins.pops
+        taken: list[Any] = []
+        if pops:
+            if len(stack) < pops:
+                self.lost()
+            taken = [seen(item) for item in stack[-pops:]]
+            del stack[-pops:]
+        put = ins.handler(self, ins, taken)
+        if len(put) != ins.pushes:
+            self.lost()
+        stack.extend(put)
+
+    def raised(self, arg: Any) -> None:
+        """An exception has come up in this frame, or passes through it."""
+        kind, value, _ = arg
+        if kind is StopIteration and self.ins.name in _ENDS and not self.unwinding:
+            return  # how a loop ends
+        self.rec.passing(value)
+        self.unwinding = self.unwinding or "RAISE"  # what has been run of the handler, so far nothing
+
+    def unwind(self, offset: int) -> None:
+        """Follow an exception through handlers; one that is caught ends the capture.
+
+        Clean-up of `with` and `finally` runs undisturbed: aborting there would skip it.
+        """
+        last, previous, ins = self.unwinding, self.ins, self.table[offset]
+        caught = (
+            (last == "POP_EXCEPT" and ins.name != "RERAISE")
+            or (last == "PUSH_EXC_INFO" and ins.name == "POP_TOP")  # a bare `except:`
+            or (last == "MATCH" and offset == previous.next)  # the class matched: the clause begins
+            or ins.name == "CHECK_EG_MATCH"
+        )
+        if caught:
+            self.abort("an exception is caught", "let it propagate, or keep the try statement outside")
+        if ins.name == "EXTENDED_ARG":
+            return
+        self.ins = ins
+        testing = last == "CHECK_EXC_MATCH" and ins.name.startswith("POP_JUMP")
+        self.unwinding = "MATCH" if testing else ins.name
+
+    def leave(self, value: Any) -> None:
+        """The frame returns or yields."""
+        if self.unwinding:
+            self.rec.frames.pop(self.frame, None)
+            return
+        for finish in self.after:
+            finish(-1)
+        self.after = []
+        if not bind(self.rec, self.result, value):
+            self.lost()
+        if not self.ins.name.startswith(("YIELD", "RESUME")):
+            self.rec.frames.pop(self.frame, None)
+            self.stack.clear()
+
+    def received(self, code: CodeType, value: Any, by_yield: bool) -> None:
+        """A frame that this one called has returned or yielded."""
+        self.returns.append((code, value, by_yield))
+
+    def called_c(self, fn: Any) -> None:
+        """A C function is called: it has to be the one that was judged."""
+        if not self.unwinding and getattr(fn, "__name__", "") != self.c_name:
+            self.lost()
+
+    # ---- help for the handlers ------------------------------------------------------------------------
+
+    def abort(self, reason: str, fix: str = "") -> Any:
+        self.rec.abort(reason, fix, self.frame)
+
+    def lost(self) -> Any:
+        self.abort(f"capture lost track of the program at {self.ins.name} {self.ins.symbol}".rstrip())
+
+    def local(self, name: str) -> Any:
+        """The variable's value now; MISSING if it has none."""
+        return self.frame.f_locals.get(name, MISSING)
+
+    def appears(self, item: Any, look: Callable[[], Any]) -> None:
+        """At the next event `look()` gives the object whose placeholder this is."""
+
+        def finish(offset: int) -> None:
+            obj = look()
+            if obj is not MISSING and not bind(self.rec, item, obj):
+                self.lost()
+
+        if type(item) is Unseen:
+            self.after.append(finish)
+
+    def expect(self, *who: CodeType | str) -> Unseen:
+        """The value that a callee (by code or by name) is about to return."""
+        item = Unseen()
+
+        def finish(offset: int) -> None:
+            for code, value, by_yield in reversed(self.returns):
+                if (code in who or code.co_name in who) and value is not NotImplemented:
+                    item.obj = value
+                    return
+
+        self.after.append(finish)
+        return item
+
+    def is_fresh(self, item: Any) -> bool:
+        """Whether it was made by this call, so that changing it cannot be noticed from outside."""
+        return item.fresh if type(item) is Unseen else id(item) in self.rec.fresh
+
+    def cell(self, name: str) -> Any:
+        """The cell of a free variable: FRESH, or the object."""
+        index = self.code.co_freevars.index(name)
+        if self.made is not None:
+            return self.made.closure[index]
+        if self.fn is None:
+            self.fn = self.rec.function_of(self)
+        cell = (self.fn.__closure__ or ())[index]
+        return FRESH if id(cell) in self.rec.fresh else cell

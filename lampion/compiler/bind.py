@@ -4,17 +4,20 @@ runs, and leaves everything as eager would have left it.
 
 from __future__ import annotations
 
+import ctypes
+import itertools
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from lampion.autograd.tape import Node
+from lampion.compiler.address import Spans, address, span
 from lampion.compiler.graph import Graph, Value
 from lampion.compiler.trace import Source
 from lampion.compiler.tree import unflatten
+from lampion.errors import LampionError
 from lampion.mode import mode
 from lampion.tensor import Tensor, wrap
 
@@ -60,6 +63,10 @@ class Retrace(Exception):
     """Something that the plan was made for has changed."""
 
 
+class Overlap(Exception):
+    """A tensor that is written to shares memory with another: the order of single writes would matter."""
+
+
 class BoundPlan:
     """A specialisation of a compiled function, ready to be called."""
 
@@ -71,14 +78,12 @@ class BoundPlan:
         graph = binding.graph
         inputs = len(graph.inputs)
         self.constants = [np.ascontiguousarray(a) for a in graph.constants.values()]
-        fresh = [v for v, target in zip(graph.outputs, binding.targets, strict=True) if target is None]
-        self.fresh = [(v.shape, v.dtype.numpy) for v in fresh]
-        self.slots = [
-            i for i, target in enumerate(binding.targets) if target is None
-        ]  # the output number of each fresh buffer
-        self.table = np.zeros(inputs + len(self.constants) + len(fresh), np.uintp)
-        self.table[inputs : inputs + len(self.constants)] = [_address(a) for a in self.constants]
-        self.table_address = _address(self.table)
+        fresh = [i for i, target in enumerate(binding.targets) if target is None]
+        self.fresh = [(graph.outputs[i].shape, graph.outputs[i].dtype.numpy) for i in fresh]
+        self.buffer = {number: i for i, number in enumerate(fresh)}  # which fresh array an output is in
+        self.table = (ctypes.c_size_t * max(1, inputs + len(self.constants) + len(fresh)))()
+        self.table_address = ctypes.addressof(self.table)
+        self.table[inputs : inputs + len(self.constants)] = [address(a) for a in self.constants]
         self.first_output = inputs + len(self.constants)
         self.arrays: list[Any] = [None] * inputs
         self._sort_sources()
@@ -90,9 +95,9 @@ class BoundPlan:
         self.arguments: list[tuple[int, int]] = []  # (slot, argument number)
         self.captured: list[tuple[int, Tensor]] = []
         self.grad_inputs: list[tuple[int, Tensor]] = []
-        self.scalars = np.zeros(sum(count for _, count, _ in binding.providers), np.float64)
-        starts = np.cumsum([0] + [count for _, count, _ in binding.providers])
-        states = []
+        self.states: list[tuple[Any, Any]] = []
+        scalars = np.zeros(sum(count for _, count, _ in binding.providers), np.float64)
+        starts = list(itertools.accumulate((count for _, count, _ in binding.providers), initial=0))
         for slot, source in enumerate(binding.sources):
             if source.kind == "argument":
                 self.arguments.append((slot, source.part))
@@ -100,17 +105,20 @@ class BoundPlan:
                 self.captured.append((slot, source.thing))
             elif source.kind == "grad":
                 self.grad_inputs.append((slot, source.thing))
-            elif source.kind == "scalar":
-                position = starts[source.thing] + source.part
-                self.arrays[slot] = self.scalars[position : position + 1].reshape(())
-                self.table[slot] = self.scalars.ctypes.data + 8 * position
             else:
-                state = source.thing.array()
-                states.append((state, source.thing))
-                self.arrays[slot] = state
-                self.table[slot] = _address(state)
-        self.states = states
-        self.starts = [int(s) for s in starts]
+                if source.kind == "scalar":
+                    position = starts[source.thing] + source.part
+                    array = scalars[position : position + 1].reshape(())
+                else:
+                    array = source.thing.array()
+                    self.states.append((array, source.thing))
+                self.arrays[slot] = array
+                self.table[slot] = address(array)
+        self.scalars = (ctypes.c_double * len(scalars)).from_buffer(scalars) if len(scalars) else []
+        self.providers = [
+            (peek, start, start + count) for (peek, count, _), start in zip(binding.providers, starts, strict=False)
+        ]
+        self.commits = [commit for _, _, commit in binding.providers]
 
     def _bind_captured(self) -> None:
         """Take the addresses of the captured tensors' arrays; they rarely change."""
@@ -123,16 +131,21 @@ class BoundPlan:
             if self.arrays[slot] is not None and array.strides != self.arrays[slot].strides:
                 raise Retrace("a captured tensor changed its strides")
             self.arrays[slot] = array
-            self.table[slot] = _address(array)
+            self.table[slot] = address(array)
             self.bound.append((tensor, array, tensor._requires_grad))
         own = [t for t, _, is_grad in self.binding.written if isinstance(t, Tensor) and not is_grad]
         written = set(map(id, own))
-        self.written_arrays = [t._array for t in own]
-        self.read_arrays = [t._array for _, t in self.captured if id(t) not in written]
-        for i, array in enumerate(self.written_arrays):
-            others = self.written_arrays[:i] + self.read_arrays
-            if not array.flags.writeable or any(np.may_share_memory(array, other) for other in others):
-                raise Retrace("overlap")
+        self.written = Spans(t._array for t in own)
+        reads = [span(t._array) for _, t in self.captured if id(t) not in written]
+        if not self.written.disjoint or any(self.written.touch(*read) for read in reads):
+            raise Overlap
+        for tensor in own:
+            if not tensor._array.flags.writeable:
+                raise LampionError("compile", "a tensor that is written to has a read-only array",
+                                   fix="make it with lampion.tensor(...), which copies")  # fmt: skip
+        # Arguments that are written to must not overlap anything else either.
+        self.written_arguments = [t for t, _, _ in self.binding.written if not isinstance(t, Tensor)]
+        self.reads = reads if self.written_arguments else []
 
     # -- checks -------------------------------------------------------------------------------------
 
@@ -175,63 +188,78 @@ class BoundPlan:
             return self._run(leaves)
 
     def _run(self, leaves: list[Any]) -> Any:
-        binding, table, arrays = self.binding, self.table, self.arrays
+        table, arrays, written = self.table, self.arrays, self.written
         for slot, number in self.arguments:
             array = leaves[number]._array
             arrays[slot] = array
-            table[slot] = array.__array_interface__["data"][0]
-        if self.written_arrays and any(
-            np.may_share_memory(leaves[number]._array, w) for _, number in self.arguments for w in self.written_arrays
-        ):
-            raise Retrace("overlap")
+            table[slot] = start = address(array)
+            if written.starts:
+                if array.flags.c_contiguous:
+                    overlap = written.touch(start, start + array.nbytes)
+                else:
+                    overlap = written.touch(*span(array))
+                if overlap:
+                    raise Overlap
+        if self.written_arguments:
+            self._check_written_arguments(leaves)
         for slot, tensor in self.grad_inputs:
-            assert tensor._grad is not None
-            arrays[slot] = tensor._grad._array
-            table[slot] = _address(arrays[slot])
-        for number, (peek, count, _) in enumerate(binding.providers):
+            arrays[slot] = tensor._grad._array  # type: ignore[union-attr]  # checked by `changed`
+            table[slot] = address(arrays[slot])
+        for peek, start, stop in self.providers:
             values = peek()
             if values is None:
                 raise Retrace("parameters of one optimizer have taken different numbers of steps")
-            if count:
-                start = self.starts[number]
-                self.scalars[start : start + count] = values
+            self.scalars[start:stop] = values
         for state, generator in self.states:
             state[0], state[1] = generator.seed_value, generator.offset
-        outputs = [np.empty(shape, dtype) for shape, dtype in self.fresh]
+        outputs = []
         slot = self.first_output
-        for array in outputs:
-            table[slot] = array.__array_interface__["data"][0]
+        for shape, dtype in self.fresh:
+            array = np.empty(shape, dtype)
+            outputs.append(array)
+            table[slot] = address(array)
             slot += 1
         self.engine.run(self, outputs)
         self.calls += 1
-        return self._finish(leaves, dict(zip(self.slots, outputs, strict=True)))
+        return self._finish(leaves, outputs)
 
-    def _finish(self, leaves: list[Any], outputs: dict[int, Any]) -> Any:
+    def _check_written_arguments(self, leaves: list[Any]) -> None:
+        spans = [span(leaves[number]._array) for _, number in self.arguments]
+        numbers = [number for _, number in self.arguments]
+        for position in self.written_arguments:
+            array = leaves[position]._array
+            own = span(array)
+            others = [s for s, n in zip(spans, numbers, strict=True) if n != position] + self.reads
+            if any(a < own[1] and own[0] < b for a, b in others):
+                raise Overlap
+            if not array.flags.writeable:
+                raise LampionError("compile", "an argument that is written to has a read-only array")
+
+    def _finish(self, leaves: list[Any], outputs: list[Any]) -> Any:
         """Leave the user's objects as eager would have, and put the result together."""
-        binding = self.binding
-        for _, _, commit in binding.providers:
+        binding, buffer = self.binding, self.buffer
+        for commit in self.commits:
             commit()
         for generator, blocks in binding.generators:
             generator.offset += blocks
         for owner, count, is_grad in binding.written:
-            tensor = owner if isinstance(owner, Tensor) else leaves[owner]
+            tensor = leaves[owner] if type(owner) is int else owner
             (tensor._grad if is_grad else tensor)._version[0] += count
         for owner, grad in binding.grads:
-            tensor = owner if isinstance(owner, Tensor) else leaves[owner]
-            if type(grad) is int:
-                tensor._grad = wrap(outputs[grad])
-            else:
-                tensor._grad = grad
+            tensor = leaves[owner] if type(owner) is int else owner
+            tensor._grad = wrap(outputs[buffer[grad]]) if type(grad) is int else grad
+        if binding.shape is None:
+            return self._result(binding.returned[0], leaves, outputs)
         results = [self._result(item, leaves, outputs) for item in binding.returned]
-        return results[0] if binding.shape is None else unflatten(binding.shape, iter(results))
+        return unflatten(binding.shape, iter(results))
 
-    def _result(self, item: Returned, leaves: list[Any], outputs: dict[int, Any]) -> Any:
+    def _result(self, item: Returned, leaves: list[Any], outputs: list[Any]) -> Any:
         if item.kind == "plain":
             return item.thing
         if item.kind == "tensor":
             result = item.thing if item.index < 0 else leaves[item.index]
         else:
-            result = wrap(outputs[item.index])
+            result = wrap(outputs[self.buffer[item.index]])
         if item.chain:
             from lampion.ops.movement import follow
 
@@ -243,11 +271,3 @@ class BoundPlan:
         if item.node is not None:
             result._node, result._requires_grad = item.node, True
         return result
-
-
-def _address(array: Any) -> int:
-    address: int = array.__array_interface__["data"][0]
-    return address
-
-
-Provider = Callable[[], Any]

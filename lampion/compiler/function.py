@@ -12,7 +12,7 @@ from typing import Any
 
 from lampion import optim
 from lampion.autograd.tape import Node
-from lampion.compiler.bind import Binding, BoundPlan, Retrace, Returned
+from lampion.compiler.bind import Binding, BoundPlan, Overlap, Retrace, Returned
 from lampion.compiler.capture import CaptureError, Recorder, default_trusted
 from lampion.compiler.engine import Interpreted, make_engine
 from lampion.compiler.graph import Value
@@ -104,10 +104,11 @@ class CompiledFunction:
                 f"lampion.compile: {self.__name__} runs eagerly: {error}", RuntimeWarning, stacklevel=2
             )
         except Retrace as error:
-            if str(error) != "overlap":
-                plans.clear()
-                return self(*args, **kwargs)
-            # Two tensors share memory and one of them is written: the order of single writes matters.
+            log.info("%s: %s", self, error)
+            plans.clear()
+            return self(*args, **kwargs)
+        except Overlap:
+            log.info("%s: a tensor that is written shares memory with another: this call ran eagerly", self)
         return self.function(*args, **kwargs)
 
     def _forget(self) -> None:
@@ -122,7 +123,15 @@ class CompiledFunction:
         if self.traces > 1:
             log.info("%s: recorded again (%d): %s", self, self.traces, reason or "new shapes or types")
         binding, arrays = trace_call(self.function, args, kwargs, leaves)
-        return BoundPlan(binding, make_engine(binding.graph, arrays, binding.targets))
+        try:
+            return BoundPlan(binding, make_engine(binding.graph, arrays, binding.targets))
+        except Overlap:
+            code = getattr(self.function, "__code__", None)
+            place = (code.co_filename, code.co_firstlineno) if code else ("<unknown>", 0)
+            raise CaptureError(
+                "it writes to a tensor that shares memory with another one that it uses", *place,
+                "clone() one of them before",
+            ) from None
 
     def explain(self) -> Any:
         """What became of the function: graph, kernels, memory. Prints well; see `compiler.explain`."""

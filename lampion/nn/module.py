@@ -325,7 +325,7 @@ class Module:
         converted: dict[Tensor, Tensor] = {}  # a buffer in several places stays one buffer
         for module in self.modules():
             for p in module._parameters.values():
-                if p is not None and p.dtype is not wanted:
+                if p is not None and p.dtype.is_floating_point and p.dtype is not wanted:
                     _convert(p, wanted)
             for name, b in module._buffers.items():
                 if b is not None and b.dtype.is_floating_point and b.dtype is not wanted:

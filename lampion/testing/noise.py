@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lampion.ops.elementwise import mul
+from lampion.ops.define import OPERATIONS
 from lampion.testing.compare import flatten, to_array
 
 #: Results of these are exact, or other results handed on.
@@ -64,13 +64,14 @@ def shaken(graph: Any, noise: float, rng: Any) -> Any:
     """
     from lampion.compiler.graph import Equation, Value
 
+    mul = OPERATIONS["mul"].primitive
     equations: list[Any] = []
     moved: dict[Any, Any] = {}
 
     def shake(value: Any) -> Any:
         factor = graph.constant(1 + noise * rng.uniform(-1, 1, value.shape))
         out = graph.value(value.shape, value.dtype)
-        equations.append(Equation(mul.primitive, (value, factor), {}, out, None))
+        equations.append(Equation(mul, (value, factor), {}, out, None))
         return out
 
     for equation in graph:

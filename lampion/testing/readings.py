@@ -20,6 +20,7 @@ from lampion.testing.noise import spread
 
 ULPS = 4
 EAGER_ERRORS = 2
+HALF_ULP = 2.0**-24  # of float32
 
 
 def readings(fn: Callable[..., Any], *args: Any, target: Any = None) -> dict[str, Any]:
@@ -57,27 +58,25 @@ def assert_compiled(fn: Callable[..., Any], *args: Any, target: Any = None, labe
     eager, mine, exact = twin(args), twin(args), widen(twin(args))
     results = [flatten(r) for r in (read("compiled", fn, *mine, target=target), fn(*eager), fn(*exact))]
     arguments = [flatten(a) for a in (mine, eager, exact)]
-    width: tuple[list[Any] | None, list[Any] | None] = (None, None)
-    for _ in range(2):
-        try:
-            assert_agrees(*results, f"{label}: compiled", width[0])
-            assert_agrees(*arguments, f"{label}: compiled, arguments afterwards", width[1])
-        except AssertionError:
-            if width[0] is not None:
-                raise
-            width = spread(fn, lambda: widen(twin(args)), 2.0**-24)  # costs a little: only when needed
-        else:
-            return
+
+    def check(widths: Sequence[list[Any] | None]) -> None:
+        assert_agrees(results, f"{label}: compiled", widths[0])
+        assert_agrees(arguments, f"{label}: compiled, arguments afterwards", widths[1])
+
+    try:
+        check([None, None])
+    except AssertionError:
+        check(spread(fn, lambda: widen(twin(args)), HALF_ULP))  # costs a little: only when needed
 
 
-def assert_agrees(
-    actual: Sequence[Any], eager: Sequence[Any], exact: Sequence[Any], label: str, width: list[Any] | None = None
-) -> None:
-    """Each of `actual` is as near to `exact` as `eager` is.
+def assert_agrees(readings: Sequence[list[Any]], label: str, width: list[Any] | None = None) -> None:
+    """Each compiled result is as near to the exact one as eager's is.
 
     Args:
+        readings: the results that are compiled, eager, and eager in float64.
         width: how far one unit in the last place of intermediate results carries each of them.
     """
+    actual, eager, exact = readings
     if not len(actual) == len(eager) == len(exact):
         raise AssertionError(f"{label}: {len(actual)} results; eager has {len(eager)}")
     for position, results in enumerate(zip(actual, eager, exact, strict=True)):

@@ -36,8 +36,12 @@ def pool_bytes(threads: int) -> int:
     return _MAILBOXES + 64 * threads
 
 
-# Spinning costs about 2 us, and giving way about 100 us where nobody wants the core.
-_SPINS, _YIELDS = 64, 200
+# A short spin first. Then the waiting thread offers its core at every look. Where nobody takes it, it goes on
+# for a while, since waking up costs about 20 us. Where somebody does (an offer takes longer), that is likely
+# a thread of this very plan: to sleep at once helps it, and lets the system wake us on a core that is free.
+_SPINS = 64
+_SWITCH = 2_000  # ns
+_PATIENCE = 100_000  # ns
 
 _IR = """
 declare void @{pause}({pause_type})
@@ -57,22 +61,33 @@ spin.on:
   call void @{pause}({pause_value})
   %spins.next = add i64 %spins, 1
   %patient = icmp slt i64 %spins.next, {spins}
-  br i1 %patient, label %spin, label %yield
+  br i1 %patient, label %spin, label %start
+start:
+  %began = call i64 @now()
+  %limit = add i64 %began, {patience}
+  br label %yield
 yield:
-  %yields = phi i64 [ 0, %spin.on ], [ %yields.next, %yield.on ]
+  %before = phi i64 [ %began, %start ], [ %after, %yield.on ]
+  %slow = phi i64 [ 0, %start ], [ %slow.next, %yield.on ]
+  %ignored = call i32 @{giveway}()
   %seen.2 = load atomic i64, ptr %word acquire, align 8
   %there.2 = icmp sge i64 %seen.2, %goal
   br i1 %there.2, label %done, label %yield.on
 yield.on:
-  %ignored = call i32 @{giveway}()
-  %yields.next = add i64 %yields, 1
-  %hopeful = icmp slt i64 %yields.next, {yields}
+  %after = call i64 @now()
+  %took = sub i64 %after, %before
+  %switched = icmp sgt i64 %took, {switch}
+  %one = zext i1 %switched to i64
+  %slow.next = add i64 %slow, %one
+  %alone = icmp slt i64 %slow.next, 2
+  %early = icmp slt i64 %after, %limit
+  %hopeful = and i1 %alone, %early
   br i1 %hopeful, label %yield, label %park
 park:
   %mutex = getelementptr i8, ptr %event, i64 64
   %condition = getelementptr i8, ptr %event, i64 128
   {lock}
-  %before = atomicrmw add ptr %event, i64 1 seq_cst
+  %parked.1 = atomicrmw add ptr %event, i64 1 seq_cst
   br label %look
 look:
   %seen.3 = load atomic i64, ptr %word seq_cst, align 8
@@ -82,11 +97,19 @@ sleep:
   {sleep}
   br label %look
 leave:
-  %after = atomicrmw sub ptr %event, i64 1 seq_cst
+  %parked.2 = atomicrmw sub ptr %event, i64 1 seq_cst
   {unlock}
   br label %done
 done:
   ret void
+}}
+
+; Nanoseconds since some moment.
+define i64 @now() nounwind {{
+entry:
+  %time = alloca [2 x i64], align 8
+  {clock}
+  ret i64 %nanoseconds
 }}
 
 ; Let those who sleep look at their words again.
@@ -98,9 +121,10 @@ entry:
 call:
   %mutex = getelementptr i8, ptr %event, i64 64
   %condition = getelementptr i8, ptr %event, i64 128
+  ; Whoever counts as parked now either sleeps, or holds the mutex and will look at the word again.
   {lock}
-  {rouse}
   {unlock}
+  {rouse}
   br label %done
 done:
   ret void
@@ -245,12 +269,19 @@ go:
 
 _POSIX = {
     "giveway": "sched_yield",
-    "system": """declare i32 @pthread_mutex_init(ptr, ptr)
+    "system": """declare i32 @clock_gettime(i32, ptr)
+declare i32 @pthread_mutex_init(ptr, ptr)
 declare i32 @pthread_cond_init(ptr, ptr)
 declare i32 @pthread_mutex_lock(ptr)
 declare i32 @pthread_mutex_unlock(ptr)
 declare i32 @pthread_cond_wait(ptr, ptr)
 declare i32 @pthread_cond_broadcast(ptr)""",
+    "clock": """%read = call i32 @clock_gettime(i32 {monotonic}, ptr %time)
+  %fraction.at = getelementptr i8, ptr %time, i64 8
+  %seconds = load i64, ptr %time, align 8
+  %fraction = load i64, ptr %fraction.at, align 8
+  %whole = mul i64 %seconds, 1000000000
+  %nanoseconds = add i64 %whole, %fraction""",
     "prepare": """%p = call i32 @pthread_mutex_init(ptr %mutex, ptr null)
   %q = call i32 @pthread_cond_init(ptr %condition, ptr null)""",
     "lock": "%locked = call i32 @pthread_mutex_lock(ptr %mutex)",
@@ -261,10 +292,15 @@ declare i32 @pthread_cond_broadcast(ptr)""",
 
 _WINDOWS = {
     "giveway": "SwitchToThread",
-    "system": """declare void @AcquireSRWLockExclusive(ptr)
+    "system": """declare i32 @QueryPerformanceCounter(ptr)
+declare void @AcquireSRWLockExclusive(ptr)
 declare void @ReleaseSRWLockExclusive(ptr)
 declare i32 @SleepConditionVariableSRW(ptr, ptr, i32, i32)
 declare void @WakeAllConditionVariable(ptr)""",
+    # Windows counts in units of 100 ns, on every machine since Windows 8.
+    "clock": """%read = call i32 @QueryPerformanceCounter(ptr %time)
+  %ticks = load i64, ptr %time, align 8
+  %nanoseconds = mul i64 %ticks, 100""",
     "prepare": "; all zeros is how both begin",
     "lock": "call void @AcquireSRWLockExclusive(ptr %mutex)",
     "unlock": "call void @ReleaseSRWLockExclusive(ptr %mutex)",
@@ -272,7 +308,7 @@ declare void @WakeAllConditionVariable(ptr)""",
     "rouse": "call void @WakeAllConditionVariable(ptr %condition)",
 }
 
-_CALLS = ("sched_yield", "SwitchToThread", "pthread_mutex_init", "pthread_mutex_lock", "pthread_mutex_unlock",
+_CALLS = ("sched_yield", "clock_gettime", "QueryPerformanceCounter", "SwitchToThread", "pthread_mutex_init", "pthread_mutex_lock", "pthread_mutex_unlock",
           "pthread_cond_init", "pthread_cond_wait", "pthread_cond_broadcast", "AcquireSRWLockExclusive",
           "ReleaseSRWLockExclusive", "SleepConditionVariableSRW", "WakeAllConditionVariable")  # fmt: skip
 POOL_SYMBOLS = frozenset(_CALLS)
@@ -285,10 +321,12 @@ def pool_ir(triple: str, platform: str = sys.platform) -> str:
         pause = "llvm.x86.sse2.pause"
     elif triple.startswith(("aarch64", "arm64")):
         pause, kind, value = "llvm.aarch64.hint", "i32", "i32 1"  # 1: yield
-    system = _WINDOWS if platform == "win32" else _POSIX
+    system = dict(_WINDOWS if platform == "win32" else _POSIX)
+    system["clock"] = system["clock"].format(monotonic=6 if platform == "darwin" else 1)
     return _IR.format(
-        pause=pause, pause_type=kind, pause_value=value, spins=_SPINS, yields=_YIELDS, ok=OK, busy=BUSY, **system
-    )
+        pause=pause, pause_type=kind, pause_value=value, ok=OK, busy=BUSY,
+        spins=_SPINS, switch=_SWITCH, patience=_PATIENCE, **system,
+    )  # fmt: skip
 
 
 def pool_code(target: Target) -> bytes:

@@ -120,6 +120,9 @@ def true_stack(m: Frame) -> list[Any]:
     code = m.code
     size = len({*code.co_varnames, *code.co_cellvars}) + len(code.co_freevars)
     depth = ctypes.c_int.from_address(inner + _TOP).value - size
+    if sys.version_info >= (3, 12):  # the interpreter keeps its stack pointer to itself during the event
+        depth = len(m.stack)
+        assert depth <= code.co_stacksize
     values = []
     for i in range(depth):
         at = inner + _LOCALS + 8 * (size + i)

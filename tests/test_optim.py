@@ -149,9 +149,9 @@ def test_state_dict_resumes_to_the_same_bits(kind):
             p.grad = lampion.tensor(gradient, dtype=lampion.float32)
             optimizer.step()
 
-    whole = lampion.tensor(START, requires_grad=True)
+    whole = lampion.tensor(START.tolist(), requires_grad=True)
     steps(whole, kind([whole], **options), GRADIENTS)
-    first = lampion.tensor(START, requires_grad=True)
+    first = lampion.tensor(START.tolist(), requires_grad=True)
     before = kind([first], **options)
     steps(first, before, GRADIENTS[:3])
     saved = before.state_dict()

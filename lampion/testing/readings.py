@@ -8,7 +8,8 @@ where NaN and infinity are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,9 @@ def assert_interpreted(fn: Callable[..., Any], *args: Any, label: str = "") -> N
 def assert_compiled(fn: Callable[..., Any], *args: Any, target: Any = None, label: str = "") -> None:
     """Machine code agrees with eager, as the module says, in results and in what is written to arguments."""
     eager, mine, exact = twin(args), twin(args), widen(twin(args))
-    results = [flatten(r) for r in (read("compiled", fn, *mine, target=target), fn(*eager), fn(*exact))]
+    with float64_by_default():
+        best = fn(*exact)
+    results = [flatten(r) for r in (read("compiled", fn, *mine, target=target), fn(*eager), best)]
     arguments = [flatten(a) for a in (mine, eager, exact)]
 
     def check(widths: Sequence[list[Any] | None]) -> None:
@@ -66,7 +69,9 @@ def assert_compiled(fn: Callable[..., Any], *args: Any, target: Any = None, labe
     try:
         check([None, None])
     except AssertionError:
-        check(spread(fn, lambda: widen(twin(args)), HALF_ULP))  # costs a little: only when needed
+        with float64_by_default():
+            widths = spread(fn, lambda: widen(twin(args)), HALF_ULP)  # costs a little: only when needed
+        check(widths)
 
 
 def assert_agrees(readings: Sequence[list[Any]], label: str, width: list[Any] | None = None) -> None:
@@ -108,6 +113,17 @@ def _near(a: Any, e: Any, x: Any, width: Any, name: str) -> None:
             f"  compiled {a[at].item()!r}, eager {e[at].item()!r}, float64 {x[at].item()!r}\n"
             f"  error {error[at] / ulp[at]:.3g} ulp, allowed {allowed[at] / ulp[at]:.3g} ulp"
         )
+
+
+@contextlib.contextmanager
+def float64_by_default() -> Iterator[None]:
+    """Inside, what integers become is float64."""
+    before = dtypes.get_default_dtype()
+    dtypes.set_default_dtype(dtypes.float64)
+    try:
+        yield
+    finally:
+        dtypes.set_default_dtype(before)
 
 
 def twin(thing: Any) -> Any:

@@ -133,20 +133,12 @@ class Frame:
     def leave(self, value: Any) -> None:
         """The frame returns or yields."""
         if self.unwinding:
-            self.rec.frames.pop(self.frame, None)
             return
         for finish in self.after:
             finish(-1)
         self.after = []
         if not bind(self.rec, self.result, value):
             self.lost()
-        if not self.ins.name.startswith(("YIELD", "RESUME")):
-            self.rec.frames.pop(self.frame, None)
-            self.stack.clear()
-
-    def received(self, code: CodeType, value: Any, by_yield: bool) -> None:
-        """A frame that this one called has returned or yielded."""
-        self.returns.append((code, value, by_yield))
 
     def called_c(self, fn: Any) -> None:
         """A C function is called: it has to be the one that was judged."""

@@ -260,7 +260,7 @@ def yielded(m: Frame) -> Unseen:
 
     def finish(offset: int) -> None:
         if gave := yielded_items(m):
-            item.obj = gave[-1]
+            item.obj = gave[0]  # a second one is its end, when it is dropped at once
 
     m.after.append(finish)
     return item

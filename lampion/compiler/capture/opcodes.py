@@ -70,7 +70,7 @@ EFFECTS: dict[str, Effect] = {
     "SEND": (2, 2),  # when the inner generator yields
     "YIELD_VALUE": (1, 1),
     "RETURN_VALUE": (1, 0),
-    "RETURN_GENERATOR": (0, 1),  # before the first event of a frame: never seen
+    "RETURN_GENERATOR": (0, 0),  # before the first event of a frame: never seen
     "MAKE_FUNCTION": (lambda arg: 1 + (arg & 15).bit_count(), 1),
     "CALL": (lambda arg: arg + 2, 1),
     "CALL_FUNCTION_EX": (lambda arg: 3 + (arg & 1), 1),
@@ -90,7 +90,6 @@ EFFECTS_BY_VERSION: dict[tuple[int, int], dict[str, Effect]] = {
         **dict.fromkeys(("LOAD_CLOSURE", "LOAD_CLASSDEREF"), (0, 1)),
         **dict.fromkeys(("LIST_TO_TUPLE", "UNARY_POSITIVE"), (1, 1)),
         "FORMAT_VALUE": (lambda arg: 2 if arg & 4 else 1, 1),
-        "RETURN_GENERATOR": (0, 0),
     },
     (3, 12): {
         **{f"POP_JUMP_IF_{test}": (1, 0) for test in POP_JUMPS},
@@ -109,6 +108,7 @@ EFFECTS_BY_VERSION: dict[tuple[int, int], dict[str, Effect]] = {
         **dict.fromkeys(("LOAD_FROM_DICT_OR_DEREF", "LOAD_FROM_DICT_OR_GLOBALS", "CALL_INTRINSIC_1"), (1, 1)),
         **dict.fromkeys(("CONVERT_VALUE", "FORMAT_SIMPLE", "TO_BOOL", "MAKE_FUNCTION"), (1, 1)),
         "RETURN_CONST": (0, 0),
+        "RETURN_GENERATOR": (0, 1),
         "FORMAT_WITH_SPEC": (2, 1),
         "SET_FUNCTION_ATTRIBUTE": (2, 1),
         "LOAD_FAST_LOAD_FAST": (0, 2),

@@ -146,7 +146,7 @@ def contains(m: Frame, item: Any, container: Any, negated: bool = False) -> Any:
     key, whole = stand_in(item), stand_in(container)
     if id(whole) in m.rec.spaces and type(key) is str:
         return (m.rec.space_entry(m, whole, key) is MISSING) == negated
-    if isinstance(whole, (dict, set, frozenset, policy.VIEWS[0])) and is_key(m, key):
+    if isinstance(whole, (dict, set, frozenset, policy.VIEWS[0], policy.VIEWS[3])) and is_key(m, key):
         if python_method(type(whole), "__contains__") is None:
             return (key in whole) != negated
     if policy.all_data(key) and policy.all_data(whole):

@@ -97,12 +97,14 @@ C_DESCRIPTORS = (
     types.GetSetDescriptorType,
 )
 C_CALLABLES = (types.BuiltinFunctionType, types.MethodWrapperType, *C_DESCRIPTORS[:3])
+_DICTS: tuple[dict[Any, Any], ...] = ({}, collections.OrderedDict())
+VIEWS = tuple(type(view) for table in _DICTS for view in (table.keys(), table.values(), table.items()))
 SOLID: frozenset[type] = frozenset(
     {object, list, tuple, dict, set, frozenset, int, float, complex, str, bytes, type, types.ModuleType}
     | {collections.deque, collections.OrderedDict, collections.defaultdict, typing.Generic}
     | {staticmethod, classmethod, property, super, functools.partial, types.MethodType, types.FunctionType}
     | {types.MappingProxyType, types.CodeType, types.CellType, types.GenericAlias, *SCALARS, *C_CALLABLES}
-    | {type({}.keys()), type({}.values()), type({}.items()), types.GenericAlias, types.UnionType}
+    | {*VIEWS, types.UnionType}
     | {e for e in vars(builtins).values() if isinstance(e, type) and issubclass(e, BaseException)}
 )
 
@@ -122,7 +124,6 @@ def is_solid(cls: type) -> bool:
     return all(base in SOLID or made_in_python(base) for base in cls.__mro__)
 
 
-VIEWS = (type({}.keys()), type({}.values()), type({}.items()))
 ITEMS_ITERATOR = type(iter({}.items()))
 
 
@@ -145,6 +146,13 @@ def python_method(cls: type, name: str) -> types.FunctionType | None:
     if isinstance(raw, (staticmethod, classmethod)):
         raw = raw.__func__
     return raw if isinstance(raw, types.FunctionType) else None
+
+
+def methods_of(cls: type, name: str) -> list[types.FunctionType]:
+    """The Python functions that a class attribute may run: a method, or the parts of a property."""
+    raw, _ = find(cls, name)
+    parts = (raw.fget, raw.fset, raw.fdel) if isinstance(raw, property) else (python_method(cls, name),)
+    return [part for part in parts if isinstance(part, types.FunctionType)]
 
 
 # ---- files ------------------------------------------------------------------------------------------

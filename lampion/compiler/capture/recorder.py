@@ -218,14 +218,15 @@ class Recorder:
     def _unannounced(self, state: Frame) -> None:
         """A frame started by an operator, by C or by the core: guard what brought it here."""
         code = state.code
-        if code.co_argcount and code.co_varnames:
+        if code.co_argcount:
             own = state.local(code.co_varnames[0])
-            method = python_method(own if isinstance(own, type) else type(own), code.co_name)
-            if method is not None and method.__code__ is code:
-                state.fn = method
-                self.reader.class_read(state, own if isinstance(own, type) else type(own), code.co_name)
-                self.reader.function(state, method)
-                return
+            cls = own if isinstance(own, type) else type(own)
+            for method in policy.methods_of(cls, code.co_name):
+                if method.__code__ is code:
+                    state.fn = method
+                    self.reader.class_read(state, cls, code.co_name)
+                    self.reader.function(state, method)
+                    return
         if code.co_freevars or code.co_argcount or code.co_kwonlyargcount:
             if code.co_name not in ("<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>", "<lambda>"):
                 state.fn = self.function_of(state)
@@ -258,12 +259,14 @@ class Recorder:
 
     def _profile(self, frame: FrameType, event: str, arg: Any) -> None:
         if event == "return":
-            back = frame.f_back
+            back, code, state = frame.f_back, frame.f_code, self.frames.get(frame)
+            by_yield = bool(code.co_flags & inspect.CO_GENERATOR) and not _returns(code, frame.f_lasti)
+            failed = state is not None and state.unwinding != ""
+            if failed or not by_yield:
+                self.frames.pop(frame, None)
             parent = self.frames.get(back) if back is not None else None
-            if parent is not None:
-                code = frame.f_code
-                by_yield = bool(code.co_flags & inspect.CO_GENERATOR) and not _returns(code, frame.f_lasti)
-                parent.received(code, arg, by_yield)
+            if parent is not None and not failed:
+                parent.returns.append((code, arg, by_yield))
                 call = parent.call
                 if call is not None and call.cls is not None and call.code is code:
                     bind(self, call.args[0], frame.f_locals.get(code.co_varnames[0], MISSING))

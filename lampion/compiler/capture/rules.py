@@ -151,15 +151,16 @@ def lazy(walk: Callable[..., Iterable[Any]] | None = None, callbacks: int = 0) -
         judge_all(m, fn, args[callbacks:], kwargs)
         parts = [m.rec.beside(item) for item in args]
         named = {key: stand_in(item) for key, item in kwargs.items()}
-        kind = fn if isinstance(fn, type) else None
+        kind = fn if isinstance(fn, type) and fn is not reversed else None  # reversed() gives many types
         if walk is None or any(part is MISSING for part in (*parts, *named.values())):
             for item in args:
                 m.rec.forget(item)
             return Unseen(kind, fresh=True)
         try:
-            return Unseen(kind, fresh=True, like=iter(walk(*parts, **named)))
+            walker = iter(walk(*parts, **named))
         except Exception:
             return Unseen()
+        return Unseen(kind, fresh=True, like=walker)
 
     return rule
 
@@ -402,7 +403,7 @@ def _view(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
     table = args[0]
     m.rec.judge(m, table, "the items of")
     if is_known(table):
-        return getattr(dict, fn.__name__)(table)
+        return fn(table)
     kind = type(getattr({}, fn.__name__)())
     if table.like is MISSING:
         return Unseen(kind, fresh=True)

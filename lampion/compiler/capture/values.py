@@ -8,12 +8,13 @@ known of it.
 
 from __future__ import annotations
 
+import functools
 import types
 from collections.abc import Sequence
 from types import CellType, CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
-from .policy import MISSING, is_plain, same
+from .policy import MISSING, VIEWS, is_plain, same
 
 if TYPE_CHECKING:
     from .recorder import Recorder
@@ -106,7 +107,8 @@ def wrap(value: Any) -> Any:
 # Objects that Python makes anew at each look: equal ones are as good as identical.
 _REMADE = (
     types.BuiltinFunctionType, types.MethodWrapperType, types.MethodType, types.GenericAlias, types.UnionType,
-    super, type({}.keys()), type({}.values()), type({}.items()), types.MappingProxyType, CellType,
+    super, *VIEWS, types.MappingProxyType, CellType,
+    functools.partial,
 )  # fmt: skip
 
 

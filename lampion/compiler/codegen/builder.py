@@ -355,10 +355,29 @@ def optimize(module: Any, target: Target, machine: Any = None) -> Any:
     return parsed
 
 
+def emit_object(module: Any, machine: Any) -> bytes:
+    """The object code of a verified module.
+
+    Without LLVM's loop strength reduction: it takes up to half of the time to compile, to find
+    addresses that processors with scaled addressing modes compute for nothing; no kernel was slower.
+    (LLVM has no other way to say so than an option of the process, so it is set back at once. It ends
+    the process if it does not know an option, hence the list of versions.)
+    """
+    known = llvm.llvm_version_info[0] in (20, 21, 22)
+    if known:
+        llvm.set_option("", "--disable-lsr")
+    try:
+        code: bytes = machine.emit_object(module)
+    finally:
+        if known:
+            llvm.set_option("", "--disable-lsr=false")
+    return code
+
+
 def compile_module(module: Any, target: Target) -> bytes:
     """Object code, which calls nothing but ALLOWED_SYMBOLS."""
     machine = target.machine()
-    code: bytes = machine.emit_object(optimize(module, target, machine))
+    code = emit_object(optimize(module, target, machine), machine)
     unknown = undefined_symbols(code) - ALLOWED_SYMBOLS
     if unknown:
         raise RuntimeError(f"compiled code calls functions that are not allowed: {sorted(unknown)}")

@@ -40,7 +40,7 @@ def pool_bytes(threads: int) -> int:
 # for a while, since waking up costs about 20 us. Where somebody does (an offer takes longer), that is likely
 # a thread of this very plan: to sleep at once helps it, and lets the system wake us on a core that is free.
 _SPINS = 64
-_SWITCH = 2_000  # ns
+_SWITCH = 1_000  # ns
 _PATIENCE = 100_000  # ns
 
 _IR = """

@@ -25,6 +25,7 @@ from lampion.compiler.codegen.lanes import Lanes
 from lampion.compiler.codegen.nest import (
     Axes,
     chunk_count,
+    dear,
     in_place,
     points,
     rewindow,
@@ -36,8 +37,9 @@ from lampion.compiler.kernel_ir import Reduce, Reduction, Window
 from lampion.dtype import bool_
 
 _IN_SEQUENCE = 32
-_VECTORS = 4  # accumulators side by side: an addition takes as many cycles as a few can be started in
-_COLUMNS = 64  # kept columns of one item of work, at most
+_ALONG = 4  # vectors side by side, along a row: additions take longer than it takes to start a few
+_ACROSS = 8  # the same across columns: more, for longer pieces of each row come from memory at a time
+_UNITS = (128, 64, 32, 16)  # kept columns of one item of work: as many as leave eight items to share
 
 Accumulators = list[Lanes]  # one for each reduction
 Index = dict[int, Any]  # of each axis whose loop we are in
@@ -85,8 +87,8 @@ class _Nest:
         self.outer = tuple(self.axes.shape[axis] for axis in outer)
         self.length = self.axes.shape[-1] if self.axes.shape else 1
         rows = math.prod(self.outer)
-        few = self.across and rows * -(-self.length // _COLUMNS) < 16
-        self.unit = _COLUMNS // 4 if few else _COLUMNS
+        enough = (unit for unit in _UNITS if rows * -(-self.length // unit) >= 8)
+        self.unit = next(enough, _UNITS[-1])
         self.units = -(-self.length // self.unit) if self.across else 1
         self.items = rows * self.units
         self.chunks = chunk_count(size, kernel.body, self.items)
@@ -121,7 +123,12 @@ class _Emission:
         self.nest = _Nest(kernel)
         self.empty = math.prod(kernel.shape) == 0
         dtypes = [value.dtype for value in kernel.body] + [r.dtype for r in kernel.reductions]
-        self.width = _width(self.nest, k.target.lanes(vector_dtype(dtypes)))
+        vectors = min(
+            _ACROSS if self.nest.across else _ALONG, k.target.registers // 2 // len(self.reductions)
+        )
+        if dear(kernel.body):
+            vectors = min(vectors, _ALONG)
+        self.width = _width(self.nest, k.target.lanes(vector_dtype(dtypes)), max(1, vectors))
         self.in_place = in_place((*kernel.body, *kernel.epilogue), kernel.stores)
 
     def emit(self) -> None:
@@ -274,14 +281,14 @@ def _sequence_length(count: int, per_step: int) -> int:
     return count * per_step if block == count else _sequence_length(-(-count // block), 1)
 
 
-def _width(nest: _Nest, lanes: int) -> int:
+def _width(nest: _Nest, lanes: int, vectors: int) -> int:
     """Lanes of an accumulator: some registers' worth, if that does not compute much in vain."""
     length = min(nest.length, nest.unit) if nest.across else nest.length
 
     def registers(width: int) -> int:
         return -(-nest.length // width) * max(1, width // lanes)
 
-    widths = [1 << n for n in range((_VECTORS * lanes).bit_length()) if 1 << n <= length]
+    widths = [1 << n for n in range((vectors * lanes).bit_length()) if 1 << n <= length]
     least = min(registers(width) for width in widths)
     return max(width for width in widths if registers(width) <= 1.15 * least)
 

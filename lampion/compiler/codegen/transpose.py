@@ -16,6 +16,7 @@ from lampion.compiler.codegen.nest import points, power_of_two
 from lampion.compiler.kernel_ir import Load, Store, Value, Window
 
 BLOCK = 16  # points by points of an item of work: a whole number of tiles on any processor
+_TILE = 8  # points by points of a tile, at most: larger ones are no faster, and take long to compile
 _CODE = 192  # values that one tile may take: the body is emitted for each of its rows
 
 
@@ -39,7 +40,7 @@ class Tiling:
 
     def emit_item(self, k: KernelBuilder, item: IRValue, lanes: int) -> None:
         """One block, tile by tile; what is left at the ends of the axes row by row, and point by point."""
-        size = min(lanes, 8, max(4, power_of_two(_CODE // len(self.body) or 1)))
+        size = min(lanes, _TILE, max(4, power_of_two(_CODE // len(self.body) or 1)))
         index = dict(zip(self.order, k.unravel(item, self.blocks), strict=True))
 
         def along(axis: int, emit: Callable[[IRValue | int, int], None]) -> None:

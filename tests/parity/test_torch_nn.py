@@ -1,0 +1,170 @@
+"""Layers, losses, initial values and state dicts beside PyTorch's."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import lampion
+import lampion.nn.functional as F
+from lampion import nn
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: nothing to compare with")
+T = torch.nn.functional
+
+NETWORK = "Sequential(Flatten(), Linear(12, 8), ReLU(), Sequential(Linear(8, 8), Tanh()), Linear(8, 3, bias=False))"
+
+
+def both(text):
+    """The same expression with each framework's layers."""
+    return [eval(text, dict(vars(library))) for library in (nn, torch.nn)]
+
+
+def near(ours, theirs, rtol=1e-12):
+    np.testing.assert_allclose(ours.detach().numpy(), theirs.detach().numpy(), rtol=rtol, atol=rtol)
+
+
+def pair(array, requires_grad=True):
+    """One array as a tensor of each framework."""
+    return lampion.tensor(array).requires_grad_(requires_grad), torch.tensor(array).requires_grad_(requires_grad)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        NETWORK, "Dropout(0.3)", "LeakyReLU(0.2)", "Softmax(dim=1)", "LogSoftmax(dim=-1)", "Identity()", "Sigmoid()",
+        "Flatten(0, 1)", "GELU(approximate='tanh')", "SiLU()", "ModuleDict({'a': Tanh(), 'b': Linear(1, 2)})",
+        "ModuleList([Linear(1, 1), Linear(1, 1), ReLU(), Sequential(Tanh())])", "MSELoss()", "CrossEntropyLoss()",
+        "Sequential()", "Sequential(ModuleList([Sequential(Linear(1, 2)), Sequential(Linear(1, 2))]))",
+    ],
+)  # fmt: skip
+def test_names_shapes_and_printing(text):
+    ours, theirs = both(text)
+    assert [(k, tuple(v.shape)) for k, v in ours.state_dict().items()] == [
+        (k, tuple(v.shape)) for k, v in theirs.state_dict().items()
+    ]
+    assert [name for name, _ in ours.named_modules()] == [name for name, _ in theirs.named_modules()]
+    # PyTorch's Dropout has an option more, which it prints.
+    assert repr(ours) == repr(theirs).replace(", inplace=False", "")
+
+
+def test_a_network_and_its_gradients():
+    ours, theirs = both(NETWORK)
+    ours, theirs = ours.double(), theirs.double()
+    ours.load_state_dict(theirs.state_dict())  # tensors of PyTorch, as they are
+    x, t = pair(np.random.default_rng(0).standard_normal((5, 3, 4)))
+    near(ours(x), theirs(t))
+    (ours(x) ** 2).sum().backward()
+    (theirs(t) ** 2).sum().backward()
+    near(x.grad, t.grad)
+    for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+        near(p.grad, q.grad)
+
+
+@pytest.mark.parametrize("kind", ["Linear(64, 500)", "Linear(300, 200)"])
+def test_initial_values_have_one_distribution(kind):
+    ours, theirs = both(kind)
+    for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+        a, b = p.detach().numpy().ravel(), q.detach().numpy().ravel()
+        grid = np.linspace(0, 1, 9)
+        np.testing.assert_allclose(np.quantile(a, grid), np.quantile(b, grid), atol=0.15 * np.abs(b).max())
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh", "sigmoid", "linear", "leaky_relu", "selu", "conv2d"])
+def test_gains(name):
+    assert nn.init.calculate_gain(name) == torch.nn.init.calculate_gain(name)
+
+
+@pytest.mark.parametrize(
+    ("weighted", "ignore_index", "reduction", "smoothing"),
+    list(itertools.product((False, True), (-100, 1), ("mean", "sum", "none"), (0.0, 0.1))),
+)
+def test_cross_entropy(weighted, ignore_index, reduction, smoothing):
+    rng = np.random.default_rng(3)
+    for shape in [(4,), (6, 4), (2, 4, 3, 2)]:
+        x, t = pair(rng.standard_normal(shape))
+        places = shape[:1] + shape[2:] if len(shape) > 1 else ()
+        labels = np.asarray(rng.integers(0, 4, places))
+        if labels.ndim:
+            labels.flat[0] = ignore_index
+            labels.flat[1] = 2  # never all of them ignored
+        elif labels == ignore_index:
+            labels = np.asarray(0)
+        w, v = pair(rng.random(4) + 0.5, False) if weighted else (None, None)
+        ours = F.cross_entropy(x, lampion.tensor(labels), w, ignore_index, reduction, smoothing)
+        theirs = T.cross_entropy(t, torch.tensor(labels), v, ignore_index=ignore_index, reduction=reduction,
+                                 label_smoothing=smoothing)  # fmt: skip
+        assert ours.shape == tuple(theirs.shape)
+        near(ours, theirs)
+        (ours * ours).sum().backward()
+        (theirs * theirs).sum().backward()
+        near(x.grad, t.grad)
+        near(F.nll_loss(x, lampion.tensor(labels), w, ignore_index, reduction),
+             T.nll_loss(t, torch.tensor(labels), v, ignore_index=ignore_index, reduction=reduction))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("weighted", "reduction", "smoothing"), list(itertools.product((False, True), ("mean", "sum", "none"), (0.0, 0.1)))
+)
+def test_cross_entropy_against_probabilities(weighted, reduction, smoothing):
+    rng = np.random.default_rng(4)
+    for shape in [(4,), (6, 4), (2, 4, 3)]:
+        x, t = pair(rng.standard_normal(shape))
+        p, q = pair(rng.random(shape))
+        w, v = pair(rng.random(4) + 0.5, False) if weighted else (None, None)
+        ours = F.cross_entropy(x, p, w, reduction=reduction, label_smoothing=smoothing)
+        theirs = T.cross_entropy(t, q, v, reduction=reduction, label_smoothing=smoothing)
+        near(ours, theirs)
+        ours.sum().backward()
+        theirs.sum().backward()
+        near(x.grad, t.grad)
+        near(p.grad, q.grad)
+
+
+@pytest.mark.parametrize("scale", [1.0, 100.0, 1e4])
+def test_cross_entropy_in_float32(scale):
+    x, t = pair((np.random.default_rng(5).standard_normal((8, 10)) * scale).astype(np.float32))
+    labels = np.arange(8)
+    ours, theirs = F.cross_entropy(x, lampion.tensor(labels)), T.cross_entropy(t, torch.tensor(labels))
+    near(ours, theirs, 1e-6)
+    ours.backward()
+    theirs.backward()
+    near(x.grad, t.grad, 1e-6)
+
+
+def test_the_comparison_sees_a_planted_bug():
+    x, t = pair(np.random.default_rng(6).standard_normal((8, 10)))
+    labels = np.arange(8)
+    wrong = F.cross_entropy(x, lampion.tensor(labels), label_smoothing=0.001)
+    with pytest.raises(AssertionError):
+        near(wrong, T.cross_entropy(t, torch.tensor(labels)))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("relu", {}), ("leaky_relu", {"negative_slope": 0.3}), ("silu", {}), ("gelu", {"approximate": "tanh"}),
+        ("softmax", {"dim": 0}), ("softmax", {"dim": -1}), ("log_softmax", {"dim": 1}), ("tanh", {}), ("sigmoid", {}),
+    ],
+)  # fmt: skip
+def test_functions_and_two_orders_of_gradient(name, options):
+    x, t = pair(np.random.default_rng(7).standard_normal((3, 5)) * 3)
+    weights = np.random.default_rng(8).standard_normal((3, 5))
+    near(getattr(F, name)(x, **options), getattr(T, name)(t, **options))
+    (g,) = lampion.autograd.grad((getattr(F, name)(x, **options) * lampion.tensor(weights)).sum(), x, create_graph=True)
+    (h,) = torch.autograd.grad((getattr(T, name)(t, **options) * torch.tensor(weights)).sum(), t, create_graph=True)
+    near(g, h)
+    if name not in ("relu", "leaky_relu"):
+        near(lampion.autograd.grad((g * g).sum(), x)[0], torch.autograd.grad((h * h).sum(), t)[0], 1e-11)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_mse_loss(reduction):
+    (x, t), (y, u) = (pair(np.random.default_rng(seed).standard_normal((3, 2))) for seed in (1, 2))
+    near(F.mse_loss(x, y, reduction), T.mse_loss(t, u, reduction=reduction))
+
+
+def test_dropout_scales_alike():
+    layer, other = nn.Dropout(0.3), torch.nn.Dropout(0.3)
+    a, b = (np.unique(m(one).numpy()) for m, one in ((layer, lampion.ones(1000)), (other, torch.ones(1000))))
+    np.testing.assert_allclose(a, b, rtol=1e-7)

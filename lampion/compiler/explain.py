@@ -63,15 +63,13 @@ class PlanExplanation:
         self.calls: int = bound.calls
 
     def profile(self, repeat: int = 10) -> list[tuple[str, float]]:
-        """Nanoseconds of each kernel call (the least of `repeat` runs).
-
-        Runs on the buffers of the last call. Parameters are written by these runs: profile a copy of a
-        model that still matters.
-        """
+        """Nanoseconds of each kernel call (the least of `repeat` runs), on copies of the last call's data."""
         if not self.native or not self._bound.calls:
             return []
-        engine, bound = self._bound.engine, self._bound
-        times = [engine.compiled.profile(bound.table_address, engine.arena) for _ in range(repeat)]
+        engine = self._bound.engine
+        times = self._bound.rehearse(
+            lambda table: [engine.compiled.profile(table, engine.arena) for _ in range(repeat)]
+        )
         return [(call.label, min(column)) for call, column in zip(self.kernels, zip(*times, strict=True), strict=True)]
 
     @property

@@ -17,7 +17,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from lampion.compiler.codegen.pool import BUSY, OK, pool_bytes, pool_code
+from lampion.compiler.codegen import pool as native_pool
+from lampion.compiler.codegen.pool import BUSY, OK
 
 __all__ = ["BUSY", "OK", "get_num_threads", "launch", "set_num_threads"]
 
@@ -78,7 +79,7 @@ class _Pool:
     def __init__(self, size: int) -> None:
         self.size = size
         native = _native()
-        memory = ctypes.create_string_buffer(pool_bytes(size) + 63)
+        memory = ctypes.create_string_buffer(native_pool.pool_bytes(size) + 63)
         self.address = (ctypes.addressof(memory) + 63) & -64
         self.launch = native.launch
         self._memory: Any = memory
@@ -88,6 +89,25 @@ class _Pool:
             self.workers = [self._worker(native.worker, number) for number in range(1, size)]
         finally:
             threading.stack_size(before)
+        self._describe()
+
+    def _describe(self) -> None:
+        """Tell the native half where threads may run. (See `settle` there.)"""
+
+        def write(offset: int, number: int) -> None:
+            ctypes.c_int64.from_address(self.address + offset).value = number
+
+        write(native_pool.HOME, -1)
+        write(native_pool.SIZE, self.size)
+        if hasattr(os, "sched_getaffinity"):
+            cores = os.sched_getaffinity(0)
+            bits = sum(1 << core for core in cores).to_bytes(max(1, -(-max(cores) // 8) + 1), "little")
+            if len(bits) <= native_pool.CORES_BYTES:
+                ctypes.memmove(self.address + native_pool.CORES, bits, len(bits))
+                for number, worker in enumerate(self.workers, 1):
+                    offset = native_pool.MAILBOXES + native_pool.MAILBOX * number + 8
+                    write(offset, worker.native_id or 0)
+                write(native_pool.SPARE, int(self.size <= len(cores)))
 
     def _worker(self, life: Callable[..., Any], number: int) -> threading.Thread:
         # Daemons, so that the interpreter does not wait for them before it calls `_drop`.
@@ -110,11 +130,10 @@ class _Native:
 
     def __init__(self) -> None:
         from lampion.compiler.codegen.loader import Library
-        from lampion.compiler.codegen.pool import POOL_SYMBOLS
         from lampion.compiler.codegen.target import Target
 
         target = Target.host()
-        library = Library(pool_code(target), target, POOL_SYMBOLS)
+        library = Library(native_pool.pool_code(target), target, native_pool.POOL_SYMBOLS)
         pointer, i64 = ctypes.c_void_p, ctypes.c_int64
 
         def function(name: str, returns: Any, *args: Any) -> Any:

@@ -28,6 +28,8 @@ from lampion.primitive import Primitive
 #: equations or streams, one kernel is slower than two.
 MAX_EQUATIONS = 48
 MAX_STREAMS = 16
+#: Bytes of a product beyond which its tail had better not stream other arrays: they are not in cache.
+LARGE = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ class Schedule:
 
         for value in list(self.floating):
             self._settle(value)
+        self._split_heavy_tails()
 
     def _place(self, equation: Equation) -> None:
         primitive, out = equation.primitive, equation.output
@@ -230,6 +233,29 @@ class Schedule:
         made = {e.output for e in equations}
         streams = {v for e in equations for v in e.values if v not in made and v.size > 1}
         return len(equations) <= MAX_EQUATIONS and len(streams) <= MAX_STREAMS
+
+    def _split_heavy_tails(self) -> None:
+        """Take the tail off large products that would read several more large arrays in it.
+
+        A product's tile is a few short pieces of rows: a bad pattern for streaming memory. Measured on
+        1000x784 with Adam as the tail: 2.46 ms fused, 1.57 + 0.64 ms apart (one thread).
+        """
+        groups: list[Group] = []
+        for group in self.groups:
+            groups.append(group)
+            if group.kind != "matmul" or not group.epilogue or group.main is None:
+                continue
+            made = {e.output for e in group.equations}
+            large = group.main.output.size
+            reads = {
+                self.layouts[v].root for e in group.epilogue for v in e.values
+                if v not in made and not self.is_scalar(v) and v.size == large
+            }  # fmt: skip
+            if len(reads) > 1 and group.main.output.nbytes > LARGE:
+                groups.append(Group("map", group.shape, body=group.epilogue))
+                group.epilogue = []
+        self.groups = groups
+        self.position = {e.output: i for i, group in enumerate(groups) for e in group.equations}
 
     def _is_result(self, group: Group, value: Value) -> bool:
         return (group.main is not None and value is group.main.output) or any(

@@ -35,7 +35,7 @@ _SHALLOW = 256  # and where a is packed: so that a few panels, which share it, f
 _SHARED = 4  # panels, at least, for which a is packed, where there are so many
 _STRIP = 4  # tiles of a that are packed together
 _STRETCH = 128  # steps along k that are summed up in registers, at most
-_CHUNK = 1 << 18  # multiplications that a chunk is worth
+_CHUNK = 1 << 15  # multiplications that a chunk is worth
 _CHUNKS = 128  # chunks that are enough for any number of threads
 
 

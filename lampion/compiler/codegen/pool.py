@@ -11,8 +11,10 @@ Layout, in bytes; each word that is written while others read it has a cache lin
 
     event   0 parked (how many sleep)   64 mutex   128 condition variable
     sync    0 arrivals   64 status   128 &wait   136 &wake   144 &event: what a plan is handed
-    pool    0 lease   64 done   128 job: plan, table, arena, threads   192 sync
-            384 event of idle workers   576 event of the running plan   768 mailboxes, 64 each
+    pool    0 lease   64 done   128 job: plan, table, arena, threads   160 home   168 spare   176 size
+            192 sync   384 event of idle workers   576 event of the running plan
+            768 the cores that the process may use (a bit each)
+            896 mailboxes, 64 each: how many jobs were posted, and at 8 the worker's number in the system
 """
 
 from __future__ import annotations
@@ -29,19 +31,22 @@ BUSY = -2  # another plan has the pool
 SYNC_BYTES = 192
 ARRIVALS, STATUS, WAIT, WAKE, EVENT = 0, 64, 128, 136, 144
 
-_MAILBOXES = 768
+# Offsets that runtime.py fills in: `spare` says that there is a core for each thread; `home` is the core
+# that workers keep off, none to begin with.
+HOME, SPARE, SIZE, CORES, MAILBOXES, MAILBOX = 160, 168, 176, 768, 896, 64
+CORES_BYTES = MAILBOXES - CORES
 
 
 def pool_bytes(threads: int) -> int:
-    return _MAILBOXES + 64 * threads
+    return MAILBOXES + MAILBOX * threads
 
 
 # A short spin first. Then the waiting thread offers its core at every look. Where nobody takes it, it goes on
-# for a while, since waking up costs about 20 us. Where somebody does (an offer takes longer), that is likely
+# for a while, since waking up costs 15 to 100 us. Where somebody does (an offer takes longer), that is likely
 # a thread of this very plan: to sleep at once helps it, and lets the system wake us on a core that is free.
 _SPINS = 64
 _SWITCH = 1_000  # ns
-_PATIENCE = 100_000  # ns
+_PATIENCE = 200_000  # ns
 
 _IR = """
 declare void @{pause}({pause_type})
@@ -162,7 +167,7 @@ entry:
   %job = getelementptr i8, ptr %pool, i64 128
   %sync = getelementptr i8, ptr %pool, i64 192
   %away = mul i64 %thread, 64
-  %boxes = getelementptr i8, ptr %pool, i64 768
+  %boxes = getelementptr i8, ptr %pool, i64 896
   %mailbox = getelementptr i8, ptr %boxes, i64 %away
   br label %next
 next:
@@ -212,7 +217,7 @@ release:
   %table.at = getelementptr i8, ptr %pool, i64 136
   %arena.at = getelementptr i8, ptr %pool, i64 144
   %threads.at = getelementptr i8, ptr %pool, i64 152
-  %boxes = getelementptr i8, ptr %pool, i64 768
+  %boxes = getelementptr i8, ptr %pool, i64 896
   store ptr %plan, ptr %job, align 8
   store ptr %table, ptr %table.at, align 8
   store ptr %arena, ptr %arena.at, align 8
@@ -220,6 +225,7 @@ release:
   store atomic i64 0, ptr %done.at monotonic, align 8
   store atomic i64 0, ptr %sync monotonic, align 8
   store atomic i64 {ok}, ptr %status.at monotonic, align 8
+  {settle}
   br label %post
 post:
   %i = phi i64 [ 1, %release ], [ %i.next, %post.on ]
@@ -246,7 +252,7 @@ define i64 @stop(ptr %pool, i64 %threads) nounwind {{
 entry:
   %try = cmpxchg ptr %pool, i64 0, i64 1 seq_cst seq_cst
   %mine = extractvalue {{ i64, i1 }} %try, 1
-  %boxes = getelementptr i8, ptr %pool, i64 768
+  %boxes = getelementptr i8, ptr %pool, i64 896
   br i1 %mine, label %post, label %refuse
 refuse:
   ret i64 0
@@ -265,6 +271,63 @@ go:
   call void @wake(ptr %idle)
   ret i64 1
 }}
+"""
+
+# On a machine whose caches the system knows nothing about (some virtual ones), it wakes a worker on the very
+# core that calls for it, and leaves it there for milliseconds. So workers are told to keep off the core that
+# a plan is launched from, each time when that is another one.
+_SETTLE = """
+declare i32 @sched_getcpu()
+declare i32 @sched_setaffinity(i32, i64, ptr)
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+
+define internal void @settle(ptr %pool) nounwind {
+entry:
+  %others = alloca [128 x i8], align 8
+  %home.at = getelementptr i8, ptr %pool, i64 160
+  %spare.at = getelementptr i8, ptr %pool, i64 168
+  %size.at = getelementptr i8, ptr %pool, i64 176
+  %cores = getelementptr i8, ptr %pool, i64 768
+  %boxes = getelementptr i8, ptr %pool, i64 896
+  %spare = load i64, ptr %spare.at, align 8
+  %enough = icmp ne i64 %spare, 0
+  br i1 %enough, label %look, label %done
+look:
+  %core.32 = call i32 @sched_getcpu()
+  %core = zext i32 %core.32 to i64
+  %home = load i64, ptr %home.at, align 8
+  %moved = icmp ne i64 %core, %home
+  %known = icmp ult i64 %core, 1024
+  %act = and i1 %moved, %known
+  br i1 %act, label %move, label %done
+move:
+  store i64 %core, ptr %home.at, align 8
+  call void @llvm.memcpy.p0.p0.i64(ptr %others, ptr %cores, i64 128, i1 false)
+  %word = lshr i64 %core, 6
+  %bit = and i64 %core, 63
+  %mask = shl i64 1, %bit
+  %rest = xor i64 %mask, -1
+  %word.at = getelementptr i64, ptr %others, i64 %word
+  %before = load i64, ptr %word.at, align 8
+  %after = and i64 %before, %rest
+  store i64 %after, ptr %word.at, align 8
+  %size = load i64, ptr %size.at, align 8
+  br label %next
+next:
+  %i = phi i64 [ 1, %move ], [ %i.next, %tell ]
+  %more = icmp slt i64 %i, %size
+  br i1 %more, label %tell, label %done
+tell:
+  %away = mul i64 %i, 64
+  %mailbox = getelementptr i8, ptr %boxes, i64 %away
+  %number.at = getelementptr i8, ptr %mailbox, i64 8
+  %number = load i32, ptr %number.at, align 4
+  %told = call i32 @sched_setaffinity(i32 %number, i64 128, ptr %others)
+  %i.next = add i64 %i, 1
+  br label %next
+done:
+  ret void
+}
 """
 
 _POSIX = {
@@ -308,7 +371,7 @@ declare void @WakeAllConditionVariable(ptr)""",
     "rouse": "call void @WakeAllConditionVariable(ptr %condition)",
 }
 
-_CALLS = ("sched_yield", "clock_gettime", "QueryPerformanceCounter", "SwitchToThread", "pthread_mutex_init", "pthread_mutex_lock", "pthread_mutex_unlock",
+_CALLS = ("sched_yield", "sched_getcpu", "sched_setaffinity", "memcpy","clock_gettime", "QueryPerformanceCounter", "SwitchToThread", "pthread_mutex_init", "pthread_mutex_lock", "pthread_mutex_unlock",
           "pthread_cond_init", "pthread_cond_wait", "pthread_cond_broadcast", "AcquireSRWLockExclusive",
           "ReleaseSRWLockExclusive", "SleepConditionVariableSRW", "WakeAllConditionVariable")  # fmt: skip
 POOL_SYMBOLS = frozenset(_CALLS)
@@ -323,7 +386,9 @@ def pool_ir(triple: str, platform: str = sys.platform) -> str:
         pause, kind, value = "llvm.aarch64.hint", "i32", "i32 1"  # 1: yield
     system = dict(_WINDOWS if platform == "win32" else _POSIX)
     system["clock"] = system["clock"].format(monotonic=6 if platform == "darwin" else 1)
-    return _IR.format(
+    linux = platform == "linux"
+    system["settle"] = "call void @settle(ptr %pool)" if linux else "; the system places threads well"
+    return (_SETTLE if linux else "") + _IR.format(
         pause=pause, pause_type=kind, pause_value=value, ok=OK, busy=BUSY,
         spins=_SPINS, switch=_SWITCH, patience=_PATIENCE, **system,
     )  # fmt: skip

@@ -13,7 +13,7 @@ class DType:
     Each one exists once, so ``x.dtype is lampion.float32`` and ``==`` say the same thing.
     """
 
-    __slots__ = ("is_floating_point", "itemsize", "kind", "name", "numpy")
+    __slots__ = ("is_floating_point", "itemsize", "kind", "max", "min", "name", "numpy")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -21,6 +21,8 @@ class DType:
         self.kind = self.numpy.kind  # "b" bool, "i" signed, "u" unsigned, "f" floating
         self.itemsize = self.numpy.itemsize
         self.is_floating_point = self.kind == "f"
+        #: The least and the largest value (of a floating type: infinities).
+        self.min, self.max = _limits(self.numpy)
 
     def __repr__(self) -> str:
         return f"lampion.{self.name}"
@@ -32,6 +34,14 @@ class DType:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (of, (self.name,))
+
+
+def _limits(dtype: Any) -> tuple[Any, Any]:
+    if dtype.kind == "f":
+        return -float("inf"), float("inf")
+    if dtype.kind == "b":
+        return False, True
+    return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
 
 
 bool_ = DType("bool")

@@ -6,6 +6,7 @@ This file has the state and the rules of sharing: views, in-place writes, leaves
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +91,7 @@ class Tensor:
 
     def numel(self) -> int:
         """The number of elements."""
-        return int(np.prod(self._array.shape, dtype=np.int64))
+        return math.prod(self._array.shape)
 
     def __len__(self) -> int:
         if not self.ndim:
@@ -233,17 +234,22 @@ class Tensor:
         self, source: Tensor, primitive: Primitive | None = None, params: dict[str, Any] | None = None
     ) -> None:
         """Note that this tensor looks into the memory of `source`, through one movement more."""
-        self._base = source if source._base is None else source._base
-        self._version = source._version
-        self._seen = self._version[0]
+        version = self._version = source._version
+        self._seen = version[0]
+        base = source._base
         if primitive is None:  # detach(): the same elements, and a history of its own
-            self._chain = source._chain
+            self._base, self._chain = source if base is None else base, source._chain
             return
-        step = (primitive, params or {})
-        self._chain = (*source._chain, step)
-        if mode.grad and source._follows is not None:
+        step = (primitive, params)
+        if base is None:
+            self._base, self._chain = source, (step,)
+        else:
+            self._base, self._chain = base, (*source._chain, step)
+        if not mode.grad:
+            return
+        if source._follows is not None:
             self._follows, self._path = source._follows, (*source._path, step)
-        elif mode.grad and (source._base is None or source._chain == ()):
+        elif base is None or source._chain == ():
             self._follows, self._path = source, (step,)
 
     def _overwrite(self, value: Tensor, at: Where | None) -> None:

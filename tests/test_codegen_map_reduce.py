@@ -96,6 +96,33 @@ def test_windows(case, target):
     check(kernel, buffers_of(kernel, 7000), target)
 
 
+LONG = Elementwise(lambda xp, x, y: (((x - y) * 2 + 1) * y - x) / (1 + y * y))
+
+
+@each_target
+@pytest.mark.parametrize("dtype", [float32, float64, uint8, bool_], ids=lambda dtype: dtype.name)
+@pytest.mark.parametrize("shape", [(16, 16), (37, 70), (32, 48), (3, 19, 1, 35)])
+def test_tiles_that_are_turned(shape, dtype, target):
+    turned = strides_of(shape, range(len(shape))[::-1])
+    windows = [window(0, shape, turned, 5), window(1, shape), window(2, shape, turned), window(3, shape)]
+    pick = Elementwise(lambda xp, x, y, z: xp.where(x == y, z, x))
+    kernel = mapping(pick, [dtype] * 3, dtype, shape, windows)
+    check(kernel, buffers_of(kernel, 2700), target)
+
+
+@each_target
+@pytest.mark.parametrize("shape", [(16, 16), (37, 70), (5, 37, 70)])
+def test_updates_in_place_that_read_across(shape, target):
+    # Each point must be updated once: a tile that is computed again would start from what it stored.
+    across = strides_of(shape, (*range(len(shape) - 2), len(shape) - 1, len(shape) - 2))
+    windows = [window(0, shape), window(1, shape, across), window(0, shape)]
+    kernel = mapping(LONG, [float32] * 2, float32, shape, windows)
+    kernel = in_place(kernel, 0)
+    check(kernel, buffers_of(kernel, 5 * 37 * 70), target)
+    chained = replace(kernel, body=(*kernel.body, *(Compute(LONG, (n, 1), float32) for n in range(2, 12))))
+    check(chained, buffers_of(kernel, 5 * 37 * 70), target)
+
+
 @each_target
 def test_types_of_different_widths_in_one_kernel(target):
     shape = (5, 23)
@@ -275,7 +302,7 @@ REDUCTIONS = [
     ((7,), (0,)), ((100,), (0,)), ((1000,), (0,)), ((100, 10), (1,)), ((100, 10), (0,)), ((1, 1), (0,)),
     ((3, 4, 5), (1,)), ((3, 4, 5), (0, 2)), ((8, 3, 9, 9), (0, 2, 3)), ((30, 200), (0,)), ((30, 200), (1,)),
     ((65, 65), (0,)), ((2, 3, 64), (0, 1)), ((4, 3, 2), (0, 1, 2)), ((5,), ()), ((), ()), ((3, 0), (1,)),
-    ((0, 3), (0,)), ((33, 1, 70), (0,)), ((6, 70, 5), (1,)),
+    ((0, 3), (0,)), ((0, 3), (0, 1)), ((4, 0, 3), (0, 1)), ((33, 1, 70), (0,)), ((6, 70, 5), (1,)),
 ]  # fmt: skip
 
 
@@ -323,6 +350,11 @@ def test_permuted_inputs(order, axes):
     shape = (5, 18, 33)
     kernel = reducing([(SUM, int64), (MAX, uint8)], uint8, shape, axes, strides_of(shape, order))
     check(kernel, buffers_of(kernel, 5 * 18 * 33))
+
+
+def test_columns_of_long_rows():
+    kernel = reducing([(SUM, int64)], int64, (70, 4001), (0,))  # more than a cache: rows are fetched ahead
+    check(kernel, buffers_of(kernel, 70 * 4001))
 
 
 def test_max_propagates_nan():

@@ -34,7 +34,14 @@ class Net(nn.Module):
         return self.last(self.layers(self.first(x)))
 
 
-NAMES = ["first.scale", "first.inner.weight", "first.inner.bias", "layers.0.weight", "layers.0.bias", "last.weight"]
+NAMES = [
+    "first.scale",
+    "first.inner.weight",
+    "first.inner.bias",
+    "layers.0.weight",
+    "layers.0.bias",
+    "last.weight",
+]
 
 
 def test_parameters_and_buffers_come_in_order_of_assignment():
@@ -47,7 +54,7 @@ def test_parameters_and_buffers_come_in_order_of_assignment():
     ]  # fmt: skip
     assert [p.shape for p in net.parameters()] == [(3,), (3, 3), (3,), (4, 3), (4,), (2, 4)]
     assert [name for name, _ in net.first.named_parameters(recurse=False)] == ["scale"]
-    assert [name for name, _ in net.named_parameters(prefix="net")][0] == "net.first.scale"
+    assert next(name for name, _ in net.named_parameters(prefix="net")) == "net.first.scale"
     assert len(list(net.buffers())) == 2 and len(list(net.modules())) == 8 and len(list(net.children())) == 3
     assert net(lampion.ones(5, 3)).shape == (5, 2)
 
@@ -92,7 +99,9 @@ def test_assigning_replaces_whatever_had_the_name():
     assert {"scale", "count", "forward"} <= set(dir(module))
 
 
-@pytest.mark.parametrize(("name", "what"), [("scale", "parameter"), ("inner", "child module"), ("count", "buffer")])
+@pytest.mark.parametrize(
+    ("name", "what"), [("scale", "parameter"), ("inner", "child module"), ("count", "buffer")]
+)
 def test_a_registered_name_keeps_its_kind(name, what):
     with pytest.raises(TypeError, match=f"cannot assign 'str' object to {what} '{name}'"):
         setattr(Block(), name, "text")
@@ -104,7 +113,9 @@ def test_a_registered_name_keeps_its_kind(name, what):
 def test_a_missing_attribute_is_named():
     with pytest.raises(AttributeError, match="'Net' object has no attribute 'frist'") as error:
         Net().frist  # noqa: B018
-    assert error.value.name == "frist" and isinstance(error.value.obj, Net)  # Python's "did you mean" reads these
+    assert error.value.name == "frist" and isinstance(
+        error.value.obj, Net
+    )  # Python's "did you mean" reads these
 
 
 def test_forgetting_super_init_is_explained():
@@ -119,7 +130,9 @@ def test_forgetting_super_init_is_explained():
         def forward(self, x):
             return self.layer(x)
 
-    with pytest.raises(AttributeError, match=r"cannot assign a module to 'layer' before Module.__init__\(\) call"):
+    with pytest.raises(
+        AttributeError, match=r"cannot assign a module to 'layer' before Module.__init__\(\) call"
+    ):
         Forgetful()
     later = Later()
     assert later.size == 3
@@ -132,7 +145,9 @@ def test_forgetting_super_init_is_explained():
 
 
 def test_missing_forward_is_explained():
-    with pytest.raises(NotImplementedError, match=r'\[ModuleList\] is missing the required "forward" function'):
+    with pytest.raises(
+        NotImplementedError, match=r'\[ModuleList\] is missing the required "forward" function'
+    ):
         nn.ModuleList()(1)
 
 
@@ -253,7 +268,11 @@ def test_one_error_lists_all_that_does_not_fit_and_nothing_is_changed():
     state = net.state_dict()
     del state["last.weight"], state["first.count"]
     state |= {"extra": lampion.ones(1), "other.name": lampion.ones(2)}
-    state |= {"first.scale": lampion.ones(4), "first.inner.weight": lampion.ones(3, 2), "layers.0.weight": "text"}
+    state |= {
+        "first.scale": lampion.ones(4),
+        "first.inner.weight": lampion.ones(3, 2),
+        "layers.0.weight": "text",
+    }
     state["layers.0.bias"] = lampion.ones(4) * 9
     with pytest.raises(LampionError) as error:
         net.load_state_dict(state)
@@ -271,7 +290,10 @@ def test_one_error_lists_all_that_does_not_fit_and_nothing_is_changed():
 
 def test_not_strict_loads_what_is_there_but_not_wrong_shapes():
     layer = nn.Linear(1, 1)
-    assert layer.load_state_dict({"weight": lampion.ones(1, 1), "x": lampion.ones(1)}, strict=False) == (["bias"], ["x"])
+    assert layer.load_state_dict({"weight": lampion.ones(1, 1), "x": lampion.ones(1)}, strict=False) == (
+        ["bias"],
+        ["x"],
+    )
     assert layer.weight.item() == 1.0
     with pytest.raises(LampionError, match=r"size mismatch: weight: expected \(1, 1\), got \(2,\)"):
         layer.load_state_dict({"weight": lampion.ones(2)}, strict=False)
@@ -305,7 +327,9 @@ def test_submodules_and_parameters_by_dotted_name():
 
 
 def test_repr_is_pytorchs():
-    assert repr(Net()) == """\
+    assert (
+        repr(Net())
+        == """\
 Net(
   (first): Block(
     (inner): Linear(in_features=3, out_features=3, bias=True)
@@ -317,6 +341,7 @@ Net(
   )
   (last): Linear(in_features=4, out_features=2, bias=False)
 )"""
+    )
 
 
 def test_parameter():
@@ -367,11 +392,14 @@ def test_sequential_with_names():
 def test_module_list_and_dict():
     layers = nn.ModuleList([nn.Linear(1, 1) for _ in range(3)])
     layers += [nn.ReLU()]
-    assert repr(layers) == """\
+    assert (
+        repr(layers)
+        == """\
 ModuleList(
   (0-2): 3 x Linear(in_features=1, out_features=1, bias=True)
   (3): ReLU()
 )"""
+    )
     assert list(layers[1:].state_dict()) == ["0.weight", "0.bias", "1.weight", "1.bias"]
     parts = nn.ModuleDict({"a": nn.ReLU()})
     parts["b"] = nn.Linear(1, 1)

@@ -1,4 +1,4 @@
-"""Layers, losses and initialisers. Values against NumPy are the op table's; here is what layers add to them."""
+"""Layers, losses and initialisers. Values against NumPy are the op table's; here is what layers add."""
 
 import math
 
@@ -158,7 +158,9 @@ def test_cross_entropy_of_labels():
     x, y = lampion.from_numpy(SCORES), lampion.from_numpy(LABELS)
     for reduction, expected in (("mean", each.mean()), ("sum", each.sum()), ("none", each)):
         np.testing.assert_allclose(F.cross_entropy(x, y, reduction=reduction).numpy(), expected, rtol=1e-6)
-        np.testing.assert_allclose(nn.CrossEntropyLoss(reduction=reduction)(x, y).numpy(), expected, rtol=1e-6)
+        np.testing.assert_allclose(
+            nn.CrossEntropyLoss(reduction=reduction)(x, y).numpy(), expected, rtol=1e-6
+        )
         np.testing.assert_allclose(nn.NLLLoss(reduction=reduction)(F.log_softmax(x, 1), y).numpy(), expected,
                                    rtol=1e-6)  # fmt: skip
     np.testing.assert_allclose(F.cross_entropy(x[0], lampion.tensor(0)).item(), each[0], rtol=1e-6)
@@ -187,9 +189,15 @@ def test_cross_entropy_weights_smoothing_and_probabilities():
     np.testing.assert_allclose(got.numpy(), -(logs * smooth).sum(1), rtol=1e-5)
     # Probabilities as targets: the same numbers, but the mean is over the batch.
     p = lampion.from_numpy(onehot)
-    np.testing.assert_allclose(F.cross_entropy(x, p, weight, label_smoothing=eps).item(), weighted.mean(), rtol=1e-5)
-    np.testing.assert_allclose(F.cross_entropy(x, p, reduction="sum").item(), -(logs * onehot).sum(), rtol=1e-5)
-    np.testing.assert_allclose(F.cross_entropy(x, p, reduction="none").numpy(), -(logs * onehot).sum(1), rtol=1e-5)
+    np.testing.assert_allclose(
+        F.cross_entropy(x, p, weight, label_smoothing=eps).item(), weighted.mean(), rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        F.cross_entropy(x, p, reduction="sum").item(), -(logs * onehot).sum(), rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        F.cross_entropy(x, p, reduction="none").numpy(), -(logs * onehot).sum(1), rtol=1e-5
+    )
 
 
 def test_ignored_labels_count_for_nothing():
@@ -204,7 +212,9 @@ def test_ignored_labels_count_for_nothing():
     kept = lampion.from_numpy(SCORES).requires_grad_()
     F.cross_entropy(kept, y).backward()
     assert (kept.grad[3] == 0).all() and (kept.grad[1] == 0).all() and (kept.grad[0] != 0).all()
-    assert math.isnan(F.cross_entropy(kept, lampion.tensor([7] * 4), ignore_index=7).item())  # 0 / 0, as PyTorch
+    assert math.isnan(
+        F.cross_entropy(kept, lampion.tensor([7] * 4), ignore_index=7).item()
+    )  # 0 / 0, as PyTorch
     assert F.cross_entropy(kept, lampion.tensor([7] * 4), ignore_index=7, reduction="sum").item() == 0.0
     weight = lampion.tensor([1.0, 3.0, 5.0])
     expected = -(log_p(SCORES)[[0, 2], [0, 1]] * [1, 3]).sum() / 4
@@ -219,7 +229,9 @@ def test_cross_entropy_of_extreme_scores_is_exact():
     assert x.grad.tolist() == [[1.0, -1.0, 0.0], [0.0, 0.0, 0.0]]
 
 
-@pytest.mark.parametrize("options", [{}, {"weight": [1.0, 2.0, 0.5]}, {"label_smoothing": 0.2}, {"reduction": "sum"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"weight": [1.0, 2.0, 0.5]}, {"label_smoothing": 0.2}, {"reduction": "sum"}]
+)
 def test_cross_entropy_gradients(options):
     if "weight" in options:
         options = {"weight": lampion.tensor(options["weight"], dtype=lampion.float64)}
@@ -270,7 +282,9 @@ def test_mse_loss():
     np.testing.assert_allclose(F.mse_loss(a, b).item(), squares.mean(), rtol=1e-6)
     np.testing.assert_allclose(nn.MSELoss("sum")(a, b).item(), squares.sum(), rtol=1e-6)
     np.testing.assert_allclose(nn.MSELoss("none")(a, b).numpy(), squares, rtol=1e-6)
-    with pytest.raises(ShapeError, match=r"(?s)mse_loss: input and target have different shapes.*\(3, 2\).*\(3,\)"):
+    with pytest.raises(
+        ShapeError, match=r"(?s)mse_loss: input and target have different shapes.*\(3, 2\).*\(3,\)"
+    ):
         F.mse_loss(a, lampion.ones(3))
     with pytest.raises(LampionError, match="reduction"):
         nn.MSELoss("median")
@@ -313,7 +327,11 @@ def test_init_distributions(fill, mean, std, largest):
 
 def test_init_constants_gains_and_errors():
     w = nn.Parameter(lampion.zeros(2, 2))
-    assert (nn.init.constant_(w, 3.5) == 3.5).all() and (nn.init.ones_(w) == 1).all() and (nn.init.zeros_(w) == 0).all()
+    assert (
+        (nn.init.constant_(w, 3.5) == 3.5).all()
+        and (nn.init.ones_(w) == 1).all()
+        and (nn.init.zeros_(w) == 0).all()
+    )
     assert nn.init.calculate_gain("relu") == math.sqrt(2) and nn.init.calculate_gain("leaky_relu", 1.0) == 1.0
     with pytest.raises(LampionError, match="no gain for 'softplus'"):
         nn.init.calculate_gain("softplus")
@@ -325,7 +343,10 @@ def test_init_constants_gains_and_errors():
 
 
 def test_init_with_a_generator_is_repeatable():
-    draws = [nn.init.normal_(lampion.zeros(4), generator=lampion.Generator().manual_seed(3)).tolist() for _ in range(2)]
+    draws = [
+        nn.init.normal_(lampion.zeros(4), generator=lampion.Generator().manual_seed(3)).tolist()
+        for _ in range(2)
+    ]
     assert draws[0] == draws[1]
 
 

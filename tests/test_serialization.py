@@ -24,7 +24,11 @@ def path(tmp_path):
 def test_a_round_trip_keeps_bits_shapes_and_types(path):
     state = {f"x.{d}": lampion.tensor([[0, 1, 2], [3, 4, 5]], dtype=d) for d in DTYPES}
     special = np.array([np.nan, np.inf, -0.0, 1e-45, 3.4e38], np.float32)
-    state |= {"special": lampion.from_numpy(special), "scalar": lampion.tensor(2.5), "empty": lampion.zeros(0, 3)}
+    state |= {
+        "special": lampion.from_numpy(special),
+        "scalar": lampion.tensor(2.5),
+        "empty": lampion.zeros(0, 3),
+    }
     lampion.save(state, path)
     loaded = lampion.load(str(path))
     assert loaded.keys() == state.keys()
@@ -97,7 +101,9 @@ BROKEN = {
     "not json": raw(b"{not json}"),
     "no data": raw({"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}),
     "size does not match": raw({"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 8]}}, b"\0" * 8),
-    "shape overflows": raw({"a": {"dtype": "F32", "shape": [2**62, 2**62], "data_offsets": [0, 8]}}, b"\0" * 8),
+    "shape overflows": raw(
+        {"a": {"dtype": "F32", "shape": [2**62, 2**62], "data_offsets": [0, 8]}}, b"\0" * 8
+    ),
     "negative offset": raw({"a": {"dtype": "F32", "shape": [1], "data_offsets": [-4, 0]}}, b"\0" * 4),
     "bytes left over": raw({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, b"\0" * 8),
     "a pickle": b"\x80\x04\x95\x0c\x00\x00\x00\x00\x00\x00\x00\x8c\x08builtins\x94",
@@ -126,7 +132,9 @@ def test_types_that_lampion_lacks_are_listed(path):
     header = {name: {"dtype": kind, "shape": [1], "data_offsets": [2 * i, 2 * i + 2]}
               for i, (name, kind) in enumerate([("h", "F16"), ("b", "BF16")])}  # fmt: skip
     path.write_bytes(raw(header, b"\0" * 4))
-    with pytest.raises(LampionError, match=r"(?s)types that Lampion does not have.*F32.*(h \(F16\)|b \(BF16\))"):
+    with pytest.raises(
+        LampionError, match=r"(?s)types that Lampion does not have.*F32.*(h \(F16\)|b \(BF16\))"
+    ):
         lampion.load(path)
 
 

@@ -92,7 +92,7 @@ class Node:
             tensor._version[0] = version  # for which a traced value holds
             if create_graph:
                 is_output = self.primitive.saves_output and position == len(self.saved) - 1
-                edge = self if is_output else self.edges[position] if position < count else None
+                edge = self if is_output else self.edges[position] if position < count else None  # else: `save`
                 if isinstance(edge, Tensor):
                     tensor = edge  # a leaf: the tensor itself, so that its gradient arrives there
                 elif edge is not None:
@@ -100,6 +100,12 @@ class Node:
                     tensor._requires_grad = True
             tensors.append(tensor)
         return tensors
+
+    def save(self, constant: Tensor) -> None:
+        """Keep one more tensor for the gradient: one that is not differentiated itself."""
+        assert self.saved is not None
+        self.saved.append(constant._array)
+        self.versions.append((constant._version, constant._version[0]))
 
     def release(self) -> None:
         """Forget the saved arrays: they are most of the memory of a training step."""

@@ -10,7 +10,7 @@ from lampion import dtype as dtypes
 from lampion.errors import DTypeError
 from lampion.ops.creation import full
 from lampion.ops.define import composite
-from lampion.ops.elementwise import add, div, exp, log, mul, ne, neg, sub, where
+from lampion.ops.elementwise import add, cast, div, exp, log, mul, ne, neg, sub, where
 from lampion.ops.indexing import gather, scatter_add
 from lampion.ops.matrix import matmul
 from lampion.ops.movement import matrix_transpose
@@ -60,13 +60,14 @@ class mean_nll:
 
     def forward(log_p, labels, dim, ignore):
         counts = ne(labels, ignore)
-        picked = where(counts, gather(log_p, dim, where(counts, labels, 0)), 0.0)
-        return neg(div(sum(picked), sum(counts)))
+        index = where(counts, labels, 0)
+        total = sum(cast(counts, log_p.dtype))
+        picked = where(counts, gather(log_p, dim, index), 0.0)
+        return neg(div(sum(picked), total)), counts, index, total
 
-    def vjp(g, log_p, labels, dim, ignore):
+    def vjp(g, log_p, labels, counts, index, total, dim, ignore):
         def for_log_p(shape):
-            counts = ne(labels, ignore)
-            step = where(counts, neg(div(g, sum(counts))), 0.0)
-            return scatter_add(full(shape, 0, g.dtype), dim, where(counts, labels, 0), step)
+            step = where(counts, neg(div(g, total)), 0.0)
+            return scatter_add(full(shape, 0, g.dtype), dim, index, step)
 
         return for_log_p, None

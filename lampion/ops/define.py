@@ -90,7 +90,7 @@ def reduction(rules=None, *, saves="", public=True):
         return functools.partial(reduction, saves=saves, public=public)
     body = dict(vars(rules))
     name = rules.__name__.rstrip("_")
-    prepare = body.get("prepare", lambda x: x)
+    prepare = body.get("prepare")
     has_identity = body.get("identity") is not None and body.get("empty", True)
 
     def infer(x, axis, keepdims):
@@ -100,8 +100,11 @@ def reduction(rules=None, *, saves="", public=True):
     primitive = Primitive(name, "reduction", body, saves)
 
     def function(x, dim=None, keepdim=False):
-        x = prepare(x if isinstance(x, Tensor) else as_tensor(x))
-        axis = normalize_dims(name, dim, x._array.ndim)
+        if not isinstance(x, Tensor):
+            x = as_tensor(x)
+        if prepare is not None:
+            x = prepare(x)
+        axis = normalize_dims(name, dim, len(x._array.shape))
         if not has_identity and any(x.shape[a] == 0 for a in axis):
             raise ShapeError(
                 name, "an empty dimension has no result", got=f"shape {tuple(x.shape)}, dim {dim}",
@@ -146,6 +149,9 @@ def composite(rules=None, *, saves="", public=True):
     `forward` and `vjp` are written in Tensor operations; `forward` runs unrecorded, as one step on the
     tape. Worth it only for speed (say so, with the benchmark) or numerical stability: the gradient comes
     for free otherwise.
+
+    `forward` may return a tuple: the result, and what `vjp` is handed after the saved tensors. The latter
+    are constants to derivatives of higher order, so they must not depend on what is differentiated.
     """
     if rules is None:
         return functools.partial(composite, saves=saves, public=public)
@@ -160,12 +166,17 @@ def composite(rules=None, *, saves="", public=True):
                 result = forward(*inputs, **params)
         finally:
             mode.grad = previous
+        extras = ()
+        if type(result) is tuple:
+            result, *extras = result
         if previous and any(isinstance(x, Tensor) and x.requires_grad for x in inputs):
             trace = mode.trace
             arrays = [
                 (x._array if trace is None else trace.read(x)) if isinstance(x, Tensor) else x for x in inputs
             ]
             record(result, primitive, inputs, arrays, params)
+            for extra in extras:
+                result._node.save(extra)
         return result
 
     primitive.composed = function
@@ -239,7 +250,7 @@ def _with_scalar(name, x, scalar, compares=False):
     if dtype.kind == "b" and not isinstance(scalar, bool):
         return cast_to(x, dtypes.int64), scalar
     if dtype.kind in "iu" and not isinstance(scalar, bool):
-        low, high = np.iinfo(dtype.numpy).min, np.iinfo(dtype.numpy).max
+        low, high = dtype.min, dtype.max
         if not low <= scalar <= high and compares and -(2**63) <= scalar < 2**63:
             return cast_to(x, dtypes.int64), scalar
         if not low <= scalar <= high:

@@ -251,11 +251,13 @@ class where:
 
     def call(condition, x, y):
         """x where the condition holds, y elsewhere."""
-        condition = as_tensor(condition)
-        if condition.dtype is not dtypes.bool_:
+        if not isinstance(condition, Tensor):
+            condition = as_tensor(condition)
+        if condition._array.dtype.kind != "b":
             raise DTypeError("where", "the condition must be boolean", expected="lampion.bool",
                              got=str(condition.dtype), fix="compare: where(x != 0, ...)")  # fmt: skip
-        x, y = promote("where", x, y)
+        if not (isinstance(x, Tensor) and type(y) is float and x._array.dtype.kind == "f"):
+            x, y = promote("where", x, y)
         return apply(where.primitive, condition, x, y)
 
 

@@ -10,7 +10,7 @@ from lampion.ops.creation import full
 from lampion.ops.define import kernel, movement
 from lampion.ops.shapes import broadcast_shapes, flatten_sizes, normalize_dim, normalize_dims
 from lampion.primitive import apply
-from lampion.tensor import as_tensor
+from lampion.tensor import Tensor, as_tensor
 
 
 @movement
@@ -22,9 +22,14 @@ class reshape:
 
     def call(x, *shape):
         """The same elements, in the same order, in another shape. One size may be -1."""
-        x = as_tensor(x)
-        shape = _complete("reshape", x, flatten_sizes(shape))
-        return x if shape == x._array.shape else apply(reshape.primitive, x, shape=shape)
+        if not isinstance(x, Tensor):
+            x = as_tensor(x)
+        shape, old = flatten_sizes(shape), x._array.shape
+        if shape == old:
+            return x
+        if -1 in shape or math.prod(shape) != math.prod(old) or min(shape, default=0) < 0:
+            shape = _complete("reshape", x, shape)
+        return apply(reshape.primitive, x, shape=shape)
 
 
 def _complete(name, x, shape):
@@ -179,8 +184,9 @@ def squeeze(x, dim=None):
 def unsqueeze(x, dim):
     """With a new dimension of size 1 at `dim`."""
     x = as_tensor(x)
-    axis = normalize_dim("unsqueeze", dim, x.ndim + 1)
-    return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
+    shape = x._array.shape
+    axis = normalize_dim("unsqueeze", dim, len(shape) + 1)
+    return apply(reshape.primitive, x, shape=(*shape[:axis], 1, *shape[axis:]))
 
 
 def flatten(x, start_dim=0, end_dim=-1):

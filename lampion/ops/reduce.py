@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from lampion import dtype as dtypes
 from lampion.ops.creation import arange, zeros
 from lampion.ops.define import cast_to, reduction, to_float
@@ -30,7 +28,7 @@ class amax:
     empty = False
     def forward(xp, x, axis, keepdims): return xp.maximum.reduce(x, axis=axis, keepdims=keepdims)
     def combine(xp, a, b): return xp.maximum(a, b)
-    def identity(dtype): return lowest(dtype)
+    def identity(dtype): return dtype.min
 
     def vjp(g, x, y, axis): return g * _share(x, y, axis)
 
@@ -42,7 +40,7 @@ class amin:
     empty = False
     def forward(xp, x, axis, keepdims): return xp.minimum.reduce(x, axis=axis, keepdims=keepdims)
     def combine(xp, a, b): return xp.minimum(a, b)
-    def identity(dtype): return highest(dtype)
+    def identity(dtype): return dtype.max
     def vjp(g, x, y, axis): return g * _share(x, y, axis)
 
 
@@ -50,20 +48,6 @@ def _share(x, y, axis):
     """1 / n for each of the n elements of x that equal the extreme y, 0 for the others."""
     ties = cast_to(eq(x, y), x.dtype)
     return ties / sum(ties, axis, True)
-
-
-def lowest(dtype):
-    """The value that `maximum` never chooses."""
-    if dtype.kind == "f":
-        return -float("inf")
-    return False if dtype.kind == "b" else int(np.iinfo(dtype.numpy).min)
-
-
-def highest(dtype):
-    """The value that `minimum` never chooses."""
-    if dtype.kind == "f":
-        return float("inf")
-    return True if dtype.kind == "b" else int(np.iinfo(dtype.numpy).max)
 
 
 def mean(x, dim=None, keepdim=False):

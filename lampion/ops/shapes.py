@@ -36,7 +36,7 @@ def normalize_dim(name, dim, ndim):
         dim = operator.index(dim)
     except TypeError:
         raise IndexRangeError(name, "a dimension must be an integer", got=repr(dim)) from None
-    limit = max(ndim, 1)  # PyTorch lets a 0-d tensor have dimension 0 and -1
+    limit = ndim or 1  # PyTorch lets a 0-d tensor have dimension 0 and -1
     if not -limit <= dim < limit:
         raise IndexRangeError(name, f"dimension {dim} does not exist",
                               expected=f"-{limit} to {limit - 1}", got=f"a tensor of {ndim} dimensions")  # fmt: skip
@@ -45,6 +45,8 @@ def normalize_dim(name, dim, ndim):
 
 def normalize_dims(name, dim, ndim):
     """None (all), a dimension or several, as a sorted tuple."""
+    if type(dim) is int and 0 <= dim < ndim:
+        return (dim,)
     if dim is None or (isinstance(dim, tuple | list) and not dim):
         return tuple(range(ndim))
     dims = dim if isinstance(dim, tuple | list) else (dim,)
@@ -63,6 +65,6 @@ def reduced_shape(shape, axis, keepdims):
 
 def flatten_sizes(sizes):
     """``f(2, 3)`` and ``f((2, 3))`` alike, as a tuple."""
-    if len(sizes) == 1 and isinstance(sizes[0], tuple | list):
+    if len(sizes) == 1 and type(sizes[0]) is not int and isinstance(sizes[0], tuple | list):
         sizes = sizes[0]
     return tuple(map(operator.index, sizes))

@@ -147,22 +147,23 @@ class Optimizer:
         values = self._next_scalars(group, params)
         assert values is not None  # a batch is of one step count
         h = dict(zip(self.scalar_names, values, strict=True))
-        name = f"{type(self).__name__}.step()"
         with backend.silence():
-            for p in params:
-                state = self.state[p]
-                arrays = {key: value._array for key, value in state.items() if isinstance(value, Tensor)}
-                before = arrays.copy()
-                assert p.grad is not None
-                new = self.update(p._array, p.grad._array, arrays, h, group)
-                for key, array in arrays.items():
-                    if array is not before[key]:
-                        before[key][...] = array
-                        state[key]._version[0] += 1
-                p._array[...] = new
-                p._version[0] += 1
-                p._version[1] = name
+            for bundle in _bundles(params):
+                self._update_bundle(bundle, h, group)
         self._count(params)
+
+    def _update_bundle(self, params: list[Tensor], h: dict[str, float], group: dict[str, Any]) -> None:
+        """Apply the update rule to several parameters at once, joined end to end."""
+        states = [self.state[p] for p in params]
+        names = [key for key, value in states[0].items() if isinstance(value, Tensor)]
+        before = {key: _join([state[key] for state in states]) for key in names}
+        arrays = before.copy()
+        grads = _join([p.grad for p in params])
+        new = self.update(_join(params), grads, arrays, h, group)
+        _split(new, params, f"{type(self).__name__}.step()")
+        for key in names:
+            if arrays[key] is not before[key]:
+                _split(arrays[key], [state[key] for state in states], None)
 
     def _trace_step(self, group: dict[str, Any], params: list[Tensor]) -> None:
         trace = mode.trace
@@ -224,3 +225,43 @@ class Optimizer:
             lines.append(f"Parameter Group {number}")
             lines += [f"    {k}: {v}" for k, v in sorted(group.items()) if k != "params"]
         return "\n".join([*lines, ")"])
+
+
+#: Elements up to which parameters are updated together: there, NumPy's cost of a call is what counts.
+_SMALL = 4096
+
+
+def _bundles(params: list[Tensor]) -> list[list[Tensor]]:
+    """The parameters, small ones of one type together."""
+    bundles: list[list[Tensor]] = []
+    small: dict[Any, list[Tensor]] = {}
+    for p in params:
+        array = p._array
+        if array.size > _SMALL:
+            bundles.append([p])
+        else:
+            small.setdefault((type(array), array.dtype), []).append(p)
+    return bundles + list(small.values())
+
+
+def _join(tensors: list[Any]) -> Any:
+    """One array with all their elements; the array itself, where there is one tensor."""
+    if len(tensors) == 1:
+        return tensors[0]._array
+    xp = backend.namespace(tensors[0]._array)
+    return xp.concatenate([t._array.reshape(-1) for t in tensors])
+
+
+def _split(array: Any, tensors: list[Any], writer: str | None) -> None:
+    """Write the elements of a joined array back to where they belong."""
+    start = 0
+    for t in tensors:
+        target = t._array
+        if len(tensors) == 1:
+            target[...] = array
+        else:
+            stop = start + target.size
+            target[...] = array[start:stop].reshape(target.shape)
+            start = stop
+        t._version[0] += 1
+        t._version[1] = writer

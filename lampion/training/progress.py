@@ -21,8 +21,9 @@ class Progress:
         samples: how many samples each of them reads.
         stream: where to write; standard error unless given, so that output can be piped.
 
+    >>> import io
     >>> from lampion.training import Progress
-    >>> with Progress(epochs=1, samples=4, stream=open(os.devnull, "w")) as progress:
+    >>> with Progress(epochs=1, samples=4, stream=io.StringIO()) as progress:
     ...     progress.update(2, loss=1.0, correct=1)
     ...     progress.update(2, loss=3.0, correct=2)
     ...     progress.epoch()

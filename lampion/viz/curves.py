@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
@@ -22,8 +23,9 @@ def curves(history: History, path: str | os.PathLike[str], title: str = "") -> N
         left, right = drawing.subplots(1, 2)
         _panel(left, history, "loss", "Loss (cross-entropy)")
         _panel(right, history, "accuracy", "Accuracy")
-        left.set_yscale("log")
-        _plain_ticks(left.yaxis)
+        if all(0 < loss < math.inf for loss in history["loss"] + history["test_loss"]):
+            left.set_yscale("log")
+            _plain_ticks(left.yaxis)
         lowest = min(history["accuracy"] + history["test_accuracy"])
         right.set_ylim(bottom=max(0.0, min(0.9, lowest - 0.02)), top=1.004)
         right.yaxis.set_major_formatter(_percent)

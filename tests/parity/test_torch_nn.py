@@ -12,12 +12,16 @@ from lampion import nn
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: nothing to compare with")
 T = torch.nn.functional
 
-NETWORK = "Sequential(Flatten(), Linear(12, 8), ReLU(), Sequential(Linear(8, 8), Tanh()), Linear(8, 3, bias=False))"
+
+def network(L):
+    """The same network of either library's layers."""
+    inner = L.Sequential(L.Linear(8, 8), L.Tanh())
+    return L.Sequential(L.Flatten(), L.Linear(12, 8), L.ReLU(), inner, L.Linear(8, 3, bias=False))
 
 
-def both(text):
-    """The same expression with each framework's layers."""
-    return [eval(text, dict(vars(library))) for library in (nn, torch.nn)]
+def both(make):
+    """The same module, made of each framework's layers."""
+    return make(nn), make(torch.nn)
 
 
 def near(ours, theirs, rtol=1e-12):
@@ -26,20 +30,34 @@ def near(ours, theirs, rtol=1e-12):
 
 def pair(array, requires_grad=True):
     """One array as a tensor of each framework."""
-    return lampion.tensor(array).requires_grad_(requires_grad), torch.tensor(array).requires_grad_(requires_grad)
+    return lampion.tensor(array).requires_grad_(requires_grad), torch.tensor(array).requires_grad_(
+        requires_grad
+    )
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        NETWORK, "Dropout(0.3)", "LeakyReLU(0.2)", "Softmax(dim=1)", "LogSoftmax(dim=-1)", "Identity()", "Sigmoid()",
-        "Flatten(0, 1)", "GELU(approximate='tanh')", "SiLU()", "ModuleDict({'a': Tanh(), 'b': Linear(1, 2)})",
-        "ModuleList([Linear(1, 1), Linear(1, 1), ReLU(), Sequential(Tanh())])", "MSELoss()", "CrossEntropyLoss()",
-        "Sequential()", "Sequential(ModuleList([Sequential(Linear(1, 2)), Sequential(Linear(1, 2))]))",
-    ],
-)  # fmt: skip
-def test_names_shapes_and_printing(text):
-    ours, theirs = both(text)
+MODULES = [
+    network,
+    lambda L: L.Dropout(0.3),
+    lambda L: L.LeakyReLU(0.2),
+    lambda L: L.Softmax(dim=1),
+    lambda L: L.LogSoftmax(dim=-1),
+    lambda L: L.Identity(),
+    lambda L: L.Sigmoid(),
+    lambda L: L.Flatten(0, 1),
+    lambda L: L.GELU(approximate="tanh"),
+    lambda L: L.SiLU(),
+    lambda L: L.ModuleDict({"a": L.Tanh(), "b": L.Linear(1, 2)}),
+    lambda L: L.ModuleList([L.Linear(1, 1), L.Linear(1, 1), L.ReLU(), L.Sequential(L.Tanh())]),
+    lambda L: L.MSELoss(),
+    lambda L: L.CrossEntropyLoss(),
+    lambda L: L.Sequential(),
+    lambda L: L.Sequential(L.ModuleList([L.Sequential(L.Linear(1, 2)), L.Sequential(L.Linear(1, 2))])),
+]
+
+
+@pytest.mark.parametrize("make", MODULES, ids=lambda make: type(make(nn)).__name__)
+def test_names_shapes_and_printing(make):
+    ours, theirs = both(make)
     assert [(k, tuple(v.shape)) for k, v in ours.state_dict().items()] == [
         (k, tuple(v.shape)) for k, v in theirs.state_dict().items()
     ]
@@ -49,7 +67,7 @@ def test_names_shapes_and_printing(text):
 
 
 def test_a_network_and_its_gradients():
-    ours, theirs = both(NETWORK)
+    ours, theirs = both(network)
     ours, theirs = ours.double(), theirs.double()
     ours.load_state_dict(theirs.state_dict())  # tensors of PyTorch, as they are
     x, t = pair(np.random.default_rng(0).standard_normal((5, 3, 4)))
@@ -61,9 +79,9 @@ def test_a_network_and_its_gradients():
         near(p.grad, q.grad)
 
 
-@pytest.mark.parametrize("kind", ["Linear(64, 500)", "Linear(300, 200)"])
-def test_initial_values_have_one_distribution(kind):
-    ours, theirs = both(kind)
+@pytest.mark.parametrize("sizes", [(64, 500), (300, 200)])
+def test_initial_values_have_one_distribution(sizes):
+    ours, theirs = both(lambda L: L.Linear(*sizes))
     for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
         a, b = p.detach().numpy().ravel(), q.detach().numpy().ravel()
         grid = np.linspace(0, 1, 9)
@@ -99,12 +117,15 @@ def test_cross_entropy(weighted, ignore_index, reduction, smoothing):
         (ours * ours).sum().backward()
         (theirs * theirs).sum().backward()
         near(x.grad, t.grad)
-        near(F.nll_loss(x, lampion.tensor(labels), w, ignore_index, reduction),
-             T.nll_loss(t, torch.tensor(labels), v, ignore_index=ignore_index, reduction=reduction))  # fmt: skip
+        near(
+            F.nll_loss(x, lampion.tensor(labels), w, ignore_index, reduction),
+            T.nll_loss(t, torch.tensor(labels), v, ignore_index=ignore_index, reduction=reduction),
+        )
 
 
 @pytest.mark.parametrize(
-    ("weighted", "reduction", "smoothing"), list(itertools.product((False, True), ("mean", "sum", "none"), (0.0, 0.1)))
+    ("weighted", "reduction", "smoothing"),
+    list(itertools.product((False, True), ("mean", "sum", "none"), (0.0, 0.1))),
 )
 def test_cross_entropy_against_probabilities(weighted, reduction, smoothing):
     rng = np.random.default_rng(4)
@@ -151,8 +172,12 @@ def test_functions_and_two_orders_of_gradient(name, options):
     x, t = pair(np.random.default_rng(7).standard_normal((3, 5)) * 3)
     weights = np.random.default_rng(8).standard_normal((3, 5))
     near(getattr(F, name)(x, **options), getattr(T, name)(t, **options))
-    (g,) = lampion.autograd.grad((getattr(F, name)(x, **options) * lampion.tensor(weights)).sum(), x, create_graph=True)
-    (h,) = torch.autograd.grad((getattr(T, name)(t, **options) * torch.tensor(weights)).sum(), t, create_graph=True)
+    (g,) = lampion.autograd.grad(
+        (getattr(F, name)(x, **options) * lampion.tensor(weights)).sum(), x, create_graph=True
+    )
+    (h,) = torch.autograd.grad(
+        (getattr(T, name)(t, **options) * torch.tensor(weights)).sum(), t, create_graph=True
+    )
     near(g, h)
     if name not in ("relu", "leaky_relu"):
         near(lampion.autograd.grad((g * g).sum(), x)[0], torch.autograd.grad((h * h).sum(), t)[0], 1e-11)

@@ -104,7 +104,7 @@ SOLID: frozenset[type] = frozenset(
     | {collections.deque, collections.OrderedDict, collections.defaultdict, typing.Generic}
     | {staticmethod, classmethod, property, super, functools.partial, types.MethodType, types.FunctionType}
     | {types.MappingProxyType, types.CodeType, types.CellType, types.GenericAlias, *SCALARS, *C_CALLABLES}
-    | {*VIEWS, types.UnionType}
+    | {*VIEWS, types.UnionType, types.SimpleNamespace}
     | {e for e in vars(builtins).values() if isinstance(e, type) and issubclass(e, BaseException)}
 )
 
@@ -278,9 +278,9 @@ def name_of(fn: Any) -> str:
     """How a reader would write the callable: `time.time`, `list.append`, `Net.forward`."""
     own = getattr(fn, "__self__", None)
     name = str(getattr(fn, "__qualname__", None) or getattr(fn, "__name__", type(fn).__name__))
-    if isinstance(own, types.ModuleType) and own.__name__ != "builtins":
-        return f"{own.__name__}.{name}"
-    module = getattr(fn, "__module__", None)
-    if isinstance(fn, type) and module not in (None, "builtins"):
-        return f"{module}.{name}"
-    return name
+    if vars(builtins).get(name) is fn:
+        return name
+    if isinstance(own, types.ModuleType):
+        home = own.__name__.lstrip("_")
+        return f"{'os' if home in ('posix', 'nt') else home}.{name}"
+    return f"{fn.__module__}.{name}" if isinstance(fn, type) else name

@@ -163,7 +163,9 @@ class Reader:
             return self._function(m, obj, name)
         if cls is np.ndarray and name in _ARRAY_READS and id(obj) in self.rec.roots:
             return getattr(obj, name)
-        if (cls in policy.SOLID or policy.is_data(obj)) and not policy.made_in_python(cls):
+        if cls is MethodType and name not in ("__func__", "__self__"):
+            return self.attribute(m, obj.__func__, name)
+        if (cls in policy.SOLID and not cls.__dictoffset__) or policy.is_data(obj):
             return getattr(obj, name, Unseen())  # builtin: methods, or parts that cannot change
         if id(obj) in self.rec.fresh and policy.is_iterator(cls) and not policy.made_in_python(cls):
             return getattr(obj, name, Unseen())
@@ -451,19 +453,16 @@ def delete_attr(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
 @handles("IMPORT_NAME")
 def import_name(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
     level, names = taken
-    rec = m.rec
     if m.frame.f_builtins.get("__import__") is not builtins.__import__:
         m.abort("`__import__` is not Python's own")
     package = m.frame.f_globals.get("__package__") or ""
     full = importlib.util.resolve_name("." * level + ins.value, package) if level else ins.value
     item = Unseen(ModuleType)
-    rec.importing = m  # a module's own code runs unwatched: it runs once in the life of a program
 
     def finish(offset: int) -> None:
-        rec.importing = None
         name = full if names else full.partition(".")[0]
         item.obj = sys.modules.get(name, MISSING)
-        rec.guards.entry(sys.modules.get, sys.modules, name, item.obj, rec.note(m, f"module `{name}`"))
+        m.rec.guards.entry(sys.modules.get, sys.modules, name, item.obj, m.rec.note(m, f"module `{name}`"))
 
     m.after.append(finish)
     return (item,)

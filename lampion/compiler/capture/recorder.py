@@ -86,7 +86,7 @@ class Recorder:
         self.shadows: dict[int, tuple[Any, Any]] = {}  # an iterator, and one that walks beside it
         self.generators: dict[CodeType, list[Call]] = {}  # made, not all started yet
         self.frames: dict[FrameType, Frame] = {}
-        self.importing: Frame | None = None
+        self.importing: FrameType | None = None  # the outermost frame of an import that is under way
         self._functions: dict[CodeType, FunctionType] = {}
         self._untraced: dict[CodeType, bool] = {}
         self._active = False
@@ -153,7 +153,12 @@ class Recorder:
     def _enter(self, frame: FrameType, event: str, arg: Any) -> Any:
         """The global trace function: a frame starts, or a generator goes on."""
         code = frame.f_code
-        if event != "call" or self.importing is not None or self.is_untraced(code):
+        if event != "call" or self.importing is not None:
+            return None
+        if code.co_name == "<module>" or code.co_filename.startswith("<frozen importlib"):
+            self.importing = frame  # a module's code runs once in the life of a program, unwatched
+            return None
+        if self.is_untraced(code):
             return None
         known = self.frames.get(frame)
         if known is not None:
@@ -177,7 +182,7 @@ class Recorder:
         """Find the function that a new frame runs, and name the arguments that were placeholders."""
         code, call = state.code, parent.call if parent is not None else None
         if state.ins.name != "RESUME" or state.ins.arg & 3:
-            state.abort("a generator that was started outside goes on")
+            self.abort("a generator that was started outside goes on", "", state.frame.f_back or state.frame)
         if call is None or call.code is not code:
             call = None
             waiting = self.generators.get(code, [])
@@ -264,6 +269,8 @@ class Recorder:
             failed = state is not None and state.unwinding != ""
             if failed or not by_yield:
                 self.frames.pop(frame, None)
+            if frame is self.importing:
+                self.importing = None
             parent = self.frames.get(back) if back is not None else None
             if parent is not None and not failed:
                 parent.returns.append((code, arg, by_yield))
@@ -280,7 +287,6 @@ class Recorder:
 
     def passing(self, error: BaseException) -> None:
         """An exception is on its way through a watched frame."""
-        self.importing = None
         if isinstance(error, CaptureError) and self.error is None:
             self.error = error
 

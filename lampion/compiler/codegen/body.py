@@ -103,6 +103,13 @@ class Row:
             for n in range(lanes):
                 self.k.store(self.k.lane(value, n), self._pointer(window, inner, n), dtype)
 
+    def prefetch(self, inner: IRValue | int, lanes: int) -> None:
+        """Have the caches fetch what the loads along the row will need at these points."""
+        for window in self._starts:
+            if _inner_stride(window) == 1:
+                size = self.k.dtypes[window.operand].itemsize
+                self.k.prefetch(self._pointer(window, inner), lanes * size)
+
     def _evaluate(
         self,
         value: Value,

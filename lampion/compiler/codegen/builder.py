@@ -290,6 +290,14 @@ class KernelBuilder:
         store = self._masked("store", value.type, ir.VoidType(), [value.type, POINTER, I32, mask.type])
         self.ir.call(store, [value, pointer, ir.Constant(I32, dtype.itemsize), mask])
 
+    def prefetch(self, pointer: IRValue, nbytes: int) -> None:
+        """Have the memory from there on brought into the second-level cache (any address is harmless)."""
+        fetch = self.declare("llvm.prefetch.p0", ir.VoidType(), [POINTER, I32, I32, I32])
+        read, level, data = (ir.Constant(I32, flag) for flag in (0, 2, 1))
+        for offset in range(0, nbytes, 64):
+            line = self.ir.gep(pointer, [self.i64(offset)], source_etype=I8)
+            self.ir.call(fetch, [line, read, level, data])
+
     def _masked(self, what: str, typ: IRType, returns: IRType, args: list[IRType]) -> ir.Function:
         return self.declare(f"llvm.masked.{what}.{_mangled(typ)}.p0", returns, args)
 

@@ -6,6 +6,8 @@ panel that b does not have are filled with anything: what comes of them is never
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lampion.compiler.codegen.builder import IRValue, KernelBuilder
 from lampion.dtype import DType
 
@@ -56,6 +58,15 @@ def load_row(
         mask = k.first(k.i64(columns - column), lanes) if columns - column < lanes else None
         vectors.append(k.load(k.address(row, dtype, column), dtype, lanes, mask))
     return vectors
+
+
+def store_row(k: KernelBuilder, vectors: Sequence[IRValue], row: IRValue, dtype: DType, columns: int) -> None:
+    """Write vectors side by side; of the last one only what belongs to the first `columns` columns."""
+    lanes = k.target.lanes(dtype)
+    for number, vector in enumerate(vectors):
+        column = number * lanes
+        mask = k.first(k.i64(columns - column), lanes) if columns - column < lanes else None
+        k.store(vector, k.address(row, dtype, column), dtype, mask)
 
 
 def _copy_rows(

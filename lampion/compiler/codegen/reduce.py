@@ -41,6 +41,9 @@ _ALONG = 4  # vectors side by side, along a row: additions take longer than it t
 _ACROSS = 8  # the same across columns: more, for longer pieces of each row come from memory at a time
 _UNITS = (128, 64, 32, 16)  # kept columns of one item of work: as many as leave eight items to share
 
+_CACHE = 2 << 20  # bytes that are in a cache, perhaps
+_AHEAD = 128  # columns from those in work to those that are fetched: about one item
+
 Accumulators = list[Lanes]  # one for each reduction
 Index = dict[int, Any]  # of each axis whose loop we are in
 Step = Callable[[Any, Accumulators], Accumulators]  # (number, so far) -> and now
@@ -89,6 +92,10 @@ class _Nest:
         rows = math.prod(self.outer)
         enough = (unit for unit in _UNITS if rows * -(-self.length // unit) >= 8)
         self.unit = next(enough, _UNITS[-1])
+        # Columns of long rows touch each page for a moment only, too short for the processor to see a
+        # pattern: where the data comes from memory, ask for the next columns of each row by hand.
+        nbytes = size * max((value.dtype.itemsize for value in kernel.body), default=0)
+        self.streams = self.across and nbytes > _CACHE and self.length > 2 * _AHEAD
         self.units = -(-self.length // self.unit) if self.across else 1
         self.items = rows * self.units
         self.chunks = chunk_count(size, kernel.body, self.items)
@@ -200,12 +207,11 @@ class _Emission:
 
         def point(index: Index, so_far: Accumulators) -> Accumulators:
             row = Row(self.k, nest.body, [index[axis] for axis in sorted(index)])
+            if nest.streams:
+                row.prefetch(self.k.affine(_AHEAD, (column, 1)), lanes)
             return self._combined(so_far, self._values(row, column, lanes))
 
-        totals = self._identities(lanes)
-        if not self.empty:
-            totals = self._over(axes, index, totals, point, 1)
-        self._finish((*outer, column), lanes, totals)
+        self._finish((*outer, column), lanes, self._over(axes, index, self._identities(lanes), point, 1))
 
     # Both --------------------------------------------------------------------------------------------
 
@@ -213,6 +219,8 @@ class _Emission:
         self, axes: Sequence[int], index: Index, so_far: Accumulators, point: Point, per_point: int
     ) -> Accumulators:
         """Loop over these axes, which combines `per_point` values in sequence at each point."""
+        if self.empty:
+            return so_far
         if not axes:
             return point(index, so_far)
         axis, inner = axes[0], axes[1:]

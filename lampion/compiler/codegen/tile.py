@@ -35,14 +35,14 @@ def multiply(
     depth: IRValue | int,
     rows: int,
     columns: int,
-    start: Sequence[IRValue],
 ) -> list[IRValue]:
-    """start + a @ panel: the accumulators, row by row."""
+    """a @ panel: the accumulators, row by row."""
     dtype, lanes = a.dtype, k.target.lanes(a.dtype)
-    with k.loop(0, depth, carried=start) as loop:
+    zeros = [k.constant(dtype, 0, lanes)] * (rows * -(-columns // lanes))
+    with k.loop(0, depth, carried=zeros) as loop:
         parts = load_row(k, panel.at(k, loop.index, 0), dtype, columns, lanes)
         step = a.at(k, 0, loop.index)
-        sums = []
+        sums: list[IRValue] = []
         for i in range(rows):
             element = k.splat(k.load(k.address(step, dtype, i * a.row), dtype), lanes)
             sums += [

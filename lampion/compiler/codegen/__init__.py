@@ -1,0 +1,12 @@
+"""Kernels as machine code, through llvmlite. In reading order:
+
+    target       the processor: vector width, registers, fma; what code may call
+    builder      a kernel function under construction: loops, vectors, memory
+    lanes        a vector with NumPy's operators; `emitter` is its `numpy`, on `casts`, `division` and
+    mathlib      exp, log, tanh... as arithmetic, with the numbers in `polynomials`
+    body         evaluates a kernel's body at points of its loop nest
+    nest         simplifies a loop nest
+    map, reduce  the kernels of elementwise work (`transpose`: where it reads across memory)
+
+Nothing here is imported by `import lampion`: llvmlite is loaded when something is first compiled.
+"""

@@ -1,0 +1,180 @@
+"""The command `lampion`: output, exit codes, and no tracebacks for the user's mistakes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import lampion
+from lampion import cli
+
+ROOT = Path(lampion.__file__).parent.parent
+
+
+def command(*arguments, **options):
+    """Run `python -m lampion` as a user would."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **options.pop("env", {})}
+    return subprocess.run([sys.executable, "-W", "error", "-m", "lampion", *arguments], env=environment,
+                          capture_output=True, text=True, timeout=120, check=False, **options)  # fmt: skip
+
+
+def test_recipes_and_recipe(capsys):
+    assert cli.main(["recipes"]) == 0
+    assert "digits       Handwritten digits" in capsys.readouterr().out
+    assert cli.main(["recipe", "digits"]) == 0
+    printed = capsys.readouterr().out
+    assert printed == (ROOT / "lampion" / "recipes" / "digits.py").read_text(encoding="utf-8")
+    compile(printed, "digits.py", "exec")
+    assert len(printed.splitlines()) < 100  # a page to copy
+
+
+def test_doctor(capsys, monkeypatch):
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    assert cli.main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    for name in (
+        "lampion",
+        "python",
+        "numpy",
+        "llvmlite",
+        "processor",
+        "threads",
+        "cupy",
+        "scikit-learn",
+        "environment",
+    ):
+        assert f"\n{name}" in "\n" + out
+    assert lampion.__version__ in out and "OPENBLAS_CORETYPE=Haswell" in out and "unset it" in out
+
+
+def test_doctor_says_what_is_missing(capsys, monkeypatch):
+    find = cli.importlib.util.find_spec
+    monkeypatch.setattr(
+        cli.importlib.util, "find_spec", lambda name: find(name) if name not in ("llvmlite", "cupy") else None
+    )
+    monkeypatch.setenv("LAMPION_NUM_THREADS", "many")
+    monkeypatch.setattr("lampion.compiler.runtime._threads", None)
+    assert cli.main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert "not installed: compiled functions run through the interpreter" in out
+    assert 'pip install "lampion[gpu]"' in out and "got 'many'" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["dance"], "invalid choice: 'dance'"),
+        (["train"], "the following arguments are required: RECIPE"),
+        (["train", "mnist"], "invalid choice: 'mnist' (choose from"),
+        (["recipe", "mnist"], "invalid choice"),
+        (["train", "digits", "--epochs", "0"], "--epochs: expected a whole number from 1 on, got 0"),
+        (["train", "digits", "--epochs", "ten"], "expected a whole number from 1 on, got 'ten'"),
+        (["train", "digits", "--batch-size", "-5"], "--batch-size: expected a whole number"),
+        (["train", "digits", "--seed", "-1"], "--seed: expected a whole number from 0 to"),
+        (["train", "digits", "--lr", "0"], "--lr: expected a positive number, got '0'"),
+        (["train", "digits", "--lr", "nan"], "expected a positive number"),
+        (["train", "digits", "--threads", "0"], "--threads: expected"),
+    ],
+)
+def test_mistakes_on_the_command_line(arguments, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_mistakes_that_show_later(capsys, monkeypatch, tmp_path):
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed: the digits come with it")
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: it draws the pictures")
+    (tmp_path / "file").write_text("")
+    assert cli.main(["train", "digits", "--out", str(tmp_path / "file")]) == 1
+    assert capsys.readouterr().err.startswith("lampion: error: ")
+    assert cli.main(["train", "digits", "--batch-size", "5000", "--out", str(tmp_path / "new")]) == 1
+    assert "nothing to train on" in capsys.readouterr().err
+    monkeypatch.setenv("LAMPION_NUM_THREADS", "many")
+    monkeypatch.setattr("lampion.compiler.runtime._threads", None)
+    assert cli.main(["train", "digits"]) == 1
+    assert "LAMPION_NUM_THREADS" in capsys.readouterr().err
+
+
+def test_missing_extras_are_named_before_anything_runs(capsys, monkeypatch):
+    find = cli.importlib.util.find_spec
+    monkeypatch.setattr(
+        cli.importlib.util, "find_spec", lambda name: None if name == "sklearn" else find(name)
+    )
+    assert cli.main(["train", "digits"]) == 1
+    err = capsys.readouterr().err
+    assert "recipes need scikit-learn, not installed" in err and 'pip install "lampion[recipes]"' in err
+
+
+def test_options_reach_the_recipe(capsys, monkeypatch):
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed: the digits come with it")
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: it draws the pictures")
+    from lampion.recipes import digits
+
+    seen = {}
+
+    def train(epochs=1, batch_size=2, lr=3.0, seed=4, out=None, compile=True):
+        seen.update(epochs=epochs, batch_size=batch_size, lr=lr, seed=seed, out=out, compile=compile)
+
+    monkeypatch.setattr(digits, "train", train)
+    before = lampion.get_num_threads()
+    try:
+        text = "train digits --epochs 7 --batch-size 8 --lr 0.5 --seed 9 --out x --no-compile --threads 3"
+        assert cli.main(text.split()) == 0
+        assert lampion.get_num_threads() == 3
+    finally:
+        lampion.set_num_threads(before)
+    assert seen == {"epochs": 7, "batch_size": 8, "lr": 0.5, "seed": 9, "out": "x", "compile": False}
+    seen.clear()
+    assert cli.main(["train", "digits"]) == 0
+    assert seen == {"epochs": 1, "batch_size": 2, "lr": 3.0, "seed": 4, "out": None, "compile": True}
+    monkeypatch.setattr(digits, "train", lambda epochs=1: None)
+    assert cli.main(["train", "digits", "--lr", "1"]) == 1
+    assert "the recipe digits has no option lr" in capsys.readouterr().err
+
+
+def test_a_whole_training_from_the_command_line(tmp_path):
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed: the digits come with it")
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: it draws the pictures")
+    done = command("train", "digits", "--epochs", "1", "--no-compile", "--seed", "2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert json.loads((folder / "metrics.json").read_text())["seed"] == 2
+    assert "test accuracy" in done.stdout and "epoch 1/1" in done.stderr
+
+
+def test_version_and_a_reader_that_leaves():
+    assert command("--version").stdout.strip() == f"lampion {lampion.__version__}"
+    if os.name == "nt":
+        return
+    line = f'"{sys.executable}" -m lampion recipe digits | head -1'
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["sh", "-c", line], env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.startswith('"""Handwritten digits') and done.stderr == ""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals differ on Windows")
+def test_ctrl_c_ends_cleanly(tmp_path):
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed: the digits come with it")
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: it draws the pictures")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lampion", "train", "digits", "--epochs", "100000", "--no-compile"], cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "runs").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)  # the folder is made when training begins
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "lampion: interrupted" in err and "Traceback" not in err

@@ -7,7 +7,7 @@ The names are PyTorch's. A tour in reading order: `tensor`, `primitive` (the one
 from __future__ import annotations
 
 import importlib as _importlib
-from typing import Any as _Any
+import typing as _typing
 
 from lampion import autograd, datasets, errors, nn, ops, optim, utils
 from lampion.dtype import (
@@ -36,24 +36,31 @@ _LAZY = {
     "training": "lampion.training",
     "viz": "lampion.viz",
 }
+if _typing.TYPE_CHECKING:
+    from lampion import compiler, testing, training, viz
+    from lampion.compiler.function import CompiledFunction, compile
+    from lampion.compiler.runtime import get_num_threads, set_num_threads
 
 __all__ = [
     "CompiledFunction", "DType", "Tensor", "as_tensor", "autograd", "bool", "compile", "compiler", "datasets",
     "double", "enable_grad", "errors", "float", "float32", "float64", "from_numpy", "get_default_dtype",
     "get_num_threads", "int", "int8", "int16", "int32", "int64", "is_grad_enabled", "load", "long", "nn",
     "no_grad", "ops", "optim", "save", "set_default_dtype", "set_grad_enabled", "set_num_threads", "tensor",
-    "testing", "training", "uint8", "utils", "viz", *ops.__all__,
+    "testing", "training", "uint8", "utils", "viz",
 ]  # fmt: skip
+__all__ += ops.__all__
 
 
-def __getattr__(name: str) -> _Any:
-    home = _LAZY.get(name)
-    if home is None:
-        raise AttributeError(f"module 'lampion' has no attribute {name!r}")
-    module = _importlib.import_module(home)
-    value = module if home == f"lampion.{name}" else getattr(module, name)
-    globals()[name] = value
-    return value
+if not _typing.TYPE_CHECKING:  # which would believe that lampion has every attribute
+
+    def __getattr__(name: str) -> _typing.Any:
+        home = _LAZY.get(name)
+        if home is None:
+            raise AttributeError(f"module 'lampion' has no attribute {name!r}")
+        module = _importlib.import_module(home)
+        value = module if home == f"lampion.{name}" else getattr(module, name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from lampion.mode import mode
+
 
 class DType:
     """An element type, such as ``lampion.float32``.
@@ -105,6 +107,8 @@ def get_default_dtype() -> DType:
 def set_default_dtype(dtype: DType) -> None:
     """Set the floating type that new tensors get from Python floats."""
     global _default
+    if mode.trace is not None:
+        mode.trace.refuse("sets the default dtype", "do that outside of the compiled function")
     if dtype not in (float32, float64):
         raise TypeError(f"set_default_dtype: expected float32 or float64, got {dtype}")
     _default = dtype

@@ -19,10 +19,13 @@ from lampion.origin import Where, where
 
 if TYPE_CHECKING:
     from lampion.autograd.tape import Node
+    from lampion.ops.methods import TensorMethods as _Methods  # a stub: see scripts/stubs.py
     from lampion.primitive import Primitive
+else:
+    _Methods = object
 
 
-class Tensor:
+class Tensor(_Methods):
     """An n-dimensional array that remembers how it was computed.
 
     Made by `lampion.tensor`, `lampion.zeros`, ... and by operations; attributes and methods carry
@@ -168,7 +171,7 @@ class Tensor:
         >>> x = lampion.tensor(2.0, requires_grad=True)
         >>> (x ** 3).backward(create_graph=True)
         >>> x.grad
-        tensor(12., grad_fn=<MulBackward>)
+        tensor(12., grad_fn=<CloneBackward>)
         """
         from lampion.autograd.walk import backward
 
@@ -186,7 +189,7 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """The same data without history. Shares memory, and in-place changes are seen by both."""
-        result = wrap(self._array)
+        result = wrap(self._array if mode.trace is None else mode.trace.read(self))
         result._become_view(self)
         return result
 

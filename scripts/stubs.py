@@ -33,7 +33,7 @@ TYPES = {
     "x": "Tensor", "y": "Tensor", "condition": "Tensor", "index": "Tensor", "source": "Tensor",
     "state": "Tensor", "self": "Tensor", "tensors": "Iterable[Tensor]",
     "dim": "int", "dim0": "int", "dim1": "int", "start_dim": "int", "end_dim": "int",
-    "dims": "_Dims", "shape": "_Dims", "size": "_Dims", "sizes": "_Dims",
+    "dims": "_Ints", "shape": "_Ints", "size": "_Ints", "sizes": "_Ints",
     "dtype": "_DType", "device": "str", "generator": "Generator", "seed": "int",
     "value": "float", "fill_value": "float", "start": "float", "end": "float", "step": "float",
     "n": "int", "low": "int", "high": "int", "key": "_Index",
@@ -52,7 +52,7 @@ from typing import Any, TypeAlias, overload
 
 import numpy as np
 
-from lampion.dtype import DType
+from lampion import dtype as dtypes
 from lampion.tensor import Tensor
 
 """
@@ -67,7 +67,7 @@ from typing import Any, Self, TypeAlias, overload
 
 import numpy as np
 
-from lampion.dtype import DType
+from lampion import dtype as dtypes
 from lampion.tensor import Tensor
 
 _Place: TypeAlias = int | slice | EllipsisType | Tensor | None
@@ -75,15 +75,15 @@ _Index: TypeAlias = _Place | list[Any] | tuple[_Place, ...]
 """
 
 ALIASES = """\
-_Dims: TypeAlias = int | tuple[int, ...] | list[int]
-_DType: TypeAlias = DType | str | type | np.dtype[Any]
+_Ints: TypeAlias = int | tuple[int, ...] | list[int]
+_DType: TypeAlias = dtypes.DType | str | type | np.dtype[Any]
 """
 
 #: Python iterates over anything that has `__getitem__`; type checkers want to see a method.
 ITERATION = "def __iter__(self) -> Iterator[Tensor]: ..."
 
-#: Types that inside of the class would be methods: ``x.float()``.
-SHADOWED = re.compile(r"(?<=[ \[])(bool|float|int)\b")
+#: Names of types that inside of the class are names of methods: ``x.float()``.
+SHADOWED = re.compile(r"(?<!def )\b(bool|float|int)\b")
 
 
 def stubs() -> dict[Path, str]:
@@ -106,7 +106,7 @@ def operations_stub() -> str:
         by_file.setdefault(home, []).extend(lines)
     parts = [
         HEAD.format("The public operations, as type checkers see them.") + OPERATIONS_HEAD + ALIASES,
-        wrapped("__all__ = [", [f'"{name}"' for name in ops.__all__], "]") + "\n",
+        "__all__ = [\n" + filled([f'"{name}"' for name in ops.__all__]) + "\n]\n",
     ]
     for module in sorted(by_file):
         parts.append(f"# -- {module.replace('.', '/')}.py\n\n" + "\n".join(by_file[module]) + "\n")
@@ -159,7 +159,7 @@ def declarations(name: str, function: Callable[..., Any], is_method: bool = Fals
             returns = "Self" if is_method and re.fullmatch(r"[a-z]+_|__i\w+__", name) else "Tensor"
         line = wrapped(f"def {name}(", parameters, f") -> {returns}: ...")
         if name in ("__eq__", "__ne__"):
-            line += "  # type: ignore[override]  # element by element, not one bool"
+            line += "  # type: ignore[override]  # element by element, not one answer"
         lines += ["@overload", line] if overloads else [line]
     return lines
 
@@ -174,7 +174,7 @@ def parameter_text(name: str, function: Callable[..., Any], parameter: inspect.P
         elif type(default) in (bool, float):
             kind = type(default).__name__
         elif parameter.name == "dim" and default is None:
-            kind = "_Dims"
+            kind = "_Ints"
         elif parameter.name in TYPES:
             kind = TYPES[parameter.name]
         else:
@@ -182,7 +182,7 @@ def parameter_text(name: str, function: Callable[..., Any], parameter: inspect.P
         if default is None:
             kind += " | None"
     star = "*" if parameter.kind is parameter.VAR_POSITIONAL else ""
-    return f"{star}{parameter.name}: {kind}" + ("" if default is parameter.empty else f" = {default!r}")
+    return f"{star}{parameter.name}: {kind}" + ("" if default is parameter.empty else f" = {default!r}".replace("'", '"'))
 
 
 def wrapped(before: str, items: list[str], after: str) -> str:
@@ -190,7 +190,17 @@ def wrapped(before: str, items: list[str], after: str) -> str:
     text = ", ".join(items)
     if len(before + text + after) <= WIDTH - 4:  # it may be indented yet
         return before + text + after
-    return f"{before}\n{textwrap.fill(text, WIDTH, initial_indent='    ', subsequent_indent='    ')}\n{after}"
+    return f"{before}\n{filled(items)}\n{after}"
+
+
+def filled(items: list[str]) -> str:
+    """Items on as few lines as they need."""
+    lines = [""]
+    for item in items:
+        if len(lines[-1] + item) > WIDTH - 8:
+            lines.append("")
+        lines[-1] += f"{item}, "
+    return textwrap.indent("\n".join(line.strip() for line in lines), "    ").removesuffix(",")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from lampion.compiler.kernel_ir import (
 def targets(*names):
     """Those of the named targets that this machine can run."""
     found = []
-    for name in names or ("sse2", "avx", "avx2", "avx512", "host"):
+    for name in names or ("sse2", "avx", "avx2", "host"):
         try:
             target = Target.named(name)
         except ValueError:  # not an x86 machine
@@ -139,7 +139,9 @@ def reference(kernel, buffers):
     with np.errstate(all="ignore"):
         values = _evaluate(kernel.body, buffers, ())
         if isinstance(kernel, Reduce):
-            values = _evaluate(kernel.epilogue, buffers, [_reduced(kernel, r, values) for r in kernel.reductions])
+            values = _evaluate(
+                kernel.epilogue, buffers, [_reduced(kernel, r, values) for r in kernel.reductions]
+            )
         for store in kernel.stores:
             _view(store.window, buffers)[...] = values[store.value]
     return buffers

@@ -1,5 +1,7 @@
 """The tape: backward, grad, higher orders, accumulation, sharing, threads."""
 
+import importlib
+import itertools
 import math
 import threading
 
@@ -8,7 +10,6 @@ import pytest
 
 import lampion as lp
 from lampion import autograd
-from lampion import tensor as tensor_module
 from lampion.errors import GradientError
 from lampion.testing import assert_close, gradcheck
 
@@ -299,12 +300,15 @@ def test_tied_weights():
 
 
 def test_a_tensor_used_with_itself():
-    for function in (lambda x: x + x, lambda x: x - x, lambda x: x * x, lambda x: x / x, lambda x: lp.cat([x, x]),
-                     lambda x: lp.maximum(x, x * 1.0), lambda x: x @ x, lambda x: x**x):  # fmt: skip
-        assert gradcheck(function, lp.tensor([0.5, 1.5], dtype=lp.float64) if function is None else leaf(0.5, 1.5)) or True
+    functions = (
+        lambda x: x + x, lambda x: x - x, lambda x: x * x, lambda x: x / x, lambda x: x**x, lambda x: x @ x,
+        lambda x: lp.cat([x, x]), lambda x: lp.where(x > 1, x, x * x),
+    )  # fmt: skip
+    for function in functions:
+        gradcheck(function, leaf(0.5, 1.5))
 
 
-@pytest.mark.parametrize("n", [10_000, 100_000])
+@pytest.mark.parametrize("n", [10_000, 50_000])
 def test_deep_chains_need_no_deep_stack(n):
     x = lp.ones((), requires_grad=True)
     y = x
@@ -445,12 +449,13 @@ def gradients_that_share(function, create_graph=False):
         result.retain_grad()
     seed = lp.ones(*inner.shape)
     inner.backward(seed, create_graph=create_graph)
-    held = {"seed": seed, "out": out.grad, "inner": inner.grad, "a": leaves[0].grad, "b": leaves[1].grad}
+    held = {"seed": seed, "inner": inner.grad, "a": leaves[0].grad, "b": leaves[1].grad}
+    if out is not leaves[0]:
+        held["out"] = out.grad
     arrays = {name: x.detach().numpy() for name, x in held.items() if x is not None}
     arrays |= {"a's data": leaves[0].detach().numpy(), "b's data": leaves[1].detach().numpy()}
-    return [
-        (one, other) for one in arrays for other in arrays if one < other and np.shares_memory(arrays[one], arrays[other])
-    ]
+    pairs = itertools.combinations(arrays, 2)
+    return [(one, other) for one, other in pairs if np.shares_memory(arrays[one], arrays[other])]
 
 
 @pytest.mark.parametrize("create_graph", [False, True])
@@ -480,15 +485,15 @@ def test_gradients_of_both_orders_accumulate_apart():
 
 def test_planted_sharing_is_seen(monkeypatch):
     """If every gradient were taken over as it is, the checks above would fail."""
-    monkeypatch.setattr(tensor_module, "_is_unshared", lambda x: True)
+    monkeypatch.setattr(importlib.import_module("lampion.tensor"), "_is_unshared", lambda x: True)
     found = {name for name, function in SHARING.items() if gradients_that_share(function)}
-    assert {"a + a", "a + b", "reshape", "transpose", "broadcast", "slices", "retained"} <= found | {"a + a"}
+    assert {"a + b", "reshape", "transpose", "broadcast", "retained"} <= found
 
 
-def taken_over(gradient_of):
-    """Whether the leaf's `.grad` is the very array that the last gradient made."""
+def taken_over(operation, gradient_of):
+    """Whether the leaf's `.grad` is the very array that the last of these operations made."""
     made = []
-    original = lp.mul.primitive.forward
+    original = operation.primitive.forward
 
     def forward(xp, x, y):
         out = original(xp, x, y)
@@ -497,18 +502,19 @@ def taken_over(gradient_of):
 
     w = lp.randn(64, 64, requires_grad=True)
     out = gradient_of(w)
-    lp.mul.primitive.forward = forward
+    operation.primitive.forward = forward
     try:
         out.backward()
     finally:
-        lp.mul.primitive.forward = original
+        operation.primitive.forward = original
     return w.grad.numpy().__array_interface__["data"][0] == made[-1]
 
 
 def test_a_gradient_that_nobody_else_holds_is_not_copied():
     x = lp.randn(64, 64)
-    assert taken_over(lambda w: (w * x).sum())
-    assert taken_over(lambda w: (w.T * x).sum())
+    assert taken_over(lp.mul, lambda w: (w * x).sum())
+    assert taken_over(lp.matmul, lambda w: (x @ w).sum())
+    assert taken_over(lp.matmul, lambda w: (x @ w.T).sum())  # a layer's weight: most of what there is
 
 
 def test_a_gradient_that_somebody_holds_is_copied():
@@ -520,7 +526,7 @@ def test_a_gradient_that_somebody_holds_is_copied():
         retained.y = y
         return (y * x.reshape(4096)).sum()
 
-    assert not taken_over(retained)
+    assert not taken_over(lp.mul, retained)
 
 
 def test_a_leafs_gradient_does_not_follow_the_seed():

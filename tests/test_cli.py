@@ -167,8 +167,9 @@ def test_ctrl_c_ends_cleanly(tmp_path):
     pytest.importorskip("sklearn", reason="scikit-learn is not installed: the digits come with it")
     pytest.importorskip("matplotlib", reason="matplotlib is not installed: it draws the pictures")
     process = subprocess.Popen(
-        [sys.executable, "-m", "lampion", "train", "digits", "--epochs", "100000", "--no-compile"], cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-m", "lampion", "train", "digits", "--epochs", "100000", "--no-compile"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     deadline = time.monotonic() + 60
     while not (tmp_path / "runs").exists() and time.monotonic() < deadline:

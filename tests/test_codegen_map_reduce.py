@@ -387,7 +387,7 @@ def normalization(shape, axes, broadcast):
         Result(1, float64),
         Load(window(2, kept), float64),
         Compute(Elementwise(lambda xp, s, q, old: xp.sqrt(q) / 7 + 0.5 * old + s), (0, 1, 2), float64),
-        Compute(Elementwise(lambda xp, s, old: (s > old)), (0, 2), bool_),
+        Compute(Elementwise(lambda xp, s, old: s > old), (0, 2), bool_),
     )
     stores = (Store(window(2, kept), 3), Store(window(3, kept), 4))
     operands = (Operand(float64), Operand(float64), Operand(float64, True), Operand(bool_, True))
@@ -412,7 +412,10 @@ MATRIX = (70, 301)
 BIG = [
     mapping(MIX, [float32, float32], float32, (30_000,)),
     mapping(
-        MIX, [float32] * 2, float32, MATRIX,
+        MIX,
+        [float32] * 2,
+        float32,
+        MATRIX,
         [window(0, MATRIX), window(1, MATRIX, (1, 70)), window(2, MATRIX)],
     ),
     reducing([(SUM, float32)], float32, (300, 201), (1,)),

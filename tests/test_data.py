@@ -11,8 +11,16 @@ from lampion.datasets import Digits
 from lampion.datasets.digits import split
 from lampion.errors import DTypeError, IndexRangeError, LampionError, ShapeError
 from lampion.utils.data import (
-    BatchSampler, DataLoader, Dataset, RandomSampler, Sampler, SequentialSampler, Subset, TensorDataset,
-    default_collate, random_split,
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+    Subset,
+    TensorDataset,
+    default_collate,
+    random_split,
 )  # fmt: skip
 
 

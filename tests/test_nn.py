@@ -311,8 +311,8 @@ def test_one_hot():
         (lambda w: nn.init.normal_(w, 1.0, 0.5), 1.0, 0.5, math.inf),
         (nn.init.xavier_uniform_, 0.0, math.sqrt(2 / 600), math.sqrt(6 / 600)),
         (lambda w: nn.init.xavier_normal_(w, gain=2.0), 0.0, 2 * math.sqrt(2 / 600), math.inf),
-        (lambda w: nn.init.kaiming_uniform_(w, nonlinearity="relu"), 0.0, math.sqrt(2 / 200), math.sqrt(6 / 200)),
-        (lambda w: nn.init.kaiming_normal_(w, mode="fan_out", nonlinearity="relu"), 0.0, math.sqrt(2 / 400), math.inf),
+        (lambda w: nn.init.kaiming_uniform_(w, nonlinearity="relu"), 0.0, 0.1, math.sqrt(6 / 200)),
+        (lambda w: nn.init.kaiming_normal_(w, 1.0, "fan_out"), 0.0, math.sqrt(1 / 400), math.inf),
         (lambda w: nn.init.kaiming_normal_(w, a=1.0), 0.0, math.sqrt(1 / 200), math.inf),
     ],
 )  # fmt: skip

@@ -12,8 +12,10 @@ from lampion import nn
 from lampion.errors import LampionError
 from lampion.utils import files
 
-DTYPES = [lampion.float32, lampion.float64, lampion.int64, lampion.int32, lampion.int16, lampion.int8, lampion.uint8,
-          lampion.bool]  # fmt: skip
+DTYPES = [
+    lampion.float32, lampion.float64, lampion.int64, lampion.int32, lampion.int16, lampion.int8,
+    lampion.uint8, lampion.bool,
+]  # fmt: skip
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ class Node:
     """
 
     __slots__ = (
-        "edges", "order", "output_shape", "params", "primitive", "retained", "saved", "shapes",
+        "edges", "order", "output_shape", "params", "primitive", "released", "retained", "saved", "shapes",
         "versions", "where",
     )  # fmt: skip
 
@@ -50,6 +50,7 @@ class Node:
         self.order = next(_order)
         self.saved: list[Any] | None = None
         self.versions: list[Any] = []
+        self.released = False  # whether a backward pass went through here and let go of what was saved
         self.retained: Any = None  # weak reference to the tensor that asked to keep its gradient
 
     def __repr__(self) -> str:
@@ -109,8 +110,10 @@ class Node:
 
     def release(self) -> None:
         """Forget the saved arrays: they are most of the memory of a training step."""
-        self.saved = None
-        self.versions = []
+        self.released = True
+        if self.saved:  # a node that saved nothing can be passed again
+            self.saved = None
+            self.versions = []
 
 
 def record(

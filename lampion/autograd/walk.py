@@ -95,7 +95,7 @@ def _seeds(name: str, roots: list[Tensor], given: Any) -> list[Tensor]:
         elif tuple(seed.shape) != tuple(root.shape):
             raise GradientError(name, "the gradient does not have its tensor's shape",
                                 expected=str(tuple(root.shape)), got=str(tuple(seed.shape)))  # fmt: skip
-        seeds.append(seed)
+        seeds.append(seed if seed.dtype is root.dtype else ops.cast(seed, root.dtype))
     return seeds
 
 
@@ -158,7 +158,8 @@ def _walk(
                 node.release()
         if targets is not None:
             return [pending.get(id(target)) for target in targets]
-        # The table must let go of the gradients first, so that a leaf can take over an unshared one.
+        # Table and names must let go of the gradients first, so that a leaf can take over an unshared one.
+        gradient = passed = None
         for key, leaf in leaves.items():
             _accumulate(leaf, pending.pop(key), create_graph)
         return []
@@ -224,7 +225,7 @@ def _accumulate(leaf: Tensor | None, gradient: Tensor, create_graph: bool) -> No
         return
     present = leaf.grad
     if present is None:
-        leaf.grad = gradient if create_graph else gradient._owned()
+        leaf.grad = ops.clone(gradient) if create_graph else gradient._owned()
     elif create_graph:
         leaf.grad = ops.add(present, gradient)
     else:

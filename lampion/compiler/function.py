@@ -256,7 +256,7 @@ class _Finisher:
         if not leaf.requires_grad or leaf._node is None:
             return None
         node = leaf._node
-        if node.saved is not None:
+        if not node.released:
             self.trace.refuse(
                 "returns a tensor whose gradient can still be asked for",
                 "call backward() inside the compiled function, or run it under no_grad(), or return x.detach()",

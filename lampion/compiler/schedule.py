@@ -111,7 +111,7 @@ class Schedule:
             self.numbers[out] = equation.params["value"]
         elif primitive.kind == "movement":
             self._move(equation)
-        elif primitive.name == "cast" and not out.shape and self.producer(equation.inputs[0]) < 0:
+        elif primitive.name == "cast" and not out.shape and self._is_input(equation.inputs[0]):
             self.inlined[out] = equation
         elif primitive.kind == "elementwise":
             self._join(equation)
@@ -152,6 +152,9 @@ class Schedule:
     def is_scalar(self, value: Value) -> bool:
         """Whether kernels make this value themselves, so that it has no place in memory."""
         return value in self.numbers or value in self.inlined
+
+    def _is_input(self, value: Value) -> bool:
+        return value not in self.floating and self.producer(value) < 0
 
     def _settle(self, value: Value) -> None:
         """Give a floating equation, and those that it floats on, a group."""

@@ -177,8 +177,9 @@ class Trace:
             x.strides is not None and is_contiguous(x.shape, x.strides, x.dtype.itemsize)
             for x in arrays if type(x) is Tracer and x.ndim > 1
         )  # fmt: skip
-        known = plain or primitive.kind == "kernel"
-        return Tracer(value, contiguous_strides(value.shape, value.dtype.itemsize) if known else None)
+        if plain or primitive.kind == "kernel":
+            return Tracer(value, contiguous_strides(value.shape, value.dtype.itemsize))
+        return Tracer(value, _kept_order(arrays, value))
 
     def constant(self, array: Any) -> Tracer:
         """A Tracer of an array that is the same at every call."""
@@ -198,19 +199,19 @@ class Trace:
         if tensor._base is not None:
             if id(tensor) in self.arguments:
                 self.refuse("writes into an argument that is a view", "pass the whole tensor, or a clone()")
-            old = self.read(tensor)
-            if old.strides is None:
+            if self.read(tensor).strides is None:
                 self.refuse("writes through a view of which eager might have made a copy", "clone() it first")
             from lampion.ops.movement import put
 
             new = self.record(put.primitive, [self.read(owner), new], {"chain": tensor._chain})
         version = owner._version[0]
         self.versions.setdefault(id(owner._version), (owner._version, version, owner._version[1]))
-        new = new.anew(version + 1)
+        old = self.read(owner)  # makes it an input, if it was not one
+        new = Tracer(new.value, old.strides)  # new contents, in the same place
+        new.version = version + 1
         if type(owner._array) is Tracer:
             owner._array = new
             return
-        self.read(owner)  # makes it an input, if it was not one
         if id(owner) in self.arguments:
             if owner._base is not None:
                 self.refuse("writes into an argument that is a view", "pass the whole tensor, or a clone()")
@@ -265,3 +266,20 @@ class Trace:
                 tensor.__dict__[attribute] = old
         for storage, version, at in self.versions.values():
             storage[0], storage[1] = version, at
+
+
+def _kept_order(arrays: Sequence[Any], value: Value) -> tuple[int, ...] | None:
+    """The strides of a result of one non-contiguous array: NumPy keeps the order of its axes. With
+    several arrays the choice is NumPy's own business, and not known here."""
+    tensors = [x for x in arrays if type(x) is Tracer and x.ndim]
+    if len(tensors) != 1 or tensors[0].strides is None or tensors[0].shape != value.shape:
+        return None
+    (x,) = tensors
+    if any(stride == 0 and n > 1 for stride, n in zip(x.strides, x.shape, strict=True)):
+        return None
+    axes = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
+    strides, step = [0] * x.ndim, value.dtype.itemsize
+    for axis in reversed(axes):
+        strides[axis] = step
+        step *= max(1, value.shape[axis])
+    return tuple(strides)

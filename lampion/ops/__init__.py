@@ -6,7 +6,7 @@ Read `define.py` for what the decorators make of a definition, `elementwise.py` 
 from lampion.ops.composite import log_softmax
 from lampion.ops.creation import arange, empty, full, full_like, ones, ones_like, zeros, zeros_like
 from lampion.ops.elementwise import (
-    add, cast, cos, div, eq, exp, expm1, ge, gt, le, log, lt, maximum, minimum, mul, ne, neg, pow, relu, sigmoid,
+    add, cast, clone, cos, div, eq, exp, expm1, ge, gt, le, log, lt, maximum, minimum, mul, ne, neg, pow, relu, sigmoid,
     sin, sqrt, sub, tanh, where,
 )  # fmt: skip
 from lampion.ops.indexing import cat, gather, index_select, narrow, scatter_add, stack
@@ -19,7 +19,7 @@ from lampion.ops.random import (
 from lampion.ops.reduce import amax, amin, argmax, max, mean, sum
 
 __all__ = [
-    "Generator", "add", "amax", "amin", "arange", "argmax", "broadcast_to", "cast", "cat", "cos", "default_generator",
+    "Generator", "add", "amax", "amin", "arange", "argmax", "broadcast_to", "cast", "cat", "clone", "cos", "default_generator",
     "div", "empty", "eq", "exp", "expm1", "flatten", "flip", "full", "full_like", "gather", "ge", "get_rng_state", "gt",
     "index_select", "initial_seed", "le", "log", "log_softmax", "lt", "manual_seed", "matmul", "max", "maximum", "mean",
     "minimum", "mul", "narrow", "ne", "neg", "ones", "ones_like", "permute", "pow", "rand", "rand_like",

@@ -58,9 +58,13 @@ class neg:
 
 @elementwise(saves="both", bools=False)
 class pow:
-    """x to the power y."""
+    """x to the power y. Integers to a negative power are 0, but for 1 and -1."""
 
-    def forward(xp, x, y): return xp.power(x, y)
+    def forward(xp, x, y):
+        if getattr(x, "dtype", y.dtype if hasattr(y, "dtype") else x).kind != "i" or not hasattr(y, "dtype"):
+            return xp.power(x, y)
+        inverse = xp.where(xp.equal(x, 1), 1, xp.where(xp.equal(x, -1), 1 - 2 * (y & 1), 0))
+        return xp.where(xp.less(y, 0), inverse, xp.power(x, xp.maximum(y, 0))).astype(y.dtype)
 
     def vjp(g, x, y, out):
         # At y = 0 the slope in x is 0, even where x**-1 is infinite; at x = 0 < y the logarithm is
@@ -273,6 +277,14 @@ class cast:
         """x converted to another type."""
         x = as_tensor(x)
         return apply(cast.primitive, x, dtype=dtypes.of(dtype), source=x.dtype)
+
+
+@elementwise
+class clone:
+    """A copy of x with its own memory; gradients pass through it."""
+
+    def forward(xp, x): return x.astype(x.dtype)
+    def vjp(g): return g
 
 
 @elementwise(public=False)

@@ -167,7 +167,7 @@ def _total(arrays, dim):
     return sum(x.shape[dim] for x in arrays)
 
 
-def narrow(x, dim, start, length):
+def narrow(x, dim, start: int, length: int):
     """The part of x from `start` on, `length` long, along `dim`. A view."""
     dim = normalize_dim("narrow", dim, x.ndim)
     if start < 0 or length < 0 or start + length > x.shape[dim]:
@@ -205,7 +205,7 @@ def getitem(x, key):
     return reshape(slice_(x, bounds), shape)
 
 
-def setitem(x, key, value):
+def setitem(x, key, value: Tensor | float) -> None:
     """``x[key] = value``, in place."""
     getitem(x, key).copy_(value)
 

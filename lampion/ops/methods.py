@@ -62,17 +62,12 @@ def normal_(self, mean=0.0, std=1.0):
     return copy_(self, random.randn_like(self) * std + mean)
 
 
-def clone(self):
-    """A copy with its own memory; gradients pass through it."""
-    return elementwise.cast(self, self.dtype)
-
-
 def contiguous(self):
     """This tensor if its elements lie in order, otherwise a copy where they do."""
-    return self if mode.trace is None and self.is_contiguous() else clone(self)
+    return self if mode.trace is None and self.is_contiguous() else elementwise.clone(self)
 
 
-def to(self, target, *_):
+def to(self, target: dtypes.DType | Tensor | str, *_: object):
     """Convert to a dtype (or to the device that it is on)."""
     if isinstance(target, Tensor):
         target = target.dtype
@@ -110,7 +105,7 @@ METHODS = {
     "copy_": copy_, "fill_": fill_, "zero_": zero_, "uniform_": uniform_, "normal_": normal_,
     "add_": _inplace("add_", E.add), "sub_": _inplace("sub_", E.sub), "mul_": _inplace("mul_", E.mul),
     "div_": _inplace("div_", E.div), "exp_": _inplace("exp_", E.exp), "relu_": _inplace("relu_", E.relu),
-    "clone": clone, "contiguous": contiguous, "to": to,
+    "contiguous": contiguous, "to": to,
     "float": lambda self: cast_to(self, dtypes.float32), "double": lambda self: cast_to(self, dtypes.float64),
     "long": lambda self: cast_to(self, dtypes.int64), "int": lambda self: cast_to(self, dtypes.int32),
     "bool": lambda self: cast_to(self, dtypes.bool_),

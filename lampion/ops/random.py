@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+from typing import Any
 
 import numpy as np
 
@@ -62,35 +63,40 @@ class Generator:
     True
     """
 
-    def __init__(self, device="cpu"):
+    seed_value: int
+    offset: int
+
+    def __init__(self, device: str = "cpu") -> None:
         self.seed_value = int.from_bytes(os.urandom(7), "little")
         self.offset = 0
 
-    def manual_seed(self, seed):
+    def manual_seed(self, seed: int) -> Generator:
         """Start again from this seed."""
+        _outside_of_traces("seeds a generator")
         seed = int(seed)
         if not -(2**63) <= seed < 2**64:
             raise LampionError("manual_seed", "the seed does not fit into 64 bits", got=str(seed))
         self.seed_value, self.offset = seed % 2**64, 0
         return self
 
-    def initial_seed(self):
+    def initial_seed(self) -> int:
         """The seed that the numbers start from."""
+        _outside_of_traces("reads the seed of a generator")
         return self.seed_value
 
-    def get_state(self):
+    def get_state(self) -> Tensor:
         """The whole state, as a tensor of two integers."""
         return wrap(self.array())
 
-    def set_state(self, state):
+    def set_state(self, state: Tensor) -> None:
         """Go on from a state that `get_state` returned."""
         self.seed_value, self.offset = (int(n) for n in state._array)
 
-    def array(self):
+    def array(self) -> np.ndarray[Any, Any]:
         """The state as the primitive takes it."""
         return np.array([self.seed_value, self.offset], np.uint64)
 
-    def bits(self, size):
+    def bits(self, size: int) -> Tensor:
         """The next `size` words of 32 bits."""
         blocks = -(-size // 4)
         if mode.trace is not None:
@@ -101,15 +107,21 @@ class Generator:
         return out
 
 
+def _outside_of_traces(what):
+    """A compiled step draws from the generators that it finds; changing them is not part of it."""
+    if mode.trace is not None:
+        mode.trace.refuse(what, "do that outside of the compiled function")
+
+
 default_generator = Generator()
 
 
-def manual_seed(seed):
+def manual_seed(seed) -> Generator:
     """Seed the default generator: from here on, everything random is the same in every run."""
     return default_generator.manual_seed(seed)
 
 
-def initial_seed():
+def initial_seed() -> int:
     """The seed of the default generator."""
     return default_generator.initial_seed()
 
@@ -119,7 +131,7 @@ def get_rng_state():
     return default_generator.get_state()
 
 
-def set_rng_state(state):
+def set_rng_state(state) -> None:
     """Go on from a state that `get_rng_state` returned."""
     default_generator.set_state(state)
 
@@ -153,7 +165,7 @@ def randn(*size, generator=None, dtype=None, requires_grad=False):
     return out.requires_grad_() if requires_grad else out
 
 
-def randint(low, high=None, size=(), generator=None, dtype=None):
+def randint(low, high=None, size: tuple[int, ...] | list[int] = (), generator=None, dtype=None):
     """Integers from `low` up to, not including, `high`."""
     if high is None:
         low, high = 0, low

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import overload
+
 from lampion import dtype as dtypes
 from lampion.ops.creation import arange, zeros
 from lampion.ops.define import cast_to, reduction, to_float
@@ -59,7 +61,7 @@ def mean(x, dim=None, keepdim=False):
     return div(sum(x, dim, keepdim), float(count))
 
 
-def argmax(x, dim=None, keepdim=False):
+def argmax(x, dim: int | None = None, keepdim=False):
     """The index of the largest element (the first of equals) over all elements, or along `dim`."""
     x = as_tensor(x)
     if dim is None:
@@ -77,6 +79,10 @@ def argmax(x, dim=None, keepdim=False):
     return n - 1 - amax(where(is_largest, countdown, -1), axis, keepdim)
 
 
+@overload
+def max(x, dim: Tensor | None = None, keepdim=False): ...
+@overload
+def max(x, dim: int, keepdim=False) -> tuple[Tensor, Tensor]: ...
 def max(x, dim=None, keepdim=False):
     """The largest element; with `dim`, a pair (values, indices). With a tensor, `maximum`.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 
 
@@ -12,7 +11,7 @@ def write_file(path: str | os.PathLike[str], data: bytes | str) -> None:
     target = Path(os.path.realpath(path))  # a link stays a link to the file that is replaced
     if isinstance(data, str):
         data = data.encode()
-    temporary = target.parent / f".{target.name}.{secrets.token_hex(6)}.tmp"
+    temporary = target.parent / f".{target.name}.{os.urandom(6).hex()}.tmp"
     try:
         with open(temporary, "xb") as file:
             file.write(data)

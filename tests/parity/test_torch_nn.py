@@ -164,8 +164,10 @@ def test_the_comparison_sees_a_planted_bug():
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("relu", {}), ("leaky_relu", {"negative_slope": 0.3}), ("silu", {}), ("gelu", {"approximate": "tanh"}),
-        ("softmax", {"dim": 0}), ("softmax", {"dim": -1}), ("log_softmax", {"dim": 1}), ("tanh", {}), ("sigmoid", {}),
+        ("relu", {}), ("leaky_relu", {"negative_slope": 0.3}), ("silu", {}),
+        ("gelu", {"approximate": "tanh"}),
+        ("softmax", {"dim": 0}), ("softmax", {"dim": -1}), ("log_softmax", {"dim": 1}), ("tanh", {}),
+        ("sigmoid", {}),
     ],
 )  # fmt: skip
 def test_functions_and_two_orders_of_gradient(name, options):

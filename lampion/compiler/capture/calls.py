@@ -90,8 +90,10 @@ class Caller:
         call = Call(code, args or [], kwargs)
         call.fn, call.made = fn, made
         if self.rec.is_untraced(code):
-            for item in call.args:  # it may take items from an iterator, unwatched
+            for item in (*call.args, *kwargs.values()):  # it may take items from an iterator, unwatched
                 self.rec.forget(item)
+                if is_known(item) and policy.is_iterator(type(item)):
+                    self.rec.judge(m, item, f"`{code.co_qualname}` on")
         if code.co_flags & inspect.CO_GENERATOR:
             self.rec.generators.setdefault(code, []).append(call)  # its frame starts when it is first asked
             return Unseen(GeneratorType, fresh=True)

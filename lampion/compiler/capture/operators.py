@@ -142,13 +142,17 @@ def contains_op(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
     return (contains(m, taken[0], taken[1], bool(ins.arg)),)
 
 
-def contains(m: Frame, item: Any, container: Any, negated: bool = False) -> Any:
+_HASHED: tuple[Any, ...] = (dict, set, frozenset, policy.VIEWS[0], policy.VIEWS[3])
+
+
+def contains(m: Frame, item: Any, container: Any, negated: bool = False, overridden: bool = True) -> Any:
     key, whole = stand_in(item), stand_in(container)
     if id(whole) in m.rec.spaces and type(key) is str:
         return (m.rec.space_entry(m, whole, key) is MISSING) == negated
-    if isinstance(whole, (dict, set, frozenset, policy.VIEWS[0], policy.VIEWS[3])) and is_key(m, key):
-        if python_method(type(whole), "__contains__") is None:
-            return (key in whole) != negated
+    if isinstance(whole, _HASHED) and is_key(m, key):
+        if not (overridden and python_method(type(whole), "__contains__")):
+            base = next(kind for kind in _HASHED if isinstance(whole, kind))
+            return bool(base.__contains__(whole, key)) != negated
     if policy.all_data(key) and policy.all_data(whole):
         try:
             return (key in whole) != negated
@@ -175,7 +179,7 @@ def is_key(m: Frame, key: Any) -> bool:
 
 # ---- subscripts -----------------------------------------------------------------------------------------
 
-_SEQUENCES = (list, tuple, str, bytes, range, collections.deque)
+_SEQUENCES: tuple[Any, ...] = (list, tuple, str, bytes, range, collections.deque)
 
 
 @handles("BINARY_SUBSCR")
@@ -189,10 +193,10 @@ def binary_slice(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
     return (subscript(m, taken[0], slice(*taken[1:]) if known else Unseen(slice)),)
 
 
-def subscript(m: Frame, container: Any, key: Any) -> Any:
-    """What `container[key]` gives."""
+def subscript(m: Frame, container: Any, key: Any, overridden: bool = True) -> Any:
+    """What `container[key]` gives; with `overridden` False, what the builtin base class makes of it."""
     whole = container.like if type(container) is Unseen else container
-    if is_known(container) and (method := python_method(type(container), "__getitem__")) is not None:
+    if overridden and is_known(container) and (method := python_method(type(container), "__getitem__")) is not None:
         if not m.rec.is_core(container):
             m.rec.reader.class_read(m, type(container), "__getitem__")
         return m.rec.caller.python(m, method, [container, key], {})
@@ -201,13 +205,14 @@ def subscript(m: Frame, container: Any, key: Any) -> Any:
         return Unseen() if value is MISSING else value
     if isinstance(whole, _SEQUENCES) and policy.is_data(key):
         try:
-            value = whole[key]
+            base = next(kind for kind in _SEQUENCES if isinstance(whole, kind))
+            value = base.__getitem__(whole, key)
         except Exception:
             return Unseen()
         return wrap(value) if type(key) is slice else value
     if isinstance(whole, dict) and is_key(m, key):
-        if key in whole:
-            return whole[key]
+        if dict.__contains__(whole, key):
+            return dict.__getitem__(whole, key)
         return _absent(m, container, whole, key)
     m.rec.judge(m, container, "an item of")
     return Unseen()

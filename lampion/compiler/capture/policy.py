@@ -96,6 +96,7 @@ C_DESCRIPTORS = (
     types.ClassMethodDescriptorType,
     types.GetSetDescriptorType,
 )
+_OWN_LOOKUP = (type, super, types.ModuleType, types.MethodType, types.GenericAlias, types.UnionType)
 C_CALLABLES = (types.BuiltinFunctionType, types.MethodWrapperType, *C_DESCRIPTORS[:3])
 _DICTS: tuple[dict[Any, Any], ...] = ({}, collections.OrderedDict())
 VIEWS = tuple(type(view) for table in _DICTS for view in (table.keys(), table.values(), table.items()))
@@ -103,10 +104,13 @@ SOLID: frozenset[type] = frozenset(
     {object, list, tuple, dict, set, frozenset, int, float, complex, str, bytes, type, types.ModuleType}
     | {collections.deque, collections.OrderedDict, collections.defaultdict, typing.Generic}
     | {staticmethod, classmethod, property, super, functools.partial, types.MethodType, types.FunctionType}
-    | {types.MappingProxyType, types.CodeType, types.CellType, types.GenericAlias, *SCALARS, *C_CALLABLES}
+    | {types.CodeType, types.GenericAlias, *SCALARS, *C_CALLABLES}
     | {*VIEWS, types.UnionType, types.SimpleNamespace}
     | {e for e in vars(builtins).values() if isinstance(e, type) and issubclass(e, BaseException)}
 )
+
+# What `object.__getattribute__` is for types whose look-up is the usual one.
+USUAL_LOOKUP = frozenset(base.__getattribute__ for base in SOLID if base not in _OWN_LOOKUP)
 
 
 @functools.cache
@@ -212,10 +216,13 @@ class Trust:
         """Whether the class, or one that it derives from, comes from a trusted file."""
         known = self.types.get(cls)
         if known is None:
-            modules = (sys.modules.get(base.__module__) for base in cls.__mro__)
-            files = (getattr(module, "__file__", None) for module in modules)
-            known = self.types[cls] = any(file is not None and self.file(file) for file in files)
+            known = self.types[cls] = any(map(self.own_type, cls.__mro__))
         return known
+
+    def own_type(self, cls: type) -> bool:
+        """Whether the class itself comes from a trusted file."""
+        file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+        return file is not None and self.file(file)
 
 
 # Standard code that acts on its own fresh objects only, and catches exceptions as a matter of course.

@@ -34,8 +34,8 @@ _SETTABLE = frozenset({"grad", "data", "requires_grad"})  # of a Tensor: its own
 _FUNCTION_READS = frozenset({"__name__", "__qualname__", "__module__", "__doc__", "__call__", "__get__"})
 _CLASS_READS = frozenset({"__name__", "__qualname__", "__module__", "__doc__", "__mro__", "__bases__"})
 _ARRAY_READS = frozenset({"shape", "ndim", "dtype", "size"})  # guarded by the caller, with the argument
+_HIDING = (*policy.VIEWS, types.MappingProxyType, types.CellType, super)  # windows onto something else
 _TUPLE_FIELD = type(namedtuple("_", "field").field)  # noqa: PYI024  # this type has no other name
-_GENERIC = {base.__getattribute__ for base in policy.SOLID if base not in (type, super, ModuleType)}
 
 
 class Reader:
@@ -67,6 +67,11 @@ class Reader:
         elif type(value) is functools.partial:
             for part in (value.func, value.args, value.keywords):
                 self.contents(m, part, note)
+        elif isinstance(value, policy.C_CALLABLES):
+            owner = getattr(value, "__self__", None)  # `table.get`, kept under another name
+            self.contents(m, owner, note._replace(what=f"the object behind {note.what}"))
+        elif isinstance(value, _HIDING):
+            m.abort(f"{note.what} is a {type(value).__name__}: a window onto something that capture cannot see")
 
     def _container(self, m: Frame, value: Any, note: Note) -> None:
         if len(value) > policy.MAX_ITEMS:
@@ -137,10 +142,16 @@ class Reader:
 
     def cell(self, m: Frame, name: str) -> Any:
         value = m.local(name)
-        if name in m.code.co_cellvars or value is MISSING:
+        if name in m.code.co_cellvars:
             return Unseen() if value is MISSING else value
         cell = m.cell(name)
-        if cell is not FRESH:
+        if cell is FRESH:
+            return Unseen() if value is MISSING else value
+        try:
+            value = cell.cell_contents
+        except ValueError:
+            return Unseen()  # NameError is next
+        else:
             note = self.rec.note(m, f"closure variable `{name}`")
             self.guards.cell(cell, value, note)
             self.contents(m, value, note)
@@ -262,19 +273,20 @@ class Reader:
         rec, cls = self.rec, type(obj)
         core = rec.is_core(obj)
         getter = find(cls, "__getattribute__")[0]
-        if not (isinstance(getter, FunctionType) or getter in _GENERIC) or not (core or policy.is_solid(cls)):
+        if not (isinstance(getter, FunctionType) or getter in policy.USUAL_LOOKUP) or not (core or policy.is_solid(cls)):
             if core:
                 return getattr(obj, name, Unseen())
             m.abort(f"attribute `{name}` of a {cls.__name__} cannot be guarded")
-        raw, _ = find(cls, name)
-        if core and raw is not MISSING and type(raw) is not FunctionType:
+        raw, owner = find(cls, name)
+        core = core and owner is not None and rec.trust.own_type(owner)  # the user's own attributes are guarded
+        if core and type(raw) is not FunctionType:
             rec.own_read(obj, name)
-        if not core or type(raw) is FunctionType:
+        else:
             self.class_read(m, cls, name)
         if raw is not MISSING and _overrides(raw):
             return self.bind(m, raw, obj, cls, name)
         space = namespace_of(obj)
-        if space is not None and not (core and raw is not MISSING) and id(obj) not in rec.fresh:
+        if space is not None and not core and id(obj) not in rec.fresh:
             self.guards.object(obj, space, rec.note(m, f"the class of a {cls.__name__}"))
             value = self.namespace(m, space, name, f"attribute `{name}` of {cls.__name__}")
         else:
@@ -330,7 +342,7 @@ class Reader:
         value = getattr(obj, name, MISSING)
         if value is MISSING:
             return Unseen()
-        if id(obj) not in self.rec.fresh and not self.rec.is_core(obj):
+        if id(obj) not in self.rec.fresh and not self.rec.trust.own_type(raw.__objclass__):
             note = self.rec.note(m, f"attribute `{name}` of {type(obj).__name__}")
             self.guards.object(obj, None, note)
             self.guards.entry(raw.__get__, obj, obj, value, note)
@@ -341,7 +353,7 @@ class Reader:
         space = namespace_of(obj)
         if id(obj) in self.rec.fresh:
             self.rec.fresh[id(space)] = space
-        else:  # looked up by key, mostly: guarded entry by entry where it is (`calls.subscript`)
+        elif space is not None:  # looked up by key, mostly: guarded entry by entry where it is (`calls.subscript`)
             self.guards.object(obj, space, self.rec.note(m, f"the class of a {type(obj).__name__}"))
             self.rec.spaces[id(space)] = (space, type(obj).__name__)
         return space

@@ -21,11 +21,11 @@ from . import policy
 from .calls import Caller
 from .guards import Guards, Note
 from .frame import Call, Frame
-from .opcodes import SUPPORTED, VERSION
+from .opcodes import SUPPORTED, VERSION, decode
 from .policy import MISSING, Trust, python_method
 from .reads import Reader
-from .rules import Rules
-from .values import Bound, Plain, Unseen, bind, is_known
+from .tables import Rules
+from .values import Bound, Unseen, bind, is_known
 
 _trusted_code: set[CodeType] = set()
 
@@ -87,7 +87,7 @@ class Recorder:
         self.generators: dict[CodeType, list[Call]] = {}  # made, not all started yet
         self.frames: dict[FrameType, Frame] = {}
         self.importing: FrameType | None = None  # the outermost frame of an import that is under way
-        self._functions: dict[CodeType, FunctionType] = {}
+        self._functions: dict[CodeType, list[FunctionType]] = {}
         self._untraced: dict[CodeType, bool] = {}
         self._active = False
         self.reader = Reader(self)
@@ -115,8 +115,10 @@ class Recorder:
             self.abort(f"capture does not know Python {sys.version.split()[0]}", "", here)
         if self._active:
             self.abort("a capture is already running", "", here)
-        self._add_root([*args, *kwargs.values()])
-        start = _Start(self, here, fn, list(args), kwargs)
+        start = _Start(self, here)
+        for argument in (*args, *kwargs.values()):
+            self._add_root(argument, start)
+        self.caller.call(start, fn, list(args), kwargs)
         tracer, profiler, collecting = sys.gettrace(), sys.getprofile(), gc.isenabled()
         self._active = True
         gc.disable()  # a finalizer of somebody else's must not run in the middle
@@ -184,13 +186,7 @@ class Recorder:
         if state.ins.name != "RESUME" or state.ins.arg & 3:
             self.abort("a generator that was started outside goes on", "", state.frame.f_back or state.frame)
         if call is None or call.code is not code:
-            call = None
-            waiting = self.generators.get(code, [])
-            if len(waiting) == 1:
-                call = waiting[0]
-            elif waiting and all(c.fn is waiting[0].fn and c.made is waiting[0].made for c in waiting):
-                call = Call(code, [], {})
-                call.fn, call.made = waiting[0].fn, waiting[0].made
+            call = self._waiting(state, parent) if code.co_flags & inspect.CO_GENERATOR else None
         if code.co_flags & inspect.CO_VARKEYWORDS:
             names = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & inspect.CO_VARARGS)
             table = state.local(code.co_varnames[names])
@@ -199,7 +195,27 @@ class Recorder:
             state.fn, state.made = call.fn, call.made
             self._name_arguments(state, call)
         else:
-            self._unannounced(state)
+            self._unannounced(state, parent)
+
+    def _waiting(self, state: Frame, parent: Frame | None) -> Call | None:
+        """The call that made the generator which starts to run."""
+        waiting = self.generators.get(state.code)
+        if waiting is None:
+            back, own = state.frame.f_back, self._method_owner(state)
+            by_c = parent is not None and own is not None  # C has asked an object for its `__iter__`
+            by_contextlib = back is not None and policy.is_transparent(back.f_code)
+            if not (by_c or by_contextlib):
+                self.abort("a generator that was made outside runs", "", back or state.frame)
+            return None
+        if len(waiting) == 1:
+            del self.generators[state.code]
+            return waiting[0]
+        if all(call.fn is waiting[0].fn and call.made is waiting[0].made for call in waiting):
+            call = Call(state.code, [], {})  # which of them it is does not matter, but for the arguments
+            call.fn, call.made = waiting[0].fn, waiting[0].made
+            waiting.pop()
+            return call
+        return None
 
     def _name_arguments(self, state: Frame, call: Call) -> None:
         code = state.code
@@ -220,36 +236,45 @@ class Recorder:
                 if obj is not MISSING and not bind(self, item, obj):
                     state.lost()
 
-    def _unannounced(self, state: Frame) -> None:
+    def _unannounced(self, state: Frame, parent: Frame | None) -> None:
         """A frame started by an operator, by C or by the core: guard what brought it here."""
+        if (owner := self._method_owner(state)) is not None:
+            cls, state.fn = owner
+            self.reader.class_read(state, cls, state.code.co_name)
+            self.reader.function(state, state.fn)
+            return
+        if parent is None:  # called by the core: it may be any of the functions that run this code
+            for fn in self._candidates(state):
+                self.reader.function(state, fn)
+
+    @staticmethod
+    def _method_owner(state: Frame) -> tuple[type, FunctionType] | None:
+        """The class of the frame's first argument, and the function, if it runs a method of that class."""
         code = state.code
         if code.co_argcount:
             own = state.local(code.co_varnames[0])
             cls = own if isinstance(own, type) else type(own)
             for method in policy.methods_of(cls, code.co_name):
                 if method.__code__ is code:
-                    state.fn = method
-                    self.reader.class_read(state, cls, code.co_name)
-                    self.reader.function(state, method)
-                    return
-        if code.co_freevars or code.co_argcount or code.co_kwonlyargcount:
-            if code.co_name not in ("<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>", "<lambda>"):
-                state.fn = self.function_of(state)
-                self.reader.function(state, state.fn)
+                    return cls, method
+        return None
 
     def function_of(self, state: Frame) -> FunctionType:
         """The function whose code a frame runs, from all functions that are alive."""
         code = state.code
-        found = self._functions.get(code)
-        if found is not None:
-            return found
-        alive = [f for f in gc.get_referrers(code) if type(f) is FunctionType and f.__code__ is code]
-        fits = [f for f in alive if self._fits(f, state)]
+        fits = self._candidates(state)
         if len(fits) != 1:
             state.abort(f"`{code.co_qualname}` is called in a way that capture cannot follow")
-        if len(alive) == 1:
-            self._functions[code] = fits[0]
         return fits[0]
+
+    def _candidates(self, state: Frame) -> list[FunctionType]:
+        code = state.code
+        alive = self._functions.get(code)
+        if alive is None:
+            alive = [f for f in gc.get_referrers(code) if type(f) is FunctionType and f.__code__ is code]
+            if len(alive) == 1:
+                self._functions[code] = alive
+        return [fn for fn in alive if self._fits(fn, state)]
 
     @staticmethod
     def _fits(fn: FunctionType, state: Frame) -> bool:
@@ -274,6 +299,8 @@ class Recorder:
             parent = self.frames.get(back) if back is not None else None
             if parent is not None and not failed:
                 parent.returns.append((code, arg, by_yield))
+                if state is None and policy.is_iterator(type(arg)) and not by_yield:
+                    self.fresh[id(arg)] = arg  # the core answers for the iterators that it gives out
                 call = parent.call
                 if call is not None and call.cls is not None and call.code is code:
                     bind(self, call.args[0], frame.f_locals.get(code.co_varnames[0], MISSING))
@@ -295,7 +322,7 @@ class Recorder:
         sys.settrace(None)
         sys.setprofile(None)
         if isinstance(error, Exception):  # a mistake of capture's own must not pass for the user's
-            where, line = _user_line(frame)
+            where, line = self._user_line(frame)
             cause = error
             error = CaptureError(f"capture failed: {type(cause).__name__}: {cause}", where, line)
             error.__cause__ = cause
@@ -304,13 +331,23 @@ class Recorder:
         return error
 
     def abort(self, reason: str, fix: str, frame: FrameType) -> NoReturn:
-        filename, line = _user_line(frame)
+        filename, line = self._user_line(frame)
         if filename != frame.f_code.co_filename:
             reason += f", in {frame.f_code.co_qualname}"
         raise CaptureError(reason, filename, line, fix)
 
     def note(self, m: Frame, what: str) -> Note:
-        return Note(what, *_user_line(m.frame))
+        return Note(what, *self._user_line(m.frame))
+
+    def _user_line(self, frame: FrameType) -> tuple[str, int]:
+        """The innermost line that is the user's own; failing that, the innermost line."""
+        walk: FrameType | None = frame
+        while walk is not None:
+            name = walk.f_code.co_filename
+            if not (policy.is_library(name) or self.trust.file(name)):
+                return name, walk.f_lineno
+            walk = walk.f_back
+        return frame.f_code.co_filename, frame.f_lineno
 
     # ---- what is known of objects -------------------------------------------------------------------------
 
@@ -338,12 +375,17 @@ class Recorder:
         key = id(obj)
         return key in self.seen or key in self.fresh or key in self.roots or self.is_own(obj)
 
-    def _add_root(self, value: Any) -> None:
-        if isinstance(value, (*policy.CONTAINERS, np.ndarray)) and id(value) not in self.roots:
+    def _add_root(self, value: Any, start: Frame | None = None) -> None:
+        """A tree of lists, tuples and dicts is guarded by the caller; another container by its contents."""
+        kind = type(value)
+        tree = kind in (list, tuple, dict) or (isinstance(value, tuple) and hasattr(value, "_fields"))
+        if (tree or kind is np.ndarray) and id(value) not in self.roots:
             self.roots[id(value)] = value
-            if not isinstance(value, np.ndarray):
-                for item in (*value, *(value.values() if isinstance(value, dict) else ())):
-                    self._add_root(item)
+            if tree:
+                for item in value.values() if kind is dict else value:
+                    self._add_root(item, start)
+        elif isinstance(value, policy.CONTAINERS) and start is not None:
+            self.reader.contents(start, value, self.note(start, f"an argument, a {kind.__name__},"))
 
     def shadow(self, item: Any) -> Any:
         """The iterator that walks beside this one, if there is one."""
@@ -379,8 +421,8 @@ class Recorder:
         if type(item) is Unseen:
             if item.kind is None and not item.fresh:
                 m.abort(f"{doing} a value that capture cannot see", "give the value a name first")
-            if item.kind not in (None, Plain) and not (item.fresh or policy.is_solid(item.kind)):
-                m.abort(f"{doing} a {item.kind.__name__}, which may hide state" if item.kind else doing)
+            if item.kind is not None and not (item.fresh or policy.is_solid(item.kind)):
+                m.abort(f"{doing} a {item.kind.__name__}, which may hide state")
             return
         if policy.is_data(item) or id(item) in self.fresh or isinstance(item, type) or self.is_own(item):
             return
@@ -401,12 +443,9 @@ class Recorder:
 class _Start(Frame):
     """Stands for the frame of `run` itself, which announces the first call."""
 
-    def __init__(
-        self, rec: Recorder, frame: FrameType, fn: Any, args: list[Any], kwargs: dict[str, Any]
-    ) -> None:
+    def __init__(self, rec: Recorder, frame: FrameType) -> None:
         super().__init__(rec, frame)
         rec.frames[frame] = self
-        rec.caller.call(self, fn, args, kwargs)
 
     def called_c(self, fn: Any) -> None:
         """`run` calls what it likes."""
@@ -414,16 +453,6 @@ class _Start(Frame):
 
 def _returns(code: CodeType, offset: int) -> bool:
     """Whether a generator's frame stands at a return rather than at a yield."""
-    from .opcodes import decode
-
     return decode(code)[offset].name.startswith("RETURN")
 
 
-def _user_line(frame: FrameType | None) -> tuple[str, int]:
-    """The innermost line that is the user's own; failing that, the innermost line."""
-    first = frame
-    while frame is not None:
-        if not policy.is_library(frame.f_code.co_filename):
-            return frame.f_code.co_filename, frame.f_lineno
-        frame = frame.f_back
-    return (first.f_code.co_filename, first.f_lineno) if first is not None else ("?", 0)

@@ -23,10 +23,6 @@ NULL: Final = type("Null", (), {"__repr__": lambda self: "NULL", "__slots__": ()
 FRESH: Final = type("Fresh", (), {"__repr__": lambda self: "a cell of this call", "__slots__": ()})()
 
 
-class Plain:
-    """As an `Unseen.kind`: plain data whose type is not known."""
-
-
 class Made:
     """A function that was made during the trace: its code, and its cells (FRESH, or one from outside)."""
 
@@ -119,7 +115,7 @@ def matches(item: Any, obj: Any) -> bool:
     if type(item) is tuple and type(obj) is tuple:
         return len(item) == len(obj) and all(map(matches, item, obj))
     if type(item) is Unseen:
-        return item.kind is None or item.kind is type(obj) or (item.kind is Plain and is_plain(obj))
+        return item.kind is None or item.kind is type(obj)
     if type(item) is Bound:
         return True
     return type(item) is type(obj) and (isinstance(item, _REMADE) or (is_plain(item) and item == obj))

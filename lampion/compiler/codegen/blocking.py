@@ -121,7 +121,8 @@ class Blocking:
         wanted = max(1, min(_CHUNKS, batch * self.m * self.k * self.n // _CHUNK))
         pieces = min(wanted, max(1, self.m // _ROWS))
         most = max(1, _PANELS // (max(1, self.depth) * self.block * itemsize))  # blocks whose panels fit
-        group = min(most, max(1, batch * self.blocks * pieces // min(_GROUPS, wanted)), max(1, self.blocks))
+        enough = min(wanted, _GROUPS // 2 if self.packs_a else _GROUPS)  # a is packed once a group
+        group = min(most, max(1, batch * self.blocks * pieces // enough), max(1, self.blocks))
         self.groups = -(-self.blocks // group)
         self.group = -(-self.blocks // max(1, self.groups))  # blocks in a group, at most
         self.row_groups = min(pieces, -(-wanted // max(1, batch * self.groups)))

@@ -133,20 +133,25 @@ def _transposed(k: KernelBuilder, registers: list[IRValue], lanes: int, step: in
 
 
 def pack_rows(k: KernelBuilder, a: Matrix, to: Matrix, rows: int, depth: IRValue | int, lanes: int) -> None:
-    """Copy `rows` rows of a, `depth` long, into `to`, whose rows are adjacent in memory."""
+    """Copy `rows` rows of a, `depth` long, into `to`, whose rows are adjacent in memory and have room for
+    one vector more.
+    """
+    size = lanes if a.column == 1 else 1
     with k.loop(0, rows) as row:
         source, target = a.part(k, row.index, 0), to.part(k, row.index, 0)
-        start: IRValue | int = 0
-        if a.column == 1:
-            start = k.ir.and_(k.i64(depth), k.i64(-lanes))
-            with k.loop(0, start, lanes) as loop:
-                k.store(k.load(source.at(k, 0, loop.index), a.dtype, lanes), target.at(k, 0, loop.index), a.dtype)
-        with k.loop(start, depth) as loop:
-            k.store(k.load(source.at(k, 0, loop.index), a.dtype), target.at(k, 0, loop.index), a.dtype)
+        whole = k.ir.and_(k.i64(depth), k.i64(-size))
+        with k.loop(0, whole, size) as loop:
+            k.store(k.load(source.at(k, 0, loop.index), a.dtype, size), target.at(k, 0, loop.index), a.dtype)
+        if size > 1:
+            rest = k.first(k.affine(0, (depth, 1), (whole, -1)), size)
+            k.store(k.load(source.at(k, 0, whole), a.dtype, size, rest), target.at(k, 0, whole), a.dtype)
 
 
 def copy(k: KernelBuilder, source: IRValue, target: IRValue, dtype: DType, count: int, lanes: int) -> None:
     """Copy a known number of adjacent elements."""
+    if k.target.vector_bytes == 64:  # masks cost nothing
+        store_row(k, load_row(k, source, dtype, count, lanes), target, dtype, count)
+        return
     at = 0
     while at < count:
         size = min(lanes, 1 << ((count - at).bit_length() - 1))

@@ -32,7 +32,7 @@ def simplify(graph: Graph) -> Graph:
 def _rewrite(equation: Equation, made_by: dict[Value, Equation]) -> Equation | Value:
     """A Value that the equation's output equals, or a simpler equation for it."""
     name, out, params = equation.primitive.name, equation.output, equation.params
-    if equation.primitive.kind == "elementwise" and name != "cast":
+    if equation.primitive.kind == "elementwise" and name not in ("cast", "clone"):
         equation = _with_numbers(equation, made_by)
         inputs = equation.inputs
         if name == "second" and isinstance(inputs[1], Value) and inputs[1].type == out.type:
@@ -47,7 +47,7 @@ def _rewrite(equation: Equation, made_by: dict[Value, Equation]) -> Equation | V
     x = equation.inputs[0] if equation.inputs else None
     if not isinstance(x, Value):
         return equation
-    if name in ("cast", "reshape", "broadcast_to") and x.type == out.type:
+    if name in ("cast", "clone", "reshape", "broadcast_to") and x.type == out.type:
         return x
     before = made_by.get(x)
     if name == "permute":

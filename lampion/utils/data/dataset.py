@@ -61,7 +61,7 @@ class TensorDataset(Dataset):
         return self.tensors[0].shape[0]
 
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
-        return tuple(x[index] for x in self.tensors)  # type: ignore[index]  # __getitem__ is from ops/methods.py
+        return tuple(x[index] for x in self.tensors)
 
     def get_batch(self, indices: Sequence[int]) -> list[Tensor]:
         """The batch of these samples: one copy for each tensor, whatever the number of samples."""

@@ -87,7 +87,8 @@ def check_gelu(approximate: str) -> None:
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     """Zero each element with probability `p`, and scale the others by 1 / (1 - p); see `nn.Dropout`."""
-    return _dropout(input, p, training)
+    out: Tensor = _dropout(input, p, training)
+    return out
 
 
 def softmax(input: Tensor, dim: int) -> Tensor:
@@ -216,7 +217,8 @@ def cross_entropy(
     log_p = ops.log_softmax(input, dim)
     if weight is None and not label_smoothing and reduction == "mean":
         labels = target if target.dtype is int64 else ops.cast(target, int64)
-        return mean_nll(log_p, ops.unsqueeze(labels, dim), dim=dim, ignore=ignore_index)
+        loss: Tensor = mean_nll(log_p, ops.unsqueeze(labels, dim), dim=dim, ignore=ignore_index)
+        return loss
     return _negative_log(log_p, target, weight, ignore_index, reduction, label_smoothing, dim)
 
 

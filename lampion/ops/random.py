@@ -67,6 +67,7 @@ class Generator:
     offset: int
 
     def __init__(self, device: str = "cpu") -> None:
+        _outside_of_traces("makes a generator")
         self.seed_value = int.from_bytes(os.urandom(7), "little")
         self.offset = 0
 
@@ -86,10 +87,12 @@ class Generator:
 
     def get_state(self) -> Tensor:
         """The whole state, as a tensor of two integers."""
+        _outside_of_traces("reads the state of a generator")
         return wrap(self.array())
 
     def set_state(self, state: Tensor) -> None:
         """Go on from a state that `get_state` returned."""
+        _outside_of_traces("sets the state of a generator")
         self.seed_value, self.offset = (int(n) for n in state._array)
 
     def array(self) -> np.ndarray[Any, Any]:
@@ -107,7 +110,7 @@ class Generator:
         return out
 
 
-def _outside_of_traces(what):
+def _outside_of_traces(what: str) -> None:
     """A compiled step draws from the generators that it finds; changing them is not part of it."""
     if mode.trace is not None:
         mode.trace.refuse(what, "do that outside of the compiled function")

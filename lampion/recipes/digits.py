@@ -6,17 +6,18 @@ trains it, and leaves weights, history, curves and the mistakes in a folder unde
 """
 
 import math
+from typing import Any
 
 import lampion
 import lampion.nn.functional as F
-from lampion import nn, viz
+from lampion import Tensor, nn, viz
 from lampion.datasets import Digits
 from lampion.training import History, Progress, Run
 from lampion.utils.data import DataLoader
 
 
-def network():
-    """Each dropout hides part of the picture, so that no pixel and no unit is relied on too much."""
+def network() -> nn.Module:
+    """Two hidden layers. Each dropout hides a part, so that no pixel and no unit is relied on too much."""
     return nn.Sequential(
         nn.Flatten(),  # (N, 1, 8, 8) -> (N, 64)
         nn.Dropout(0.1), nn.Linear(64, 256), nn.ReLU(),
@@ -25,7 +26,7 @@ def network():
     )  # fmt: skip
 
 
-def evaluate(model, data):
+def evaluate(model: nn.Module, data: Digits) -> tuple[float, float, Tensor]:
     """Loss and accuracy on a whole dataset, and the scores that they come from."""
     model.eval()
     with lampion.no_grad():
@@ -36,7 +37,11 @@ def evaluate(model, data):
     return loss.item(), accuracy.item(), scores
 
 
-def train(epochs=60, batch_size=32, lr=2e-3, seed=0, out=None, compile=True):
+def train(
+    epochs: int = 60, batch_size: int = 32, lr: float = 2e-3, seed: int = 0, out: str | None = None,
+    compile: bool = True,
+) -> dict[str, Any]:  # fmt: skip
+    """Train, and leave a folder (`out`, or a new one under runs/); returns what is in its metrics.json."""
     lampion.manual_seed(seed)
     run, history = Run("digits", seed, out), History()
     data, test = Digits(train=True), Digits(train=False)
@@ -45,7 +50,7 @@ def train(epochs=60, batch_size=32, lr=2e-3, seed=0, out=None, compile=True):
     model = network()
     optimizer = lampion.optim.Adam(model.parameters(), lr=lr)
 
-    def step(images, labels):
+    def step(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         scores = model(images)
         loss = F.cross_entropy(scores, labels)
         optimizer.zero_grad()

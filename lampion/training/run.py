@@ -24,7 +24,6 @@ class Run:
     def __init__(self, name: str, seed: int, out: str | os.PathLike[str] | None = None) -> None:
         self.name = name
         self.seed = seed
-        self.started = time.perf_counter()
         if out is None:
             self.folder = _new_folder(Path("runs"), f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-seed{seed}")
         else:
@@ -33,11 +32,6 @@ class Run:
 
     def __truediv__(self, name: str) -> Path:
         return self.folder / name
-
-    @property
-    def seconds(self) -> float:
-        """The time since the run began."""
-        return time.perf_counter() - self.started
 
     def finish(self, **metrics: Any) -> dict[str, Any]:
         """Write `metrics.json` (numbers that are not finite as null), say what came out, and return it."""

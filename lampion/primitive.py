@@ -117,7 +117,7 @@ def apply(primitive: Primitive, *inputs: Any, **params: Any) -> Tensor:
                 autograd.record(result, primitive, inputs, arrays, params)
                 break
     if primitive.is_movement and shares(out, arrays[0]):
-        result._become_view(inputs[0], primitive, params)
+        result._become_view(inputs[0], (primitive, params))
         if trace is not None:
             out.version = result._version[0]
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,10 @@ def format_tensor(tensor: Any) -> str:
     if not isinstance(array, np.ndarray):
         body = f"<traced: shape {tuple(tensor.shape)}>"
     else:
+        style = _float_style(array)
         body = np.array2string(
             array, separator=", ", prefix=head, precision=4, suppress_small=False, threshold=1000,
-            formatter=_formatter(array), floatmode="maxprec",
+            formatter=None if style is None else {"float_kind": style}, floatmode="maxprec",
         )  # fmt: skip
     if not array.size if isinstance(array, np.ndarray) else False:
         body = "[]"
@@ -36,17 +38,17 @@ def format_tensor(tensor: Any) -> str:
     return head + ", ".join([body, *notes]) + ")"
 
 
-def _formatter(array: Any) -> dict[str, Any] | None:
+def _float_style(array: Any) -> Callable[[Any], str] | None:
     """Whole-valued floats print as ``2.``; others with four digits, as PyTorch does."""
     if array.dtype.kind != "f" or not array.size:
         return None
     finite = array[np.isfinite(array)]
     if finite.size and np.all(finite == np.round(finite)) and np.abs(finite).max() < 1e8:
         width = max((len(f"{x:.0f}.") for x in finite.ravel()[:1000]), default=1)
-        return {"float_kind": lambda x: (f"{x:.0f}." if np.isfinite(x) else str(x)).rjust(width)}
+        return lambda x: (f"{x:.0f}." if np.isfinite(x) else str(x)).rjust(width)
     largest = float(np.abs(finite).max()) if finite.size else 0.0
     smallest = float(np.abs(finite[finite != 0]).min()) if np.any(finite) else 1.0
     if largest >= 1e8 or smallest < 1e-4 or largest / smallest > 1e5:
-        return {"float_kind": lambda x: f"{x:.4e}"}
+        return lambda x: f"{x:.4e}"
     width = max((len(f"{x:.4f}") for x in finite.ravel()[:1000]), default=1)
-    return {"float_kind": lambda x: (f"{x:.4f}" if np.isfinite(x) else str(x)).rjust(width)}
+    return lambda x: (f"{x:.4f}" if np.isfinite(x) else str(x)).rjust(width)

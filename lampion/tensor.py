@@ -233,17 +233,14 @@ class Tensor(_Methods):
         self._base = value if value._base is None else value._base
         self._chain, self._follows, self._path = value._chain, None, ()
 
-    def _become_view(
-        self, source: Tensor, primitive: Primitive | None = None, params: dict[str, Any] | None = None
-    ) -> None:
+    def _become_view(self, source: Tensor, step: tuple[Primitive, dict[str, Any]] | None = None) -> None:
         """Note that this tensor looks into the memory of `source`, through one movement more."""
         version = self._version = source._version
         self._seen = version[0]
         base = source._base
-        if primitive is None:  # detach(): the same elements, and a history of its own
+        if step is None:  # detach(): the same elements, and a history of its own
             self._base, self._chain = source if base is None else base, source._chain
             return
-        step = (primitive, params)
         if base is None:
             self._base, self._chain = source, (step,)
         else:
@@ -274,7 +271,7 @@ class Tensor(_Methods):
             if dtypes.rank(value.dtype.kind) > dtypes.rank(self.dtype.kind):
                 raise DTypeError(operation, f"a result of {value.dtype} cannot be written into {self.dtype}",
                                  fix="use the out-of-place form, or convert the tensor first")  # fmt: skip
-            value = value.to(self.dtype)  # type: ignore[attr-defined]  # from ops/methods.py
+            value = value.to(self.dtype)
         tracked = mode.grad and (self.requires_grad or value.requires_grad)
         base = self._follows
         if tracked:
@@ -401,10 +398,8 @@ class Tensor(_Methods):
             result._grad = wrap(self._grad._array.copy())
         return result
 
-    __copy__ = None  # type: ignore[assignment]  # replaced below: a shallow copy is a detached alias
+    __copy__ = detach
 
-
-Tensor.__copy__ = Tensor.detach  # type: ignore[assignment,method-assign]
 
 _new = object.__new__
 
@@ -428,7 +423,7 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     """
     check_device("tensor", device)
     if isinstance(data, Tensor):
-        result = data.detach().clone()  # type: ignore[attr-defined]  # from ops/methods.py
+        result = data.detach().clone()
         if dtype is not None:
             result = result.to(dtypes.of(dtype))
     else:
@@ -457,7 +452,7 @@ def _array_of(data: Any, dtype: Any) -> Any:
 def as_tensor(data: Any, dtype: Any = None) -> Tensor:
     """`data` as a Tensor, sharing memory where it can (Tensors and arrays of the right type)."""
     if isinstance(data, Tensor):
-        return data if dtype is None else data.to(dtypes.of(dtype))  # type: ignore[attr-defined,no-any-return]
+        return data if dtype is None else data.to(dtypes.of(dtype))
     if isinstance(data, np.ndarray) and dtype is None and mode.trace is None:
         return from_numpy(data)
     return tensor(data, dtype)
@@ -476,7 +471,7 @@ def from_numpy(array: Any) -> Tensor:
 
 def ones_like(x: Tensor) -> Tensor:
     """A tensor of ones with the shape and dtype of `x`."""
-    from lampion.ops.creation import full
+    from lampion.ops import full
 
     return full(x.shape, 1, dtype=x.dtype)
 

@@ -66,7 +66,7 @@ class Node:
         """The nodes (or leaf tensors) that this one passes gradients on to."""
         return tuple(edge for edge in self.edges if edge is not None)
 
-    def unpack(self, create_graph: bool, output: Any = None) -> list[Tensor | None]:
+    def unpack(self, create_graph: bool, output: Any = None) -> list[Any]:
         """The saved arrays as Tensors again, connected to the tape if a graph is being created."""
         if self.saved is None:
             raise GradientError(
@@ -74,11 +74,11 @@ class Node:
                 got=f"the operation of {self.where}, whose saved values were freed",
                 fix="pass retain_graph=True to the first backward(), or compute the loss again",
             )  # fmt: skip
-        tensors: list[Tensor | None] = []
+        tensors: list[Any] = []  # beside tensors: None for what is not read, and Python numbers
         count = len(self.edges)
         for position, array in enumerate(self.saved):
             if array is None or self.versions[position] is None:
-                tensors.append(array)  # not read by this gradient; or a Python number
+                tensors.append(array)
                 continue
             storage, version = self.versions[position]
             if storage[0] != version:

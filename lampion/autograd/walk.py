@@ -188,7 +188,7 @@ def _gradients(node: Node, g: Tensor, create_graph: bool, follow: set[int] | Non
             if primitive.saves_output:
                 saved[-1] = ops.reshape(saved[-1], kept)
     elif primitive.saves_shapes:
-        saved = [node.shapes[0] if primitive.saves_shapes == "shape" else node.shapes]  # type: ignore[list-item]
+        saved = [node.shapes[0] if primitive.saves_shapes == "shape" else node.shapes]
     assert primitive.vjp is not None
     results = primitive.vjp(g, *saved, **params)
     if type(results) is not tuple:

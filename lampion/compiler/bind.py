@@ -114,7 +114,9 @@ class BoundPlan:
                     self.states.append((array, source.thing))
                 self.arrays[slot] = array
                 self.table[slot] = address(array)
-        self.scalars = (ctypes.c_double * len(scalars)).from_buffer(scalars) if len(scalars) else []
+        self.scalars: ctypes.Array[ctypes.c_double] | list[float] = []
+        if len(scalars):
+            self.scalars = (ctypes.c_double * len(scalars)).from_buffer(scalars.data)
         self.providers = [
             (peek, start, start + count) for (peek, count, _), start in zip(binding.providers, starts, strict=False)
         ]
@@ -260,11 +262,13 @@ class BoundPlan:
         for generator, blocks in binding.generators:
             generator.offset += blocks
         for owner, count, is_grad in binding.written:
-            tensor = leaves[owner] if type(owner) is int else owner
-            (tensor._grad if is_grad else tensor)._version[0] += count
+            tensor = leaves[owner] if isinstance(owner, int) else owner
+            if is_grad:
+                tensor = tensor._grad  # there is one: the graph writes into it
+            tensor._version[0] += count
         for owner, grad in binding.grads:
-            tensor = leaves[owner] if type(owner) is int else owner
-            tensor._grad = wrap(outputs[buffer[grad]]) if type(grad) is int else grad
+            tensor = leaves[owner] if isinstance(owner, int) else owner
+            tensor._grad = wrap(outputs[buffer[grad]]) if isinstance(grad, int) else grad
         if binding.shape is None:
             return self._result(binding.returned[0], leaves, outputs)
         results = [self._result(item, leaves, outputs) for item in binding.returned]

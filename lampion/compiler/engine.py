@@ -69,7 +69,8 @@ class Native:
         raw = ctypes.string_at(start + offset * dtype.itemsize, dtype.itemsize)
         bad = int(np.frombuffer(raw, dtype)[0])
         table = kernel.source if isinstance(kernel, ir.Gather) else kernel.out
-        return out_of_range(call.label.split(":")[0], bad, table.shape[kernel.axis], kernel.axis)
+        error: Exception = out_of_range(call.label.split(":")[0], bad, table.shape[kernel.axis], kernel.axis)
+        return error
 
 
 def make_engine(

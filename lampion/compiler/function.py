@@ -65,8 +65,9 @@ def compile(function: Callable[..., Any] | None = None, *, dynamic: bool = False
 class CompiledFunction:
     """What `lampion.compile` returns: called like the function that it was made of."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], guarded: bool = True) -> None:
         functools.update_wrapper(self, function, updated=())
+        self.guarded = guarded  # False: the function answers for what it reads, as optimizers do
         self.function = function
         self.plans: dict[Any, list[BoundPlan]] = {}
         self.traces = 0
@@ -122,7 +123,7 @@ class CompiledFunction:
         self.traces += 1
         if self.traces > 1:
             log.info("%s: recorded again (%d): %s", self, self.traces, reason or "new shapes or types")
-        binding, arrays = trace_call(self.function, args, kwargs, leaves)
+        binding, arrays = trace_call(self.function, args, kwargs, leaves, self.guarded)
         try:
             return BoundPlan(binding, make_engine(binding.graph, arrays, binding.targets))
         except Overlap:

@@ -7,6 +7,8 @@ parameters become one kernel).
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -98,15 +100,33 @@ class Optimizer:
             loss = closure()
         previous, mode.grad = mode.grad, False
         try:
-            for group in self.param_groups:
-                for params in self._batches(group):
-                    if mode.trace is None:
-                        self._step(group, params)
-                    else:
-                        self._trace_step(group, params)
+            if mode.trace is None and self._is_large():
+                self._compiled()
+            else:
+                self._update_all()
         finally:
             mode.grad = previous
         return loss
+
+    def _update_all(self) -> None:
+        for group in self.param_groups:
+            for params in self._batches(group):
+                if mode.trace is None:
+                    self._step(group, params)
+                else:
+                    self._trace_step(group, params)
+
+    @functools.cached_property
+    def _compiled(self) -> Callable[[], None]:
+        """The whole update as one native function: the same bits, in one pass over memory."""
+        from lampion.compiler.function import CompiledFunction
+
+        return CompiledFunction(self._update_all, guarded=False)
+
+    def _is_large(self) -> bool:
+        """Whether NumPy's temporary arrays cost more than a call of compiled code."""
+        count = sum(p._array.size for group in self.param_groups for p in group["params"])
+        return count >= _LARGE and _has_llvm()
 
     def _batches(self, group: dict[str, Any]) -> list[list[Tensor]]:
         """The parameters of a group that have gradients, those of equal step count together."""
@@ -189,7 +209,7 @@ class Optimizer:
         order = {id(p): i for i, p in enumerate(p for g in self.param_groups for p in g["params"])}
         state = {}
         for p, entry in self.state.items():
-            kept = {k: v.detach().clone() if isinstance(v, Tensor) else v for k, v in entry.items()}  # type: ignore[attr-defined]
+            kept = {k: v.detach().clone() if isinstance(v, Tensor) else v for k, v in entry.items()}
             state[order[id(p)]] = {**kept, "step": tensor(float(entry["step"]))}
         groups = [{**g, "params": [order[id(p)] for p in g["params"]]} for g in self.param_groups]
         return {"state": dict(sorted(state.items())), "param_groups": groups}
@@ -225,6 +245,15 @@ class Optimizer:
             lines.append(f"Parameter Group {number}")
             lines += [f"    {k}: {v}" for k, v in sorted(group.items()) if k != "params"]
         return "\n".join([*lines, ")"])
+
+
+#: Elements from which on the update is compiled in eager mode too.
+_LARGE = 1 << 15
+
+
+@functools.cache
+def _has_llvm() -> bool:
+    return importlib.util.find_spec("llvmlite") is not None
 
 
 #: Elements up to which parameters are updated together: there, NumPy's cost of a call is what counts.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from typing import Any, TextIO
@@ -51,9 +52,11 @@ class Progress:
         if self.stream.isatty():
             from tqdm import tqdm
 
+            # tqdm's own measurement draws nothing on a terminal that does not tell its width.
+            columns = shutil.get_terminal_size().columns - 1
             self.bar = tqdm(
                 total=self.epochs * self.samples, file=self.stream, bar_format=_BAR, unit=" samples",
-                unit_scale=True, dynamic_ncols=True,
+                unit_scale=True, ncols=columns,
             )  # fmt: skip
             self._describe()
         return self

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 import time
 from dataclasses import dataclass
 from types import ModuleType
@@ -22,7 +23,7 @@ import llvmlite.ir as ir
 
 from lampion.compiler import cache, runtime
 from lampion.compiler.codegen import cost, gather, map, matmul, random, reduce
-from lampion.compiler.codegen.builder import I64, POINTER, optimize
+from lampion.compiler.codegen.builder import I64, POINTER, emit_object, optimize
 from lampion.compiler.codegen.loader import Library
 from lampion.compiler.codegen.pool import ARRIVALS, EVENT, OK, STATUS, SYNC_BYTES, WAIT, WAKE
 from lampion.compiler.codegen.target import Target
@@ -106,22 +107,25 @@ class CompiledPlan:
 
     def profile(self, table: int, arena: int, threads: int | None = None) -> list[float]:
         """Run the plan once, with a barrier after every call: the nanoseconds that each call took."""
-        timed = self._timed
         marks = (ctypes.c_int64 * (len(self.plan.calls) + 1))()
         # The timed code finds the place for its clock readings behind the last external pointer.
         pointers = (ctypes.c_void_p * (self.plan.externals + 1))()
         ctypes.memmove(pointers, table, 8 * self.plan.externals)
         pointers[self.plan.externals] = ctypes.addressof(marks)
-        before = time.perf_counter_ns()
+        timed, rate = self._timed
         timed.run(ctypes.addressof(pointers), arena, threads)
-        elapsed = time.perf_counter_ns() - before
-        ticks = marks[-1] - marks[0]
-        return [(b - a) * elapsed / max(ticks, 1) for a, b in zip(marks, marks[1:], strict=False)]
+        return [(b - a) / rate for a, b in itertools.pairwise(marks)]
 
     @functools.cached_property
-    def _timed(self) -> CompiledPlan:
+    def _timed(self) -> tuple[CompiledPlan, float]:
+        """The same plan with clock readings in between, and how often its clock ticks in a nanosecond."""
         code = _compile(_Emitter(self.plan, self.target, self.serial, timed=True).emit(), self.target)
-        return CompiledPlan(self.plan, self.target, code, self.serial)
+        timed = CompiledPlan(self.plan, self.target, code, self.serial)
+        ticks = ctypes.CFUNCTYPE(ctypes.c_int64)(timed._library.address("ticks"))
+        start, first = time.perf_counter_ns(), ticks()
+        while time.perf_counter_ns() - start < 2_000_000:
+            pass
+        return timed, (ticks() - first) / (time.perf_counter_ns() - start)
 
     @functools.cached_property
     def ir(self) -> str:
@@ -162,8 +166,7 @@ def compile_plan(plan: Plan, target: Target | None = None, serial: bool | None =
 
 def _compile(module: ir.Module, target: Target) -> bytes:
     machine = target.machine()
-    code: bytes = machine.emit_object(optimize(module, target, machine))
-    return code
+    return emit_object(optimize(module, target, machine), machine)
 
 
 def plan_text(plan: Plan) -> str:
@@ -260,6 +263,8 @@ class _Emitter:
         function.attributes.add("noinline")
         self._emit_plan(function)
         self._emit_solo(function)
+        if self.timed:
+            self._emit_ticks()
         return self.module
 
     def _kernel(self, kernel: Kernel) -> ir.Function:
@@ -348,16 +353,23 @@ class _Emitter:
 
     def _mark(self, b: ir.IRBuilder, table: Any, first: Any, number: int) -> None:
         """In the timed variant: thread 0 notes the time."""
-        if not self.timed:
-            return
+        if self.timed:
+            with b.if_then(first):
+                marks = b.load(_at(b, table, 8 * self.plan.externals), typ=POINTER, align=8)
+                b.store(b.call(self._clock, []), _at(b, marks, 8 * number), align=8)
+
+    @functools.cached_property
+    def _clock(self) -> ir.Function:
+        """A counter that runs at a steady rate. (On Arm, programs may not read the one of cycles.)"""
         x86 = self.target.machine().triple.startswith(("x86_64", "amd64"))
-        clock_name = "llvm.readcyclecounter" if x86 else "llvm.readsteadycounter"
-        clock = self.module.globals.get(clock_name)
-        if clock is None:
-            clock = ir.Function(self.module, ir.FunctionType(I64, []), clock_name)
-        with b.if_then(first):
-            marks = b.load(_at(b, table, 8 * self.plan.externals), typ=POINTER, align=8)
-            b.store(b.call(clock, []), _at(b, marks, 8 * number), align=8)
+        name = "llvm.readcyclecounter" if x86 else "llvm.readsteadycounter"
+        return ir.Function(self.module, ir.FunctionType(I64, []), name)
+
+    def _emit_ticks(self) -> None:
+        """i64 ticks(): the clock of the timed variant."""
+        function = ir.Function(self.module, ir.FunctionType(I64, []), "ticks")
+        b = ir.IRBuilder(function.append_basic_block("entry"))
+        b.ret(b.call(self._clock, []))
 
     def _emit_barrier(self) -> ir.Function:
         """Count this thread in; the last one wakes the others, who wait for the count."""

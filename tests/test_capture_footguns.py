@@ -60,6 +60,7 @@ class Net(Module):
         self.nothing = None
         self.act = core.relu
         self.bound = self.helper
+        self.look = self.shared.get
         self.part = functools.partial(helper, k=2)
 
     def helper(self, x: Any) -> Any:
@@ -187,7 +188,6 @@ class World:
         self.config, self.attributes = Config(), AttrDict(k=1)
         self.default = collections.defaultdict(list, a=[1])
         self.ordered = collections.OrderedDict(a=1, b=2)
-        self.proxy = types.MappingProxyType({"a": 1})
         self.tensors = [Parameter(2), Parameter(2)]
 
     def set(self, name: str, value: Any) -> None:
@@ -319,6 +319,7 @@ CHANGES: list[tuple[str, Run, Change, str]] = [
     ("function in attribute", lambda w, x: w.net.act(x), lambda w: setattr(w.net, "act", other), "`act` of Net"),
     ("bound method in attribute", lambda w, x: w.net.bound(x), lambda w: setattr(w.net, "bound", Net().helper), "`bound`"),
     ("partial in attribute", lambda w, x: w.net.part(x), lambda w: setattr(w.net, "part", functools.partial(helper)), "`part`"),
+    ("kept method of a dict", lambda w, x: w.net.look("a"), lambda w: w.net.shared.update(a=5), "['a'] changed from 1 to 5"),
     ("partial's keywords", lambda w, x: w.net.part(x), lambda w: w.net.part.keywords.update(k=9), "['k'] changed from 2 to 9"),
     ("decorated", lambda w, x: wrapped(x), lambda w: setattr(wrapped.__closure__[0], "cell_contents", helper), "closure variable `fn`"),
     ("context manager's global", with_manager, lambda w: w.set("SCALE", 9.0), "global `SCALE`"),
@@ -335,7 +336,6 @@ CHANGES: list[tuple[str, Run, Change, str]] = [
     ("vars", vars_read, lambda w: setattr(w.net, "scale", 9.0), "`scale` of Net"),
     ("__dict__.get", vars_read, lambda w: setattr(w.net, "missing", 9.0), "`missing` of Net"),
     ("environment", environment, lambda w: w.patch.setenv("HOME", ""), "HOME"),
-    ("mapping proxy", lambda w, x: w.proxy["a"], lambda w: setattr(w, "proxy", 1), "`proxy`"),
     ("function's name", lambda w, x: helper.__name__, lambda w: w.patch.setattr(helper, "__name__", "h"), "`__name__`"),
 ]  # fmt: skip
 
@@ -387,6 +387,9 @@ class Counter(Module):
         self.array = np.zeros(3)
         self.data = iter([1, 2, 3])
         self.lock = threading.Lock()
+        self.values = self.best.values()
+        self.proxy = types.MappingProxyType(self.best)
+        self.add = self.log.append
 
     @functools.cached_property
     def cached(self) -> int:
@@ -681,7 +684,7 @@ def generator_iterated(x: Any) -> Any:
 
 
 def generator_started(x: Any) -> Any:
-    return core.stack(STARTED)  # HERE
+    return core.stack([STARTED] and core.apply(lambda: STARTED))  # HERE
 
 
 def iterator_consumed(x: Any) -> Any:
@@ -795,7 +798,19 @@ def counter_outside(x: Any) -> Any:
 
 
 def hidden_value(x: Any) -> Any:
-    return max([X, x], key=lambda t: len(t)).shape  # HERE
+    return next(filter(None, [SPACE])).k  # HERE
+
+
+def view_kept(x: Any) -> Any:
+    return x * sum(COUNTER.values)  # HERE
+
+
+def proxy_read(x: Any) -> Any:
+    return COUNTER.proxy["loss"]  # HERE
+
+
+def kept_method(x: Any) -> Any:
+    COUNTER.add(x)  # HERE
 
 
 def plain_identity(x: Any) -> Any:
@@ -859,7 +874,7 @@ REFUSED: list[tuple[Callable[..., Any], tuple[Any, ...], str]] = [
     (array_in_argument, ([np.ones(1)],), "a NumPy array"),
     (generator_consumed, (), "an iterator that was made outside"),
     (generator_iterated, (), "an iterator that was made outside"),
-    (generator_started, (), "a generator that was started outside"),
+    (generator_started, (), "an iterator that was made outside"),
     (iterator_consumed, (), "an iterator that was made outside"),
     (iterator_attribute, (), "an iterator that was made outside"),
     (iterator_zipped, (), "an iterator that was made outside"),
@@ -882,6 +897,9 @@ REFUSED: list[tuple[Callable[..., Any], tuple[Any, ...], str]] = [
     (copied_deeply, (), "in "),
     (counter_outside, (), ""),
     (hidden_value, (), "a value that capture cannot see"),
+    (view_kept, (), "a window onto something"),
+    (proxy_read, (), "a window onto something"),
+    (kept_method, (), "`list.append` changes"),
     (plain_identity, (), "compared with `is`"),
 ]
 

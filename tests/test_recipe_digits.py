@@ -121,7 +121,7 @@ def test_progress_draws_a_bar_on_a_terminal():
     stream = Terminal()
     drive(Progress(2, 20, stream), 2, 2)
     shown = stream.getvalue().split("\r")[-1]
-    assert re.search(r"epoch 2/2 \|.*\| 100%, loss 0.5000, accuracy 90.0%, .* samples/s, 00:00 left", shown)
+    assert re.search(r"epoch 2/2 \|.*\| 100%, loss 0.5000, acc 90.0%, .* samples/s, 00:00 left", shown)
 
 
 # -- pictures ------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from lampion import optim
 from lampion.autograd.tape import Node
@@ -21,6 +21,9 @@ from lampion.compiler.tree import flatten, signature
 from lampion.mode import mode
 from lampion.tensor import Tensor
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 log = logging.getLogger("lampion.compile")
 
 #: Specialisations kept for one function; beyond it the one that was not used for longest goes.
@@ -30,6 +33,10 @@ _TRUSTED = (*default_trusted(), os.path.dirname(optim.__file__) + os.sep)
 _tracing = threading.RLock()  # sys.settrace is for one thread, but versions and attributes are shared
 
 
+@overload
+def compile(function: Callable[P, R], *, dynamic: bool = False) -> CompiledFunction[P, R]: ...
+@overload
+def compile(*, dynamic: bool = False) -> Callable[[Callable[P, R]], CompiledFunction[P, R]]: ...
 def compile(function: Callable[..., Any] | None = None, *, dynamic: bool = False) -> Any:
     """Compile a function, typically a whole training step, into one native function.
 
@@ -62,11 +69,12 @@ def compile(function: Callable[..., Any] | None = None, *, dynamic: bool = False
     return CompiledFunction(function)
 
 
-class CompiledFunction:
+class CompiledFunction(Generic[P, R]):
     """What `lampion.compile` returns: called like the function that it was made of."""
 
-    def __init__(self, function: Callable[..., Any], guarded: bool = True) -> None:
+    def __init__(self, function: Callable[P, R], guarded: bool = True) -> None:
         functools.update_wrapper(self, function, updated=())
+        self.__name__: str = getattr(function, "__name__", type(function).__name__)
         self.guarded = guarded  # False: the function answers for what it reads, as optimizers do
         self.function = function
         self.plans: dict[Any, list[BoundPlan]] = {}
@@ -79,7 +87,7 @@ class CompiledFunction:
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         # Inside another compiled function this one is simply part of it.
         if mode.trace is not None or self.refused is not None:
             return self.function(*args, **kwargs)
@@ -94,11 +102,11 @@ class CompiledFunction:
                 if reason is None:
                     if position:
                         plans.insert(0, plans.pop(position))
-                    return plan.run(leaves)
+                    return plan.run(leaves)  # type: ignore[no-any-return]  # as the function itself
             plan = self._specialize(args, kwargs, leaves, reason)
             plans.insert(0, plan)
             self._forget()
-            return plan.run(leaves)
+            return plan.run(leaves)  # type: ignore[no-any-return]  # as the function itself
         except CaptureError as error:
             self.refused = error
             warnings.warn(
@@ -128,9 +136,9 @@ class CompiledFunction:
             return BoundPlan(binding, make_engine(binding.graph, arrays, binding.targets))
         except Overlap:
             code = getattr(self.function, "__code__", None)
-            place = (code.co_filename, code.co_firstlineno) if code else ("<unknown>", 0)
+            file, line = (code.co_filename, code.co_firstlineno) if code else ("<unknown>", 0)
             raise CaptureError(
-                "it writes to a tensor that shares memory with another one that it uses", *place,
+                "it writes to a tensor that shares memory with another one that it uses", file, line,
                 "clone() one of them before",
             ) from None
 

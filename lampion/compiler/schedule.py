@@ -98,7 +98,7 @@ class Schedule:
         for equation in graph:
             self._place(equation)
 
-        for value in list(self.floating):
+        for value in reversed(list(self.floating)):  # those that use others first: these come along
             self._settle(value)
         self._split_heavy_tails()
 
@@ -157,12 +157,29 @@ class Schedule:
         return value not in self.floating and self.producer(value) < 0
 
     def _settle(self, value: Value) -> None:
-        """Give a floating equation, and those that it floats on, a group."""
-        equation = self.floating.pop(value, None)
-        if equation is not None:
-            for source in equation.values:
-                self._settle(source)
-            self._group(equation)
+        """Give a floating equation, and those that it floats on, a group: one, if they have one shape."""
+        equation = self.floating.get(value)
+        if equation is None:
+            return
+        shape = equation.output.shape
+        for other in self._chain(equation):
+            if other.output.shape != shape:
+                self._settle(other.output)
+        chain = [*self._chain(equation), equation]
+        for member in chain:
+            del self.floating[member.output]
+        group = Group("map", shape)
+        if len(chain) == 1 or not self._has_room(group, chain):
+            for member in chain:
+                self._group(member)
+            return
+        index = max((self.producer(v) for e in chain for v in e.values if v not in _made(chain)), default=-1)
+        index = self._sharing(chain, index)
+        if index < 0:
+            self.groups.append(group)
+            index = len(self.groups) - 1
+        for member in chain:
+            self._append(self.groups[index], index, member)
 
     def _join(self, equation: Equation) -> None:
         floats = [v for v in equation.values if v in self.floating]
@@ -202,16 +219,26 @@ class Schedule:
         latest = max((self.producer(v) for v in equation.values), default=-1)
         if latest >= 0 and self._fits(self.groups[latest], latest, equation):
             return self._append(self.groups[latest], latest, equation)
-        roots = {self.layouts[v].root for v in equation.values if not self.is_scalar(v)}
+        index = self._sharing([equation], latest)
+        if index >= 0:
+            return self._append(self.groups[index], index, equation)
+        self._new(Group("map", shape, body=[equation]), equation)
+
+    def _sharing(self, chain: list[Equation], latest: int) -> int:
+        """The last map after group `latest` that reads what these equations read; -1: there is none."""
+        shape, made = chain[-1].output.shape, _made(chain)
+        outside = [v for e in chain for v in e.values if v not in made and not self.is_scalar(v)]
+        roots = {self.layouts[v].root for v in outside if self.layouts[v].root.shape == shape}
         for index in range(len(self.groups) - 1, latest, -1):
             group = self.groups[index]
-            shares = group.kind == "map" and any(
-                not self.is_scalar(v) and self.layouts[v].root in roots and self.layouts[v].root.shape == shape
-                for e in group.equations for v in e.values
-            )  # fmt: skip
-            if shares and self._fits(group, index, equation):
-                return self._append(group, index, equation)
-        self._new(Group("map", shape, body=[equation]), equation)
+            if group.kind != "map" or group.shape != shape or not self._has_room(group, chain):
+                continue
+            read = [v for e in group.equations for v in e.values if not self.is_scalar(v)]
+            if any(self.layouts[v].root in roots for v in read) and all(
+                self.producer(v) != index or (self.layouts[v].root is v and v.shape == shape) for v in outside
+            ):
+                return index
+        return -1
 
     def _fits(self, group: Group, index: int, equation: Equation) -> bool:
         """Whether the equation can be evaluated at each point of the group, right after it."""
@@ -303,3 +330,8 @@ def window_of(primitive: Primitive, params: dict[str, Any], layout: Layout, dtyp
     if start is None:
         return None
     return Layout(layout.root, shape, tuple(s // size for s in moved), layout.offset + start // size)
+
+
+def _made(equations: list[Equation]) -> set[Value]:
+    """The values that these equations compute."""
+    return {e.output for e in equations}

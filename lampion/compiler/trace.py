@@ -272,12 +272,15 @@ def _kept_order(arrays: Sequence[Any], value: Value) -> tuple[int, ...] | None:
     """The strides of a result of one non-contiguous array: NumPy keeps the order of its axes. With
     several arrays the choice is NumPy's own business, and not known here."""
     tensors = [x for x in arrays if type(x) is Tracer and x.ndim]
-    if len(tensors) != 1 or tensors[0].strides is None or tensors[0].shape != value.shape:
+    if len(tensors) != 1:
         return None
     (x,) = tensors
-    if any(stride == 0 and n > 1 for stride, n in zip(x.strides, x.shape, strict=True)):
+    old = x.strides
+    if old is None or x.shape != value.shape:
         return None
-    axes = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
+    if any(stride == 0 and n > 1 for stride, n in zip(old, x.shape, strict=True)):
+        return None
+    axes = sorted(range(x.ndim), key=lambda axis: -abs(old[axis]))
     strides, step = [0] * x.ndim, value.dtype.itemsize
     for axis in reversed(axes):
         strides[axis] = step

@@ -11,7 +11,7 @@ from lampion.errors import LampionError
 
 # Without a terminal, this many lines at most (and one for the last epoch).
 _LINES = 10
-_BAR = "{desc} |{bar:24}| {percentage:3.0f}%{postfix}, {rate_fmt}, {remaining} left"
+_BAR = "{desc} |{bar}| {percentage:.0f}%{postfix}, {rate_fmt}, {remaining} left"
 
 
 class Progress:
@@ -53,7 +53,7 @@ class Progress:
             from tqdm import tqdm
 
             # tqdm's own measurement draws nothing on a terminal that does not tell its width.
-            columns = shutil.get_terminal_size().columns - 1
+            columns = min(shutil.get_terminal_size().columns - 1, 110)
             self.bar = tqdm(
                 total=self.epochs * self.samples, file=self.stream, bar_format=_BAR, unit=" samples",
                 unit_scale=True, ncols=columns,
@@ -77,7 +77,7 @@ class Progress:
         self._loss += samples * loss
         self._correct += correct
         if self.bar is not None:
-            self.bar.set_postfix_str(f"loss {self.loss:.4f}, accuracy {self.accuracy:.1%}", refresh=False)
+            self.bar.set_postfix_str(f"loss {self.loss:.4f}, acc {self.accuracy:.1%}", refresh=False)
             self.bar.update(samples)
 
     @property

@@ -7,7 +7,7 @@ instruction does is in the handlers; here is what they share.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import CodeType, FrameType, FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -168,18 +168,22 @@ class Frame:
         if type(item) is Unseen:
             self.after.append(finish)
 
-    def expect(self, *who: CodeType | str) -> Unseen:
-        """The value that a callee (by code or by name) is about to return."""
+    def expect(self, *who: CodeType) -> Unseen:
+        """The value that one of these callees is about to return."""
         item = Unseen()
 
         def finish(offset: int) -> None:
-            for code, value, by_yield in reversed(self.returns):
-                if (code in who or code.co_name in who) and value is not NotImplemented:
-                    item.obj = value
-                    return
+            item.obj = self.given(who)
 
         self.after.append(finish)
         return item
+
+    def given(self, codes: Collection[CodeType]) -> Any:
+        """What the last of these callees returned; MISSING if none of them ran."""
+        for code, value, _ in reversed(self.returns):
+            if code in codes and value is not NotImplemented:
+                return value
+        return MISSING
 
     def is_fresh(self, item: Any) -> bool:
         """Whether it was made by this call, so that changing it cannot be noticed from outside."""

@@ -58,13 +58,14 @@ def pure(kind: type | None = None, *methods: str) -> Rule:
     return rule
 
 
-def when_walked(m: Frame, walked: Any, settle: Callable[[list[Any]], None]) -> None:
-    """Call `settle` with the items of an iterable: now, or once a generator has given them."""
+def once_walked(m: Frame, walked: Any, settle: Callable[[list[Any]], None]) -> Any:
+    """Call `settle` with the items of an iterable after the call; MISSING where they cannot be seen before."""
     items = m.rec.caller.elements(m, walked)
     if items is not MISSING:
-        settle(items)
+        m.after.append(lambda offset: settle(items))
     elif kind_of(walked) is types.GeneratorType:
         m.after.append(lambda offset: settle(yielded_items(m)))
+    return items
 
 
 def folding(kind: type | None, *methods: str) -> Rule:
@@ -89,9 +90,9 @@ def folding(kind: type | None, *methods: str) -> Rule:
                 except Exception:
                     return  # the program meets the same
             elif methods:
-                m.result_of(result, codes_of(map(kind_of, (*found, *rest)), methods))
+                result.obj = m.given(codes_of(map(kind_of, (*found, *rest)), methods))
 
-        when_walked(m, walked, settle)
+        once_walked(m, walked, settle)
         return result
 
     return rule
@@ -112,7 +113,7 @@ def ordering(kind: type | None) -> Rule:
                 first = [item[0] for item in found]  # pairs with different names: the rest is not compared
                 if policy.all_data(first) and len({repr(name) for name in first}) == len(first):
                     keys = first
-            if len(keys) != len(found) or not policy.all_data([*keys, *options.values()]):
+            if len(keys) != len(found) or not found or not policy.all_data([*keys, *options.values()]):
                 return
             try:
                 places = fn(range(len(found)), key=keys.__getitem__, **options)
@@ -124,15 +125,10 @@ def ordering(kind: type | None) -> Rule:
                 result.obj = found[places]
 
         if len(args) == 1:
-            m.after.append(lambda offset: None)
-            items = m.rec.caller.elements(m, args[0])
-            if items is not MISSING:
-                settle(items) if key is None else m.after.append(lambda offset: settle(items))
-            elif kind_of(args[0]) is types.GeneratorType and key is None:
-                m.after.append(lambda offset: settle(yielded_items(m)))
+            once_walked(m, args[0], settle)
         else:
             judge_all(m, fn, args, {})
-            settle(args) if key is None else m.after.append(lambda offset: settle(args))
+            m.after.append(lambda offset: settle(args))
         return result
 
     return rule
@@ -158,10 +154,8 @@ def gathering(kind: type) -> Rule:
             else:
                 result.like = kind(found)
 
-        when_walked(m, args[0] if args else (), settle)
-        if kind is tuple and type(result.like) is tuple:
-            return as_tuple(result.like)
-        return result
+        items = once_walked(m, args[0] if args else (), settle)
+        return as_tuple(items) if kind is tuple and items is not MISSING else result
 
     return rule
 
@@ -237,11 +231,11 @@ def nothing(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
 
 def callback(m: Frame, fn: Any, item: Any) -> None:
     """A C function will call this: it has to be Python code, or as harmless as the caller."""
-    if item is None or type(item) in (types.FunctionType, types.MethodType):
+    if item is None or type(item) is types.FunctionType:
         return
     if type(item) is Unseen and isinstance(item.made, Made):
         return
-    if type(item) is functools.partial:
-        callback(m, fn, item.func)
+    if type(item) in (functools.partial, types.MethodType):
+        callback(m, fn, item.func if type(item) is functools.partial else item.__func__)
     elif not (is_known(item) and (m.rec.rules.is_harmless(item) or python_method(type(item), "__call__"))):
         m.abort(f"`{name_of(fn)}` calls {policy.say(item) if is_known(item) else 'a function'} unseen")

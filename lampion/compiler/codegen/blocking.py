@@ -11,7 +11,7 @@ from lampion.compiler.kernel_ir import Load, Matmul, Store, Window
 _BLOCK = 128  # bytes in a row of a block of columns: a whole number of any processor's panels
 _DEPTH = 160  # steps along k that are summed up in registers, at most: more would lose digits
 _PANELS = 128 << 10  # bytes of packed panels
-_SUMS = 96 << 10  # bytes of sums that wait for the next block of k, where they wait on the stack
+_SUMS = 80 << 10  # bytes of sums that wait for the next block of k, where they wait on the stack
 _CHUNK = 1 << 15  # multiplications that a chunk is worth
 _CHUNKS = 128  # chunks that are enough for any number of threads
 _GROUPS = 48  # chunks that must remain when columns are grouped

@@ -28,7 +28,7 @@ from lampion.compiler.codegen.pack import Matrix, copy, load_row, pack_panel, pa
 from lampion.compiler.codegen.target import Target
 from lampion.compiler.kernel_ir import Matmul, Window
 
-_STRIP = 4  # tiles of a that are packed together
+_STRIP = 16  # bytes: 4 tiles of float32, or 2 of float64, are packed together
 
 
 def chunks(kernel: Matmul, target: Target | None = None) -> int:
@@ -123,7 +123,7 @@ class _Emission:
         """
         depth = self.blocking.depth
         if self.blocking.kernel.a.strides[-2] == 1:
-            row, column, self.strip = 1, self.tallest, _STRIP
+            row, column, self.strip = 1, self.tallest, _STRIP // self.dtype.itemsize
             self.packed_size = depth * column
         else:
             row, column, self.strip = depth // 64 * 64 + 80, 1, 1

@@ -183,7 +183,7 @@ def _is_ours(plan: Plan) -> bool:
         for values in (getattr(kernel, "body", ()), getattr(kernel, "epilogue", ())):
             primitives += [value.primitive for value in values if isinstance(value, Compute)]
         for primitive in primitives:
-            rules = (primitive.forward, primitive.lower, primitive.combine)
+            rules = [getattr(primitive, rule, None) for rule in ("forward", "lower", "combine", "identity")]
             if any(not rule.__module__.startswith("lampion.") for rule in rules if rule is not None):
                 return False
     return True

@@ -45,7 +45,8 @@ class Primitive:
         vjp: ``vjp(g, *saved, **params)`` gives the gradient of each input from the gradient `g` of the
             output, in Tensor operations; one value, or a tuple. An entry may be a function without
             arguments, which is called only if that input needs its gradient (with the input's shape, if
-            it has a parameter). Shapes need not match the input's: the engine undoes broadcasting. None: not differentiable.
+            it has a parameter). Shapes need not match the input's: the engine undoes broadcasting. Where
+            there is no `vjp`, the operation is not differentiable.
         saves: what `vjp` is handed: "inputs", "others" (each gradient reads only the *other* inputs, so
             an input is kept only where another one needs it), "output", "both", or "" for nothing.
         infer: ``infer(*inputs, **params)`` gives (shape, NumPy dtype) of the output without computing.

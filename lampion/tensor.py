@@ -331,8 +331,8 @@ class Tensor(_Methods):
         if mode.trace is not None:
             mode.trace.refuse("reads the value of a tensor", "return the tensor, and call item() outside")
         if self.numel() != 1:
-            raise ShapeError("item", "only a tensor with one element is a number",
-                             got=f"shape {tuple(self.shape)}", fix="use tolist(), or index first")  # fmt: skip
+            raise ShapeError("item", "only a tensor with one element is a number", got=f"shape {self.shape}",
+                             fix="use tolist(), or index first")  # fmt: skip
         return self._array.item()
 
     def tolist(self) -> Any:
@@ -346,8 +346,10 @@ class Tensor(_Methods):
         if mode.trace is not None:
             mode.trace.refuse("takes the NumPy array of a tensor", "use Tensor operations instead")
         if self.requires_grad:
-            raise GradientError("numpy", "the array of a tensor that requires a gradient would bypass autograd",
-                                fix="use x.detach().numpy()")  # fmt: skip
+            raise GradientError(
+                "numpy", "the array of a tensor that requires a gradient would bypass autograd",
+                fix="use x.detach().numpy()",
+            )  # fmt: skip
         return self._array if isinstance(self._array, np.ndarray) else self._array.get()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
@@ -379,6 +381,8 @@ class Tensor(_Methods):
     def __repr__(self) -> str:
         from lampion.printing import format_tensor
 
+        if mode.trace is not None:
+            mode.trace.refuse("prints a tensor", "return it, and print it outside of the compiled function")
         return format_tensor(self)
 
     def __format__(self, spec: str) -> str:
@@ -429,7 +433,8 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     else:
         if mode.trace is not None and not isinstance(data, bool | int | float):
             mode.trace.refuse("turns an array into a Tensor", "pass it as an argument, or make it a Tensor before")
-        result = wrap(_array_of(data, dtype))
+        array = _array_of(data, dtype)
+        result = wrap(array if mode.trace is None else mode.trace.constant(array))
     return result.requires_grad_() if requires_grad else result
 
 

@@ -3,10 +3,10 @@
     python scripts/stubs.py
 
 An operation is a class body that a decorator replaces by a function, and a method is hung on Tensor by a
-table: type checkers follow neither. They read `lampion/ops/__init__.pyi` and `lampion/ops/methods.pyi` instead.
+table: type checkers follow neither. They read `lampion/ops/__init__.pyi` and `lampion/ops/methods.pyi`.
 
-A parameter's type is its annotation where it has one; otherwise its name says it, since a name means one thing
-in all of Lampion (`TYPES` below). Where a result is not a Tensor, the function is annotated, or has overloads.
+A parameter's type is its annotation where it has one; otherwise its name says it, since a name means one
+thing in all of Lampion (`TYPES` below). A result that is not a Tensor is annotated, or has overloads.
 """
 
 from __future__ import annotations
@@ -125,8 +125,9 @@ def methods_stub() -> str:
         if function.__module__ == methods.__name__ and not name.startswith("_"):
             functions += declarations(name, function)
     body = textwrap.indent("\n".join([*named, "", *operators, ITERATION]), "    ")
+    title = HEAD.format("What lampion/ops/methods.py hangs on Tensor, as type checkers see it.")
     return "\n".join([
-        HEAD.format("What lampion/ops/methods.py hangs on Tensor, as type checkers see it.") + METHODS_HEAD + ALIASES,
+        title + METHODS_HEAD + ALIASES,
         "class TensorMethods:\n" + SHADOWED.sub(r"_\1", body) + "\n",
         "\n".join(functions) + "\n",
     ])  # fmt: skip
@@ -178,11 +179,12 @@ def parameter_text(name: str, function: Callable[..., Any], parameter: inspect.P
         elif parameter.name in TYPES:
             kind = TYPES[parameter.name]
         else:
-            raise SystemExit(f"{function.__module__}: annotate {parameter.name!r} of {name}: its name says no type")
+            raise SystemExit(f"{function.__module__}: annotate {parameter.name!r} of {name}")
         if default is None:
             kind += " | None"
     star = "*" if parameter.kind is parameter.VAR_POSITIONAL else ""
-    return f"{star}{parameter.name}: {kind}" + ("" if default is parameter.empty else f" = {default!r}".replace("'", '"'))
+    text = f"{star}{parameter.name}: {kind}"
+    return text if default is parameter.empty else f"{text} = {default!r}".replace("'", '"')
 
 
 def wrapped(before: str, items: list[str], after: str) -> str:

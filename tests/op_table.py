@@ -27,6 +27,11 @@ def index(*numbers):
     return np.array(numbers, np.int64)
 
 
+def signed(draw, *numbers):
+    """These numbers, in the integer type that is being checked."""
+    return np.array(numbers, draw.dtype.numpy if draw.dtype.kind == "i" else np.int64)
+
+
 UNLIKE = Bad(ShapeError, ones(2, 3), ones(4), match=["do not broadcast", "(2, 3) and (4,)"])
 NO_NUMBER = Bad(DTypeError, ones(2), "a", match=["not a number", "str: 'a'", "lampion.tensor"])
 NO_BOOL = Bad(DTypeError, np.array([True]), np.array([True]), match=["boolean tensor", "x.long()"])
@@ -46,6 +51,8 @@ ELEMENTWISE = [
         errors=[UNLIKE, NO_NUMBER, Bad(DTypeError, index(2), -1, match=["negative power", "x.float()"])],
         points=[At(0.0, 2.0, value=0.0, grad=(0.0, 0.0)), At(0.0, 0.0, value=1.0, grad=(0.0, 0.0)),
                 At(0.0, 0.5, value=0.0, grad=(INF, 0.0)), At(-2.0, 3.0, value=-8.0, grad=(12.0, NAN))]),
+    Row("pow: negative integers", lp.pow, lambda x, y: np.trunc(x.astype(float) ** y).astype(x.dtype), orders=0,
+        dtypes=(lp.int32, lp.int64), samples=lambda d: [call(signed(d, 1, -1, 2, -2, 2), signed(d, -1, -3, -1, -2, 3))]),
     Row("exp", lp.exp, np.exp, points=[At(-INF, value=0.0, grad=0.0), At(INF, value=INF, grad=INF)]),
     Row("expm1", lp.expm1, np.expm1),
     Row("log", lp.log, np.log, domain=(0.1, 3), points=[At(0.0, value=-INF, grad=INF), At(-1.0, value=NAN)]),

@@ -123,6 +123,19 @@ class Callme:
         return x * self.n
 
 
+class Scaled(Tensor):
+    """A user's own kind of Tensor: its own attributes are not the core's affair."""
+
+    factor = 2.0
+
+    def __init__(self) -> None:
+        super().__init__(2)
+        self.note = "a"
+
+    def scaled(self) -> Any:
+        return self * self.factor
+
+
 @dataclasses.dataclass
 class Config:
     width: int = 3
@@ -189,6 +202,10 @@ class World:
         self.default = collections.defaultdict(list, a=[1])
         self.ordered = collections.OrderedDict(a=1, b=2)
         self.tensors = [Parameter(2), Parameter(2)]
+        self.scaled = Scaled()
+        self.make, self.write_size = make_class(3)
+        for rank, layer in enumerate(self.net.layers):
+            layer.rank = rank
 
     def set(self, name: str, value: Any) -> None:
         self.patch.setitem(globals(), name, value)
@@ -248,6 +265,28 @@ def imported(w: World, x: Any) -> Any:
     import math
 
     return x * math.tau
+
+
+def class_from_closure(w: World, x: Any) -> Any:
+    return w.make(x)
+
+
+def make_class(size: int) -> tuple[Callable[..., Any], Callable[[int], None]]:
+    def make(x: Any) -> Any:
+        class Local:
+            width = size
+
+        return x * Local.width
+
+    def write(value: int) -> None:
+        nonlocal size
+        size = value
+
+    return make, write
+
+
+def sort_by(w: World, x: Any) -> Any:
+    return [layer(x) for layer in sorted(w.net.layers, key=lambda layer: layer.rank)]
 
 
 def vars_read(w: World, x: Any) -> Any:
@@ -336,6 +375,11 @@ CHANGES: list[tuple[str, Run, Change, str]] = [
     ("vars", vars_read, lambda w: setattr(w.net, "scale", 9.0), "`scale` of Net"),
     ("__dict__.get", vars_read, lambda w: setattr(w.net, "missing", 9.0), "`missing` of Net"),
     ("environment", environment, lambda w: w.patch.setenv("HOME", ""), "HOME"),
+    ("class made of a closure", class_from_closure, lambda w: w.write_size(4), "closure variable `size` changed from 3 to 4"),
+    ("own Tensor's class attribute", lambda w, x: w.scaled.factor, lambda w: w.patch.setattr(Scaled, "factor", 3.0), "`Scaled.factor`"),
+    ("own Tensor's attribute", lambda w, x: w.scaled.note, lambda w: setattr(w.scaled, "note", "b"), "`note` of Scaled"),
+    ("own Tensor's method", lambda w, x: w.scaled.scaled(), lambda w: w.patch.setattr(Scaled, "factor", 3.0), "`Scaled.factor`"),
+    ("sort key's read", sort_by, lambda w: setattr(w.net.layers[0], "rank", 9), "`rank` of Linear"),
     ("function's name", lambda w, x: helper.__name__, lambda w: w.patch.setattr(helper, "__name__", "h"), "`__name__`"),
 ]  # fmt: skip
 
@@ -476,13 +520,6 @@ def namespace_updated(x: Any) -> Any:
 def global_set(x: Any) -> Any:
     global TOTAL
     TOTAL = 1  # HERE
-
-
-def closure_set(x: Any) -> Any:
-    write_closure(1)
-
-
-_count = 0
 
 
 def make_writer() -> Any:
@@ -911,3 +948,143 @@ def test_refused(fn: Callable[..., Any], args: tuple[Any, ...], words: str) -> N
     assert words in str(error)
     assert (COUNTER.n, list(HISTORY), list(CELL), dict(COUNTER.best), TOTAL, no_grad.entered) == before
     assert sys.gettrace() is None
+
+
+def test_closure_assigned() -> None:
+    writer = make_writer()
+    error = refused(writer, X)
+    assert "nonlocal variable `kept` is assigned" in str(error)
+    assert writer(X) is not None
+
+
+def test_error_says_what_where_and_what_to_do() -> None:
+    error = refused(attribute_counter, X)
+    place = f"({error.filename}:{error.lineno})"
+    assert str(error).startswith(f"attribute `n` of Counter is set {place}; only Tensors")
+    assert error.reason == "attribute `n` of Counter is set"
+
+
+def swallowing(x: Any) -> Any:
+    try:
+        print("never")  # noqa: T201 # HERE
+    except Exception:
+        HISTORY.append("swallowed")
+    return x
+
+
+def swallowing_all(x: Any) -> Any:
+    try:
+        COUNTER.n = 1  # HERE
+    except:  # noqa: E722
+        pass
+    return x
+
+
+def in_managers(x: Any) -> Any:
+    with no_grad(), contextlib.nullcontext():
+        try:
+            with no_grad():
+                print("never")  # noqa: T201 # HERE
+        finally:
+            x.backward()
+
+
+@pytest.mark.parametrize("fn", [swallowing, swallowing_all, in_managers])
+def test_a_refusal_cannot_be_swallowed_and_cleans_up(fn: Callable[..., Any]) -> None:
+    refused(fn, X)
+    assert HISTORY == []
+    assert no_grad.entered == 0
+
+
+class Boom(Exception):
+    pass
+
+
+def explodes(x: Any) -> Any:
+    with no_grad():
+        for _ in [1]:
+            try:
+                raise Boom("a")
+            finally:
+                x.backward()
+
+
+def explodes_below(x: Any) -> Any:
+    return [v for v in map(lambda i: explodes(x), [1])]  # noqa: C416, C417
+
+
+def asks_value(x: Any) -> Any:
+    with no_grad():
+        return x if x.sum() > 0 else None
+
+
+@pytest.mark.parametrize(
+    ("fn", "kind"), [(explodes, Boom), (explodes_below, Boom), (asks_value, core.Refused), (float, core.Refused)]
+)
+def test_exceptions_pass_unchanged(fn: Callable[..., Any], kind: type[Exception]) -> None:
+    def tracer(frame: Any, event: str, arg: Any) -> Any:
+        return None
+
+    previous = sys.gettrace(), sys.getprofile()
+    sys.settrace(tracer)
+    sys.setprofile(tracer)
+    try:
+        with pytest.raises(kind) as caught, recorder() as rec:
+            rec.run(lambda x: fn(x), X)
+        assert (sys.gettrace(), sys.getprofile()) == (tracer, tracer)
+    finally:
+        sys.settrace(previous[0])
+        sys.setprofile(previous[1])
+    assert type(caught.value) is kind
+    assert no_grad.entered == 0
+
+
+def test_hooks_are_restored_after_success() -> None:
+    events: list[str] = []
+
+    def tracer(frame: Any, event: str, arg: Any) -> Any:
+        events.append(frame.f_code.co_name)
+        return None
+
+    previous = sys.gettrace()
+    sys.settrace(tracer)
+    try:
+        capture(helper, X)
+        assert sys.gettrace() is tracer
+        other(X)
+    finally:
+        sys.settrace(previous)
+    assert "other" in events
+    assert "helper" not in events
+
+
+def test_what_a_function_changes_itself_is_noticed() -> None:
+    state = {"k": 1}
+
+    def change() -> None:
+        state["k"] += 1
+
+    core_change = types.FunctionType(
+        compile("def f(change): change.__closure__[0].cell_contents['k'] += 1", core.__file__, "exec").co_consts[0],
+        {"__builtins__": __builtins__},
+    )
+    with pytest.raises(CaptureError, match="changes what it reads"), recorder() as rec:
+        rec.run(lambda x: (state["k"], core_change(change)), X)
+
+
+def test_other_threads_go_on_unwatched() -> None:
+    stop, log = threading.Event(), [0]
+
+    def work() -> None:
+        while not stop.is_set():
+            log[0] += 1
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        for _ in range(20):
+            capture(helper, X)
+    finally:
+        stop.set()
+        thread.join()
+    assert log[0] > 0

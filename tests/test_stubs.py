@@ -82,7 +82,6 @@ WRONG = {
 }
 
 
-@pytest.mark.slow
 def test_programs_are_checked_by_mypy_as_they_should_be(tmp_path):
     pytest.importorskip("mypy")
     program = tmp_path / "program.py"

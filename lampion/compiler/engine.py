@@ -23,7 +23,7 @@ class Interpreted:
 
     def run(self, bound: Any, outputs: list[Any]) -> None:
         results = interpret(self.graph, bound.arrays)
-        inputs = {value: array for value, array in zip(self.graph.inputs, bound.arrays, strict=True)}
+        inputs = dict(zip(self.graph.inputs, bound.arrays, strict=True))
         # All results exist before the first write: an output may be an input that another overwrites.
         fresh = iter(outputs)
         copies = [np.array(result) for result in results]

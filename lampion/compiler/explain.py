@@ -92,7 +92,8 @@ class PlanExplanation:
 
     def __str__(self) -> str:
         head = (
-            f"{len(self.recorded.equations)} operations recorded, {len(self.optimized.equations)} after the passes, "
+            f"{len(self.recorded.equations)} operations recorded, "
+            f"{len(self.optimized.equations)} after the passes, "
             f"{len(self.kernels)} kernel calls ({len({c.kernel for c in self.kernels})} different), "
             f"arena {_bytes(self.arena_bytes)}, {self.flops / 1e6:.3g} MFLOP in matrix products, "
             f"call-outs {self.callouts}, called {self.calls} time(s)"

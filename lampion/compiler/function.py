@@ -268,10 +268,9 @@ class _Finisher:
         if not node.released:
             self.trace.refuse(
                 "returns a tensor whose gradient can still be asked for",
-                "call backward() inside the compiled function, or run it under no_grad(), or return x.detach()",
+                "call backward() inside the compiled function, run it under no_grad(), or return x.detach()",
             )
-        spent = Node(node.primitive, [], [], {}, node.output_shape, node.where)
-        return spent
+        return Node(node.primitive, [], [], {}, node.output_shape, node.where)
 
     def _grads(self) -> list[tuple[Tensor | int, int | Tensor | None]]:
         grads: list[tuple[Tensor | int, int | Tensor | None]] = []

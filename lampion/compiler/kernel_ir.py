@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any
 
 from lampion.dtype import DType
 from lampion.primitive import Primitive
@@ -85,7 +85,7 @@ class Result:
     dtype: DType
 
 
-Value = Union[Load, Literal, Compute, Result]
+Value = Load | Literal | Compute | Result
 
 
 @dataclass(frozen=True)
@@ -205,13 +205,14 @@ class RandomBits:
     operands: tuple[Operand, ...]
 
 
-Kernel = Union[Map, Reduce, Matmul, Gather, ScatterAdd, RandomBits]
+Kernel = Map | Reduce | Matmul | Gather | ScatterAdd | RandomBits
 
 
 @dataclass(frozen=True)
 class Place:
     """Where an operand lives: in the plan's arena (a byte offset), or behind an external pointer
-    (an index into the table of pointers that each call fills in)."""
+    (an index into the table of pointers that each call fills in).
+    """
 
     arena: bool
     index: int

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from lampion.compiler import kernel_ir as ir
 
 _SYMBOLS = {
-    "add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**", "eq": "==", "ne": "!=", "lt": "<", "le": "<=",
-    "gt": ">", "ge": ">=", "shift_right": ">>",
+    "add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**", "shift_right": ">>",
+    "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=",
 }  # fmt: skip
 _NAMES = "ijklmnpqrs"
 
@@ -63,10 +63,11 @@ def _matmul(kernel: ir.Matmul) -> str:
     shape = kernel.shape
     indices = list(_NAMES[: len(shape)])
     batch, (row, column) = indices[:-2], indices[-2:]
+    a, b = _at(kernel.a, names=[*batch, row, "t"]), _at(kernel.b, names=[*batch, "t", column])
     inner = [
         "acc = 0",
         f"for t in range({kernel.a.shape[-1]}):",
-        f"    acc += {_at(kernel.a, names=[*batch, row, 't'])} * {_at(kernel.b, names=[*batch, 't', column])}",
+        f"    acc += {a} * {b}",
         *_body(kernel.epilogue, "e", indices, ["acc"]),
         *_stores(kernel.stores, "e", indices),
     ]

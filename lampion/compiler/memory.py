@@ -13,7 +13,8 @@ ALIGNMENT = 64
 
 class Arena:
     """Buffers are taken while the plan is built, and get their offsets at the end, when it is known
-    from which call to which each of them lives."""
+    from which call to which each of them lives.
+    """
 
     def __init__(self) -> None:
         self.sizes: list[int] = []

@@ -191,7 +191,8 @@ def _from_environment() -> int | None:
 
 def usable_cores() -> int:
     """How many processor cores this process may keep busy: hyper-threads of one core count once (they
-    share the arithmetic units), and a container's quota is respected."""
+    share the arithmetic units), and a container's quota is respected.
+    """
     if not hasattr(os, "sched_getaffinity"):
         return os.cpu_count() or 1
     cpus = os.sched_getaffinity(0)

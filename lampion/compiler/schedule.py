@@ -197,7 +197,8 @@ class Schedule:
                 for floated in chain:
                     self.floating.pop(floated.output)
                     self._append(group, latest, floated)
-                return self._append(group, latest, equation)
+                self._append(group, latest, equation)
+                return
         for value in floats:
             self._settle(value)
         self._group(equation)
@@ -218,10 +219,12 @@ class Schedule:
         shape = equation.output.shape
         latest = max((self.producer(v) for v in equation.values), default=-1)
         if latest >= 0 and self._fits(self.groups[latest], latest, equation):
-            return self._append(self.groups[latest], latest, equation)
+            self._append(self.groups[latest], latest, equation)
+            return
         index = self._sharing([equation], latest)
         if index >= 0:
-            return self._append(self.groups[index], index, equation)
+            self._append(self.groups[index], index, equation)
+            return
         self._new(Group("map", shape, body=[equation]), equation)
 
     def _sharing(self, chain: list[Equation], latest: int) -> int:

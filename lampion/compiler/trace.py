@@ -270,7 +270,8 @@ class Trace:
 
 def _kept_order(arrays: Sequence[Any], value: Value) -> tuple[int, ...] | None:
     """The strides of a result of one non-contiguous array: NumPy keeps the order of its axes. With
-    several arrays the choice is NumPy's own business, and not known here."""
+    several arrays the choice is NumPy's own business, and not known here.
+    """
     tensors = [x for x in arrays if type(x) is Tracer and x.ndim]
     if len(tensors) != 1:
         return None

@@ -6,7 +6,6 @@ the tape costs about 4 us there and back, the arithmetic next to nothing.
 
 from __future__ import annotations
 
-from lampion import dtype as dtypes
 from lampion.errors import DTypeError
 from lampion.ops.creation import full
 from lampion.ops.define import composite

@@ -255,7 +255,8 @@ def _with_scalar(name, x, scalar, compares=False):
             return cast_to(x, dtypes.int64), scalar
         if not low <= scalar <= high:
             raise DTypeError(name, f"the number {scalar} does not fit into {dtype}",
-                             expected=f"{low} to {high}", fix="convert the tensor: x.to(lampion.int64)")  # fmt: skip
+                             expected=f"{low} to {high}",
+                             fix="convert the tensor: x.to(lampion.int64)")  # fmt: skip
     return x, scalar
 
 

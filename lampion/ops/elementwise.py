@@ -251,7 +251,9 @@ class where:
     """x where the condition holds, y elsewhere."""
 
     def forward(xp, condition, x, y): return xp.where(condition, x, y)
-    def vjp(g, condition, x, y): return None, lambda: where(condition, g, 0.0), lambda: where(condition, 0.0, g)
+
+    def vjp(g, condition, x, y):
+        return None, lambda: where(condition, g, 0.0), lambda: where(condition, 0.0, g)
 
     def call(condition, x, y):
         """x where the condition holds, y elsewhere."""

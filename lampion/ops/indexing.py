@@ -26,8 +26,10 @@ def check_index(name, index, size, dim):
 
 def out_of_range(name, bad, size, dim):
     """The error about one index; the same from eager and from compiled code."""
-    return IndexRangeError(name, f"index {bad} is out of range", expected=f"0 to {size - 1} along dim {dim}",
-                           got=str(bad), fix="check the labels or token ids, and the size of the table")  # fmt: skip
+    return IndexRangeError(
+        name, f"index {bad} is out of range", expected=f"0 to {size - 1} along dim {dim}", got=str(bad),
+        fix="check the labels or token ids, and the size of the table",
+    )  # fmt: skip
 
 
 @kernel(saves=(1,))
@@ -70,7 +72,8 @@ class scatter_add:
         """`x` with each element of `source` added at the place that its index names along `dim`."""
         source = as_tensor(source)
         if source.dtype is not x.dtype:
-            raise DTypeError("scatter_add", "x and source must have one type", got=f"{x.dtype} and {source.dtype}")
+            raise DTypeError("scatter_add", "x and source must have one type",
+                             got=f"{x.dtype} and {source.dtype}")  # fmt: skip
         if any(n < m for n, m in zip(source.shape, index.shape, strict=False)):
             raise ShapeError("scatter_add", "source is smaller than index",
                              got=f"source {tuple(source.shape)}, index {tuple(index.shape)}")  # fmt: skip
@@ -81,10 +84,11 @@ class scatter_add:
 def _places(xp, index, dim):
     """What NumPy's indexing needs to pick `index` along `dim`, and each element's own place elsewhere."""
     n = index.ndim
-    return tuple(
-        index if axis == dim else xp.arange(index.shape[axis]).reshape((1,) * axis + (-1,) + (1,) * (n - axis - 1))
-        for axis in range(n)
-    )
+
+    def own(axis):
+        return xp.arange(index.shape[axis]).reshape((1,) * axis + (-1,) + (1,) * (n - axis - 1))
+
+    return tuple(index if axis == dim else own(axis) for axis in range(n))
 
 
 def _pad_to(x, shape):
@@ -156,7 +160,8 @@ class cat:
                 a != dim and n != m for a, (n, m) in enumerate(zip(x.shape, tensors[0].shape, strict=True))
             ):
                 raise ShapeError("cat", "the shapes differ in a dimension other than dim",
-                                 got=", ".join(str(tuple(x.shape)) for x in tensors), expected=f"dim {dim} alone to differ")  # fmt: skip
+                                 expected=f"dim {dim} alone to differ",
+                                 got=", ".join(str(tuple(x.shape)) for x in tensors))  # fmt: skip
         dtype = tensors[0].dtype
         for x in tensors[1:]:
             dtype = dtypes.promote(dtype, x.dtype)

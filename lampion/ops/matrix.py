@@ -33,7 +33,9 @@ class matmul:
         # The gradient of a weight that is stored transposed (x @ w.T) is computed transposed too, so
         # that it lies in memory as the weight does, and need not be copied into `.grad`.
         def for_y():
-            return matrix_transpose(matmul(matrix_transpose(g), x)) if g.ndim == 2 else matmul(matrix_transpose(x), g)
+            if g.ndim == 2:
+                return matrix_transpose(matmul(matrix_transpose(g), x))
+            return matmul(matrix_transpose(x), g)
 
         return lambda: matmul(g, matrix_transpose(y)), for_y
 
@@ -41,8 +43,8 @@ class matmul:
         """The matrix product of x and y; leading dimensions broadcast."""
         x, y = promote("matmul", x, y)
         if not getattr(x, "ndim", 0) or not getattr(y, "ndim", 0):
-            raise ShapeError("matmul", "both must have at least one dimension",
-                             got=f"{getattr(x, 'shape', x)} @ {getattr(y, 'shape', y)}", fix="use * for numbers")  # fmt: skip
+            raise ShapeError("matmul", "both must have at least one dimension", fix="use * for numbers",
+                             got=f"{getattr(x, 'shape', x)} @ {getattr(y, 'shape', y)}")  # fmt: skip
         if x.ndim >= 2 and y.ndim >= 2:
             return apply(matmul.primitive, x, y)
         row, column = x.ndim == 1, y.ndim == 1

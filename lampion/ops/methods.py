@@ -94,7 +94,7 @@ def all_(self, dim=None, keepdim=False):
     return elementwise.eq(any_(elementwise.eq(self, 0), dim, keepdim), False)
 
 
-E, M, R, I = elementwise, movement, reduce, indexing
+E, M, R, I = elementwise, movement, reduce, indexing  # noqa: E741  # beside E, M and R it is no 1
 METHODS = {
     "mean": R.mean, "max": R.max, "argmax": R.argmax, "any": any_, "all": all_,
     "view": view, "transpose": M.transpose, "t": M.full_transpose, "squeeze": M.squeeze,
@@ -114,7 +114,8 @@ METHODS = {
     "__add__": _checked(E.add), "__radd__": _reflected(E.add), "__sub__": _checked(E.sub),
     "__rsub__": _reflected(E.sub), "__mul__": _checked(E.mul), "__rmul__": _reflected(E.mul),
     "__truediv__": _checked(E.div), "__rtruediv__": _reflected(E.div), "__pow__": _checked(E.pow),
-    "__rpow__": _reflected(E.pow), "__matmul__": _checked(matrix.matmul), "__rmatmul__": _reflected(matrix.matmul),
+    "__rpow__": _reflected(E.pow),
+    "__matmul__": _checked(matrix.matmul), "__rmatmul__": _reflected(matrix.matmul),
     "__eq__": _checked(E.eq), "__ne__": _checked(E.ne), "__lt__": _checked(E.lt), "__le__": _checked(E.le),
     "__gt__": _checked(E.gt), "__ge__": _checked(E.ge),
     "__iadd__": _inplace("add_", E.add), "__isub__": _inplace("sub_", E.sub),

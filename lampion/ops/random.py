@@ -142,7 +142,8 @@ def set_rng_state(state) -> None:
 def rand(*size, generator=None, dtype=None, requires_grad=False):
     """Uniform numbers in [0, 1): the top 24 (float64: 53) of the random bits, scaled."""
     shape = flatten_sizes(size)
-    out = _uniform(math.prod(shape), generator or default_generator, dtypes.of(dtype or dtypes.get_default_dtype()))
+    dtype = dtypes.of(dtype or dtypes.get_default_dtype())
+    out = _uniform(math.prod(shape), generator or default_generator, dtype)
     out = reshape(out, shape)._released()
     return out.requires_grad_() if requires_grad else out
 
@@ -151,7 +152,8 @@ def _uniform(count, generator, dtype):
     if dtype is dtypes.float32:
         return cast_to(shift_right(generator.bits(count), 8), dtype) * 2.0**-24
     if dtype is not dtypes.float64:
-        raise LampionError("rand", "uniform numbers are floats", expected="float32 or float64", got=str(dtype))
+        raise LampionError("rand", "uniform numbers are floats", expected="float32 or float64",
+                           got=str(dtype))  # fmt: skip
     words = reshape(generator.bits(2 * count), count, 2)
     high, low = shift_right(words[:, 0], 5), shift_right(words[:, 1], 6)
     return (cast_to(high, dtype) * 2.0**26 + cast_to(low, dtype)) * 2.0**-53
@@ -178,7 +180,8 @@ def randint(low, high=None, size: tuple[int, ...] | list[int] = (), generator=No
     bits = (generator or default_generator).bits(math.prod(size))
     # Multiply and take the upper word: no division, and the bias is below 2**-32 times the range.
     wide = shift_right(cast_to(bits, dtypes.uint64) * (high - low), 32)
-    return cast_to(reshape(cast_to(wide, dtypes.int64) + low, size), dtypes.of(dtype or dtypes.int64))._released()
+    out = reshape(cast_to(wide, dtypes.int64) + low, size)
+    return cast_to(out, dtypes.of(dtype or dtypes.int64))._released()
 
 
 def randperm(n, generator=None):

@@ -38,8 +38,8 @@ def normalize_dim(name, dim, ndim):
         raise IndexRangeError(name, "a dimension must be an integer", got=repr(dim)) from None
     limit = ndim or 1  # PyTorch lets a 0-d tensor have dimension 0 and -1
     if not -limit <= dim < limit:
-        raise IndexRangeError(name, f"dimension {dim} does not exist",
-                              expected=f"-{limit} to {limit - 1}", got=f"a tensor of {ndim} dimensions")  # fmt: skip
+        raise IndexRangeError(name, f"dimension {dim} does not exist", expected=f"-{limit} to {limit - 1}",
+                              got=f"a tensor of {ndim} dimensions")  # fmt: skip
     return dim + limit if dim < 0 else dim
 
 

@@ -37,8 +37,8 @@ class Optimizer:
         groups = list(params)
         if isinstance(params, Tensor) or not groups:
             raise LampionError(type(self).__name__, "there are no parameters to optimise",
-                               expected="model.parameters(), or a list of Tensors",
-                               got="a single Tensor" if isinstance(params, Tensor) else "an empty list")  # fmt: skip
+                               got="a single Tensor" if isinstance(params, Tensor) else "an empty list",
+                               expected="model.parameters(), or a list of Tensors")  # fmt: skip
         self.defaults = defaults
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[Tensor, dict[str, Any]] = {}

@@ -46,8 +46,8 @@ class SGD(Optimizer):
     def check(self, group: dict[str, Any]) -> None:
         super().check(group)
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
-            raise LampionError("SGD", "Nesterov momentum needs momentum > 0 and dampening = 0",
-                               got=f"momentum {group['momentum']}, dampening {group['dampening']}")  # fmt: skip
+            given = f"momentum {group['momentum']}, dampening {group['dampening']}"
+            raise LampionError("SGD", "Nesterov momentum needs momentum > 0 and dampening = 0", got=given)
 
     def init_state(self, p: Tensor, group: dict[str, Any]) -> dict[str, Tensor]:
         from lampion.ops import zeros_like

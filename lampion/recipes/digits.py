@@ -26,17 +26,6 @@ def network() -> nn.Module:
     )  # fmt: skip
 
 
-def evaluate(model: nn.Module, data: Digits) -> tuple[float, float, Tensor]:
-    """Loss and accuracy on a whole dataset, and the scores that they come from."""
-    model.eval()
-    with lampion.no_grad():
-        scores = model(data.images)
-        loss = F.cross_entropy(scores, data.labels)
-        accuracy = (scores.argmax(1) == data.labels).float().mean()
-    model.train()
-    return loss.item(), accuracy.item(), scores
-
-
 def train(
     epochs: int = 60, batch_size: int = 32, lr: float = 2e-3, seed: int = 0, out: str | None = None,
     compile: bool = True,
@@ -58,8 +47,14 @@ def train(
         optimizer.step()
         return loss, (scores.argmax(1) == labels).sum()
 
+    def evaluate(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        with lampion.no_grad():
+            scores = model(images)
+            return scores, F.cross_entropy(scores, labels), (scores.argmax(1) == labels).float().mean()
+
     if compile:
         step = lampion.compile(step)  # forward, backward and update become machine code
+        evaluate = lampion.compile(evaluate)
 
     with Progress(epochs, len(loader) * batch_size) as progress:
         for epoch in range(epochs):
@@ -68,7 +63,10 @@ def train(
             for images, labels in loader:
                 loss, correct = step(images, labels)
                 progress.update(batch_size, loss.item(), correct.item())
-            test_loss, test_accuracy, scores = evaluate(model, test)
+            model.eval()  # without dropout
+            scores, loss, accuracy = evaluate(test.images, test.labels)
+            model.train()
+            test_loss, test_accuracy = loss.item(), accuracy.item()
             history.add(epoch=epoch + 1, **progress.epoch(), test_loss=test_loss, test_accuracy=test_accuracy)
         seconds, speed = progress.seconds, progress.samples_per_second
 

@@ -18,8 +18,8 @@ import numpy as np
 from . import policy
 from .frame import Call, Frame
 from .machine import as_tuple
-from .operators import unary
 from .opcodes import VERSION, Instruction, handles
+from .operators import unary
 from .policy import MISSING, find, name_of, python_method
 from .values import NULL, Bound, Made, Unseen, is_known, seen, stand_in
 
@@ -105,7 +105,7 @@ class Caller:
         if (rule := self.rec.rules.for_class(cls)) is not None:
             if args is None:
                 m.abort(f"`{name_of(cls)}` is called with arguments that capture cannot see")
-            return rule(m, cls, args, kwargs)
+            return rule(m, cls, args or [], kwargs)
         if isinstance(cls, enum.EnumMeta):
             values = [stand_in(item) for item in args or ()]
             if args and all(map(policy.is_plain, values)):
@@ -283,4 +283,3 @@ def call_intrinsic(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
     if ins.symbol == "INTRINSIC_UNARY_POSITIVE":
         return (unary(m, ins.symbol, taken[0]),)
     return m.abort(f"{ins.symbol} cannot be followed")
-

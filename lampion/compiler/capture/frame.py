@@ -85,11 +85,12 @@ class Frame:
             self.returns = []
         self.call = self.c_name = None
         ins = self.ins = self.table[offset]
-        if ins.handler is None:
-            if ins.name == "EXTENDED_ARG":
-                return
-            what = REFUSED.get(ins.name, f"the instruction {ins.name}")
-            self.abort(f"{what} cannot be followed")
+        handler = ins.handler
+        if handler is None:
+            if ins.name != "EXTENDED_ARG":
+                what = REFUSED.get(ins.name, f"the instruction {ins.name}")
+                self.abort(f"{what} cannot be followed")
+            return
         stack, pops = self.stack, ins.pops
         taken: list[Any] = []
         if pops:
@@ -97,7 +98,7 @@ class Frame:
                 self.lost()
             taken = [seen(item) for item in stack[-pops:]]
             del stack[-pops:]
-        put = ins.handler(self, ins, taken)
+        put = handler(self, ins, taken)
         if len(put) != ins.pushes:
             self.lost()
         stack.extend(put)

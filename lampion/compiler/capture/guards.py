@@ -85,7 +85,7 @@ class Guards:
     # ---- checking -----------------------------------------------------------------------------------
 
     def check(self) -> str | None:
-        """None when every read would give the same again; else a sentence that names the first that would not."""
+        """None when every read would give the same again; else what changed, in a sentence."""
         try:
             return self._check()
         except (AttributeError, ValueError, RuntimeError) as gone:  # a slot or cell emptied, a dict resized
@@ -118,18 +118,22 @@ class Guards:
                 return self._notes[id(crow)].changed(want, got)
         for srow in self.sequences:
             items, values = srow
-            if len(items) != len(values) or not all(map(is_, items, values)):
-                if difference := _difference(items, values, range(len(values))):
-                    return self._inside(srow, difference)
+            if len(items) == len(values) and all(map(is_, items, values)):
+                continue
+            if difference := _difference(items, values, range(len(values))):
+                return self._inside(srow, difference)
         for drow in self.dicts:
             table, keys, values = drow
-            if not (
-                len(table) == len(keys) and all(map(is_, table, keys)) and all(map(is_, table.values(), values))
+            if (
+                len(table) == len(keys)
+                and all(map(is_, table, keys))
+                and all(map(is_, table.values(), values))
             ):
-                if difference := _difference(table, keys, keys, "keys"):
-                    return self._inside(drow, difference)
-                if difference := _difference(table.values(), values, keys):
-                    return self._inside(drow, difference)
+                continue
+            if difference := _difference(table, keys, keys, "keys") or _difference(
+                table.values(), values, keys
+            ):
+                return self._inside(drow, difference)
         return None
 
     def _inside(self, row: tuple[Any, ...], difference: tuple[str, Any, Any]) -> str:
@@ -145,7 +149,7 @@ class Guards:
 def _difference(
     now: Collection[Any], then: tuple[Any, ...], names: Iterable[Any], part: str = ""
 ) -> tuple[str, Any, Any] | None:
-    """The first element that is not the same, as (where, old, new); None if equality makes up for identity."""
+    """The first element that is not the same, as (where, old, new); None where equal ones have come."""
     for name, a, b in zip(names, now, then, strict=False):
         if not same(a, b):
             return f" ({part})" if part else f"[{name!r}]", b, a

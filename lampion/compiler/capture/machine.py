@@ -385,4 +385,3 @@ def merge(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
 @handles("UNPACK_SEQUENCE", "UNPACK_EX")
 def unpack(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
     return m.rec.caller.unpack(m, taken[0], ins)
-

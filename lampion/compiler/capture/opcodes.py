@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from types import CodeType
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from .frame import Frame
@@ -94,7 +95,8 @@ EFFECTS_BY_VERSION: dict[tuple[int, int], dict[str, Effect]] = {
     (3, 12): {
         **{f"POP_JUMP_IF_{test}": (1, 0) for test in POP_JUMPS},
         **dict.fromkeys(("LOAD_CLOSURE", "LOAD_FAST_AND_CLEAR", "LOAD_FAST_CHECK", "LOAD_LOCALS"), (0, 1)),
-        **dict.fromkeys(("LOAD_FROM_DICT_OR_DEREF", "LOAD_FROM_DICT_OR_GLOBALS", "CALL_INTRINSIC_1"), (1, 1)),
+        **dict.fromkeys(("LOAD_FROM_DICT_OR_DEREF", "LOAD_FROM_DICT_OR_GLOBALS"), (1, 1)),
+        "CALL_INTRINSIC_1": (1, 1),
         **dict.fromkeys(("KW_NAMES", "RETURN_CONST"), (0, 0)),
         "FORMAT_VALUE": (lambda arg: 2 if arg & 4 else 1, 1),
         "BINARY_SLICE": (3, 1),
@@ -105,7 +107,8 @@ EFFECTS_BY_VERSION: dict[tuple[int, int], dict[str, Effect]] = {
     (3, 13): {
         **{f"POP_JUMP_IF_{test}": (1, 0) for test in POP_JUMPS},
         **dict.fromkeys(("LOAD_FAST_AND_CLEAR", "LOAD_FAST_CHECK", "LOAD_LOCALS"), (0, 1)),
-        **dict.fromkeys(("LOAD_FROM_DICT_OR_DEREF", "LOAD_FROM_DICT_OR_GLOBALS", "CALL_INTRINSIC_1"), (1, 1)),
+        **dict.fromkeys(("LOAD_FROM_DICT_OR_DEREF", "LOAD_FROM_DICT_OR_GLOBALS"), (1, 1)),
+        "CALL_INTRINSIC_1": (1, 1),
         **dict.fromkeys(("CONVERT_VALUE", "FORMAT_SIMPLE", "TO_BOOL", "MAKE_FUNCTION"), (1, 1)),
         "RETURN_CONST": (0, 0),
         "RETURN_GENERATOR": (0, 1),
@@ -133,11 +136,14 @@ SKIPPED = frozenset({"END_FOR"})
 _ASYNC = "asynchronous code"
 _MATCH = "a match statement"
 REFUSED: dict[str, str] = {
-    **dict.fromkeys(("GET_AITER", "GET_ANEXT", "GET_AWAITABLE", "END_ASYNC_FOR", "BEFORE_ASYNC_WITH"), _ASYNC),
-    "ASYNC_GEN_WRAP": _ASYNC,
-    **dict.fromkeys(("MATCH_CLASS", "MATCH_KEYS", "MATCH_MAPPING", "MATCH_SEQUENCE", "GET_LEN"), _MATCH),
+    **dict.fromkeys(("GET_AITER", "GET_ANEXT", "GET_AWAITABLE", "END_ASYNC_FOR"), _ASYNC),
+    **dict.fromkeys(("ASYNC_GEN_WRAP", "BEFORE_ASYNC_WITH"), _ASYNC),
+    **dict.fromkeys(("MATCH_CLASS", "MATCH_KEYS", "MATCH_MAPPING", "MATCH_SEQUENCE"), _MATCH),
+    "GET_LEN": _MATCH,
     **dict.fromkeys(("PRINT_EXPR", "IMPORT_STAR"), "code that only an interactive module can hold"),
-    **dict.fromkeys(("INTERPRETER_EXIT", "ENTER_EXECUTOR", "EXIT_INIT_CHECK", "RESERVED"), "an internal step"),
+    **dict.fromkeys(
+        ("INTERPRETER_EXIT", "ENTER_EXECUTOR", "EXIT_INIT_CHECK", "RESERVED"), "an internal step"
+    ),
 }
 
 
@@ -174,7 +180,7 @@ def handles(*names: str) -> Callable[[H], H]:
     return register
 
 
-_decoded: dict[CodeType, dict[int, Instruction]] = {}
+_decoded: WeakKeyDictionary[CodeType, dict[int, Instruction]] = WeakKeyDictionary()
 
 
 def decode(code: CodeType) -> dict[int, Instruction]:

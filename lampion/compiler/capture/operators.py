@@ -173,7 +173,11 @@ def is_key(m: Frame, key: Any) -> bool:
     return (
         policy.is_plain(key)
         or (key is not MISSING and m.rec.is_core(key))
-        or (key is not MISSING and is_known(key) and not (python_method(kind, "__hash__") or python_method(kind, "__eq__")))
+        or (
+            key is not MISSING
+            and is_known(key)
+            and not (python_method(kind, "__hash__") or python_method(kind, "__eq__"))
+        )
     ) and key.__hash__ is not None
 
 
@@ -196,7 +200,11 @@ def binary_slice(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
 def subscript(m: Frame, container: Any, key: Any, overridden: bool = True) -> Any:
     """What `container[key]` gives; with `overridden` False, what the builtin base class makes of it."""
     whole = container.like if type(container) is Unseen else container
-    if overridden and is_known(container) and (method := python_method(type(container), "__getitem__")) is not None:
+    if (
+        overridden
+        and is_known(container)
+        and (method := python_method(type(container), "__getitem__")) is not None
+    ):
         if not m.rec.is_core(container):
             m.rec.reader.class_read(m, type(container), "__getitem__")
         return m.rec.caller.python(m, method, [container, key], {})

@@ -19,7 +19,8 @@ import sys
 import sysconfig
 import types
 import typing
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import CodeType
 from typing import Any, Final
@@ -100,7 +101,7 @@ _OWN_LOOKUP = (type, super, types.ModuleType, types.MethodType, types.GenericAli
 C_CALLABLES = (types.BuiltinFunctionType, types.MethodWrapperType, *C_DESCRIPTORS[:3])
 _DICTS: tuple[dict[Any, Any], ...] = ({}, collections.OrderedDict())
 VIEWS = tuple(type(view) for table in _DICTS for view in (table.keys(), table.values(), table.items()))
-SOLID: frozenset[type] = frozenset(
+SOLID: frozenset[Any] = frozenset(
     {object, list, tuple, dict, set, frozenset, int, float, complex, str, bytes, type, types.ModuleType}
     | {collections.deque, collections.OrderedDict, collections.defaultdict, typing.Generic}
     | {staticmethod, classmethod, property, super, functools.partial, types.MethodType, types.FunctionType}
@@ -113,7 +114,24 @@ SOLID: frozenset[type] = frozenset(
 USUAL_LOOKUP = frozenset(base.__getattribute__ for base in SOLID if base not in _OWN_LOOKUP)
 
 
-@functools.cache
+Test = Callable[[Any], bool]
+
+
+def per_class(test: Test) -> Test:
+    """Remember the answer for each class, for as long as the class lives."""
+    answers: weakref.WeakKeyDictionary[Any, bool] = weakref.WeakKeyDictionary()
+
+    @functools.wraps(test)
+    def remembered(cls: Any) -> bool:
+        answer = answers.get(cls)
+        if answer is None:
+            answer = answers[cls] = test(cls)
+        return answer
+
+    return remembered
+
+
+@per_class
 def made_in_python(cls: type) -> bool:
     """Whether a `class` statement made it: a C type shows by the C descriptors in its own namespace."""
     return bool(cls.__flags__ & _HEAP_TYPE) and not any(
@@ -122,13 +140,13 @@ def made_in_python(cls: type) -> bool:
     )
 
 
-@functools.cache
+@per_class
 def is_solid(cls: type) -> bool:
     """Whether all state of its instances can be seen from Python (so: no arrays, files, locks, locals)."""
     return all(base in SOLID or made_in_python(base) for base in cls.__mro__)
 
 
-ITEMS_ITERATOR = type(iter({}.items()))
+ITEMS_ITERATOR: Any = type(iter({}.items()))
 
 
 def is_iterator(cls: type) -> bool:
@@ -187,7 +205,7 @@ def is_lampions(obj: Any) -> bool:
     return _is_lampions_type(type(obj))
 
 
-@functools.cache
+@per_class
 def _is_lampions_type(cls: type) -> bool:
     return any(str(base.__module__).partition(".")[0] == _ROOT.name for base in cls.__mro__)
 
@@ -212,14 +230,14 @@ class Trust:
             return os.path.dirname(name) == entry[:-2]
         return name.startswith(entry) if entry.endswith(os.sep) else name == entry
 
-    def type(self, cls: type) -> bool:
+    def derives(self, cls: type) -> bool:
         """Whether the class, or one that it derives from, comes from a trusted file."""
         known = self.types.get(cls)
         if known is None:
-            known = self.types[cls] = any(map(self.own_type, cls.__mro__))
+            known = self.types[cls] = any(map(self.defines, cls.__mro__))
         return known
 
-    def own_type(self, cls: type) -> bool:
+    def defines(self, cls: type) -> bool:
         """Whether the class itself comes from a trusted file."""
         file = getattr(sys.modules.get(cls.__module__), "__file__", None)
         return file is not None and self.file(file)
@@ -233,7 +251,15 @@ _TRANSPARENT_FILES = frozenset(
 )
 _TRANSPARENT_FUNCTIONS = frozenset(
     {"update_wrapper", "wraps", "_le_from_lt", "_gt_from_lt", "_ge_from_lt", "_ge_from_le", "_lt_from_le"}
-    | {"_gt_from_le", "_lt_from_gt", "_ge_from_gt", "_le_from_gt", "_le_from_ge", "_gt_from_ge", "_lt_from_ge"}
+    | {
+        "_gt_from_le",
+        "_lt_from_gt",
+        "_ge_from_gt",
+        "_le_from_gt",
+        "_le_from_ge",
+        "_gt_from_ge",
+        "_lt_from_ge",
+    }
 )
 _NUMPY = os.path.dirname(np.__file__) + os.sep
 

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import policy
-from .guards import Note
 from .frame import Frame
+from .guards import Note
 from .opcodes import VERSION, Instruction, handles
 from .operators import codes_of
 from .policy import MISSING, find, python_method
@@ -35,7 +35,7 @@ _FUNCTION_READS = frozenset({"__name__", "__qualname__", "__module__", "__doc__"
 _CLASS_READS = frozenset({"__name__", "__qualname__", "__module__", "__doc__", "__mro__", "__bases__"})
 _ARRAY_READS = frozenset({"shape", "ndim", "dtype", "size"})  # guarded by the caller, with the argument
 _HIDING = (*policy.VIEWS, types.MappingProxyType, types.CellType, super)  # windows onto something else
-_TUPLE_FIELD = type(namedtuple("_", "field").field)  # noqa: PYI024  # this type has no other name
+_TUPLE_FIELD = type(vars(namedtuple("_", "field"))["field"])  # the type has no other name
 
 
 class Reader:
@@ -71,7 +71,9 @@ class Reader:
             owner = getattr(value, "__self__", None)  # `table.get`, kept under another name
             self.contents(m, owner, note._replace(what=f"the object behind {note.what}"))
         elif isinstance(value, _HIDING):
-            m.abort(f"{note.what} is a {type(value).__name__}: a window onto something that capture cannot see")
+            m.abort(
+                f"{note.what} is a {type(value).__name__}: a window onto something that capture cannot see"
+            )
 
     def _container(self, m: Frame, value: Any, note: Note) -> None:
         if len(value) > policy.MAX_ITEMS:
@@ -273,12 +275,16 @@ class Reader:
         rec, cls = self.rec, type(obj)
         core = rec.is_core(obj)
         getter = find(cls, "__getattribute__")[0]
-        if not (isinstance(getter, FunctionType) or getter in policy.USUAL_LOOKUP) or not (core or policy.is_solid(cls)):
+        if not (isinstance(getter, FunctionType) or getter in policy.USUAL_LOOKUP) or not (
+            core or policy.is_solid(cls)
+        ):
             if core:
                 return getattr(obj, name, Unseen())
             m.abort(f"attribute `{name}` of a {cls.__name__} cannot be guarded")
         raw, owner = find(cls, name)
-        core = core and owner is not None and rec.trust.own_type(owner)  # the user's own attributes are guarded
+        core = (
+            core and owner is not None and rec.trust.defines(owner)
+        )  # the user's own attributes are guarded
         if core and type(raw) is not FunctionType:
             rec.own_read(obj, name)
         else:
@@ -342,7 +348,7 @@ class Reader:
         value = getattr(obj, name, MISSING)
         if value is MISSING:
             return Unseen()
-        if id(obj) not in self.rec.fresh and not self.rec.trust.own_type(raw.__objclass__):
+        if id(obj) not in self.rec.fresh and not self.rec.trust.defines(raw.__objclass__):
             note = self.rec.note(m, f"attribute `{name}` of {type(obj).__name__}")
             self.guards.object(obj, None, note)
             self.guards.entry(raw.__get__, obj, obj, value, note)
@@ -353,7 +359,9 @@ class Reader:
         space = namespace_of(obj)
         if id(obj) in self.rec.fresh:
             self.rec.fresh[id(space)] = space
-        elif space is not None:  # looked up by key, mostly: guarded entry by entry where it is (`calls.subscript`)
+        elif (
+            space is not None
+        ):  # looked up by key, mostly: guarded entry by entry where it is (`calls.subscript`)
             self.guards.object(obj, space, self.rec.note(m, f"the class of a {type(obj).__name__}"))
             self.rec.spaces[id(space)] = (space, type(obj).__name__)
         return space
@@ -399,7 +407,6 @@ def namespace_of(obj: Any) -> dict[str, Any] | None:
         return None
     space: dict[str, Any] = object.__getattribute__(obj, "__dict__")
     return space
-
 
 
 # ---- instructions -----------------------------------------------------------------------------------
@@ -489,4 +496,3 @@ def import_from(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
         if inner is not None:
             return (inner,)
     return (m.rec.reader.attribute(m, module, name),)
-

@@ -19,8 +19,8 @@ import numpy as np
 
 from . import policy
 from .calls import Caller
-from .guards import Guards, Note
 from .frame import Call, Frame
+from .guards import Guards, Note
 from .opcodes import SUPPORTED, VERSION, decode
 from .policy import MISSING, Trust, python_method
 from .reads import Reader
@@ -299,8 +299,6 @@ class Recorder:
             parent = self.frames.get(back) if back is not None else None
             if parent is not None and not failed:
                 parent.returns.append((code, arg, by_yield))
-                if state is None and policy.is_iterator(type(arg)) and not by_yield:
-                    self.fresh[id(arg)] = arg  # the core answers for the iterators that it gives out
                 call = parent.call
                 if call is not None and call.cls is not None and call.code is code:
                     bind(self, call.args[0], frame.f_locals.get(code.co_varnames[0], MISSING))
@@ -360,11 +358,11 @@ class Recorder:
         return known
 
     def is_core_type(self, cls: type) -> bool:
-        return self.trust.type(cls)
+        return self.trust.derives(cls)
 
     def is_core(self, obj: Any) -> bool:
         """An object of the core: its attributes are the tracer's affair."""
-        return self.trust.type(type(obj))
+        return self.trust.derives(type(obj))
 
     def own_read(self, obj: Any, name: str) -> None:
         if self.on_own_read is not None and self.is_own(obj):
@@ -454,5 +452,3 @@ class _Start(Frame):
 def _returns(code: CodeType, offset: int) -> bool:
     """Whether a generator's frame stands at a return rather than at a yield."""
     return decode(code)[offset].name.startswith("RETURN")
-
-

@@ -75,7 +75,9 @@ def folding(kind: type | None, *methods: str) -> Rule:
     """
 
     def rule(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
-        front, walked = ([], args[0]) if not isinstance(fn, types.MethodDescriptorType) else (args[:1], args[1])
+        front, walked = (
+            ([], args[0]) if not isinstance(fn, types.MethodDescriptorType) else (args[:1], args[1])
+        )
         rest = args[len(front) + 1 :]
         judge_all(m, fn, rest, kwargs)
         extra = [stand_in(item) for item in (*front, *rest)]

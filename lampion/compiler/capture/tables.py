@@ -21,8 +21,22 @@ from .machine import END, as_tuple, next_item, truth
 from .operators import change_item, codes_of, contains, is_key, kind_of, subscript
 from .policy import MISSING, find, name_of, python_method
 from .rules import (
-    Args, Named, Rule, callback, changing, code_of, folding, gathering, guard_methods, judge_all, lazy, making,
-    nothing, ordering, pure, refuse,
+    Args,
+    Named,
+    Rule,
+    callback,
+    changing,
+    code_of,
+    folding,
+    gathering,
+    guard_methods,
+    judge_all,
+    lazy,
+    making,
+    nothing,
+    ordering,
+    pure,
+    refuse,
 )  # fmt: skip
 from .values import Bound, Made, Unseen, is_known
 
@@ -37,12 +51,14 @@ def parts(item: Any) -> Any:
     return item.like if type(item) is Unseen else item
 
 
+_SIZED: tuple[Any, ...] = (*policy.CONTAINERS, str, bytes, range, *policy.VIEWS)
+
+
 def _len(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
     whole = parts(args[0])
     m.rec.judge(m, args[0], "`len` of")
-    if isinstance(whole, (*policy.CONTAINERS, str, bytes, range, *policy.VIEWS)):
-        if python_method(type(whole), "__len__") is None:
-            return len(whole)
+    if isinstance(whole, _SIZED) and python_method(type(whole), "__len__") is None:
+        return len(whole)
     guard_methods(m, args[0], ("__len__",))
     item = m.expect(*codes_of([kind_of(args[0])], ["__len__"]))
     item.kind = int
@@ -60,7 +76,7 @@ def _isinstance(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
     if is_known(item):
         return fn(item, classes)
     kind = kind_of(item)
-    return Unseen(bool) if kind in (None, Bound) else issubclass(kind or object, classes)
+    return Unseen(bool) if kind is None or kind is Bound else issubclass(kind, classes)
 
 
 def _callable(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
@@ -131,7 +147,9 @@ def _next(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
     item = next_item(m, args[0])
     if type(item) is not Unseen:
         return item if item is not END else (args[1] if len(args) == 2 else Unseen())
-    return _or_default(m, item, args[1]) if len(args) == 2 and kind_of(args[0]) is types.GeneratorType else item
+    return (
+        _or_default(m, item, args[1]) if len(args) == 2 and kind_of(args[0]) is types.GeneratorType else item
+    )
 
 
 def _dict(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
@@ -142,7 +160,7 @@ def _dict(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
             m.rec.judge(m, args[0], "the items of")
             like = dict(table) if all(is_key(m, key) for key in table) else MISSING
         else:
-            pairs = m.rec.caller.elements(m, args[0])
+            pairs: Any = m.rec.caller.elements(m, args[0])
             pairs = MISSING if pairs is MISSING else [parts(pair) for pair in pairs]
             known = pairs is not MISSING and all(
                 type(pair) in (tuple, list) and len(pair) == 2 and policy.is_plain(pair[0]) for pair in pairs
@@ -300,7 +318,30 @@ FUNCTIONS: dict[Any, Rule] = {
 for _name, _fn in vars(math).items():
     if isinstance(_fn, types.BuiltinFunctionType):
         FUNCTIONS.setdefault(_fn, pure(None, f"__{_name}__"))
-for _name in "add sub mul truediv floordiv mod pow matmul neg pos abs invert lt le eq ne gt ge and_ or_ xor not_".split():
+for _name in [
+    "add",
+    "sub",
+    "mul",
+    "truediv",
+    "floordiv",
+    "mod",
+    "pow",
+    "matmul",
+    "neg",
+    "pos",
+    "abs",
+    "invert",
+    "lt",
+    "le",
+    "eq",
+    "ne",
+    "gt",
+    "ge",
+    "and_",
+    "or_",
+    "xor",
+    "not_",
+]:
     _word = _name.strip("_")
     FUNCTIONS[getattr(operator, _name)] = pure(None, f"__{_word}__", f"__r{_word}__")
 
@@ -396,7 +437,9 @@ class Rules:
         if rule is None and isinstance(owner, type) and isinstance(fn, types.BuiltinFunctionType):
             rule = _inherited(STATIC, owner, fn.__name__)
         elif rule is None and owner is not None and not isinstance(owner, types.ModuleType):
-            rule = _inherited(METHODS, type(owner), fn.__name__) or (pure() if policy.is_data(owner) else None)
+            rule = _inherited(METHODS, type(owner), fn.__name__) or (
+                pure() if policy.is_data(owner) else None
+            )
             unbound, _ = find(type(owner), fn.__name__)
             fn, args = unbound if isinstance(unbound, policy.C_CALLABLES) else fn, [owner, *args]
         elif rule is None and (base := getattr(fn, "__objclass__", None)) is not None:
@@ -415,6 +458,6 @@ def _inherited(table: dict[tuple[type, str], Rule], cls: type, name: str) -> Rul
 
 def _numpy_scalar(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
     result = pure()(m, fn, args, kwargs)
-    return result if policy.is_data(result) else m.abort(f"NumPy's `{name_of(fn)}` is called on a value unseen")
-
-
+    return (
+        result if policy.is_data(result) else m.abort(f"NumPy's `{name_of(fn)}` is called on a value unseen")
+    )

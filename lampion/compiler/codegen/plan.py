@@ -25,7 +25,7 @@ from lampion.compiler import cache, runtime
 from lampion.compiler.codegen import cost, gather, map, matmul, random, reduce
 from lampion.compiler.codegen.builder import I64, POINTER, emit_object, optimize
 from lampion.compiler.codegen.loader import Library
-from lampion.compiler.codegen.pool import ARRIVALS, EVENT, OK, STATUS, SYNC_BYTES, WAIT, WAKE
+from lampion.compiler.codegen.pool import ARRIVALS, EVENT, NOW, OK, STATUS, SYNC_BYTES, WAIT, WAKE
 from lampion.compiler.codegen.target import Target
 from lampion.compiler.kernel_ir import (
     Call,
@@ -107,25 +107,25 @@ class CompiledPlan:
 
     def profile(self, table: int, arena: int, threads: int | None = None) -> list[float]:
         """Run the plan once, with a barrier after every call: the nanoseconds that each call took."""
+        if self.serial:
+            threads = 1
+        elif threads is None:
+            threads = runtime.get_num_threads()
         marks = (ctypes.c_int64 * (len(self.plan.calls) + 1))()
         # The timed code finds the place for its clock readings behind the last external pointer.
         pointers = (ctypes.c_void_p * (self.plan.externals + 1))()
         ctypes.memmove(pointers, table, 8 * self.plan.externals)
         pointers[self.plan.externals] = ctypes.addressof(marks)
-        timed, rate = self._timed
-        timed.run(ctypes.addressof(pointers), arena, threads)
-        return [(b - a) / rate for a, b in itertools.pairwise(marks)]
+        entry, table = self._timed.address("plan"), ctypes.addressof(pointers)
+        while runtime.launch(entry, table, arena, threads) == runtime.BUSY:
+            time.sleep(0.001)
+        return [float(b - a) for a, b in itertools.pairwise(marks)]
 
     @functools.cached_property
-    def _timed(self) -> tuple[CompiledPlan, float]:
-        """The same plan with clock readings in between, and how often its clock ticks in a nanosecond."""
-        code = _compile(_Emitter(self.plan, self.target, self.serial, timed=True).emit(), self.target)
-        timed = CompiledPlan(self.plan, self.target, code, self.serial)
-        ticks = ctypes.CFUNCTYPE(ctypes.c_int64)(timed._library.address("ticks"))
-        start, first = time.perf_counter_ns(), ticks()
-        while time.perf_counter_ns() - start < 2_000_000:
-            pass
-        return timed, (ticks() - first) / (time.perf_counter_ns() - start)
+    def _timed(self) -> Library:
+        """The same plan with clock readings in between."""
+        emitter = _Emitter(self.plan, self.target, self.serial, timed=True)
+        return Library(_compile(emitter.emit(), self.target), self.target)
 
     @functools.cached_property
     def ir(self) -> str:
@@ -257,14 +257,12 @@ class _Emitter:
         self._barrier = None if self.serial else self._emit_barrier()
         signature = ir.FunctionType(ir.VoidType(), [POINTER, POINTER, I64, I64, POINTER])
         function = ir.Function(self.module, signature, "plan")
-        if self.serial:
+        if self.serial and not self.timed:
             function.linkage = "internal"
         function.attributes.add("nounwind")
         function.attributes.add("noinline")
         self._emit_plan(function)
         self._emit_solo(function)
-        if self.timed:
-            self._emit_ticks()
         return self.module
 
     def _kernel(self, kernel: Kernel) -> ir.Function:
@@ -276,18 +274,17 @@ class _Emitter:
         return function
 
     def _emit_plan(self, function: ir.Function) -> None:
-        table, arena, thread, threads, sync = function.args
+        _, _, _, threads, sync = function.args
         b = ir.IRBuilder(function.append_basic_block("entry"))
         leave = function.append_basic_block("leave")
-        first = b.icmp_unsigned("==", thread, I64(0))
         since: list[_Touch] = []  # what was touched since the last barrier
         doubtful = False  # whether a call since the last check can have failed
         barriers = 0
-        self._mark(b, table, first, 0)
+        self._mark(b, function, 0)
         for number, call in enumerate(self.plan.calls):
             chunks = _MODULES[type(call.kernel)].chunks(call.kernel)
             if chunks == 0:
-                self._mark(b, table, first, number + 1)
+                self._mark(b, function, number + 1)
                 continue
             shared = chunks > 1 and cost.nanoseconds(call.kernel, self.target) >= SMALL
             touches = _touches(call, shared)
@@ -305,7 +302,7 @@ class _Emitter:
             if self.timed:
                 barriers += 1
                 self._meet(b, sync, threads, barriers)
-            self._mark(b, table, first, number + 1)
+            self._mark(b, function, number + 1)
         b.branch(leave)
         b.position_at_end(leave)
         b.ret_void()
@@ -351,25 +348,13 @@ class _Emitter:
         b.cbranch(b.icmp_unsigned("<", status, I64(number << _POSITION_BITS)), leave, onward)
         b.position_at_end(onward)
 
-    def _mark(self, b: ir.IRBuilder, table: Any, first: Any, number: int) -> None:
+    def _mark(self, b: ir.IRBuilder, function: ir.Function, number: int) -> None:
         """In the timed variant: thread 0 notes the time."""
         if self.timed:
-            with b.if_then(first):
+            table, _, thread, _, sync = function.args
+            with b.if_then(b.icmp_unsigned("==", thread, I64(0))):
                 marks = b.load(_at(b, table, 8 * self.plan.externals), typ=POINTER, align=8)
-                b.store(b.call(self._clock, []), _at(b, marks, 8 * number), align=8)
-
-    @functools.cached_property
-    def _clock(self) -> ir.Function:
-        """A counter that runs at a steady rate. (On Arm, programs may not read the one of cycles.)"""
-        x86 = self.target.machine().triple.startswith(("x86_64", "amd64"))
-        name = "llvm.readcyclecounter" if x86 else "llvm.readsteadycounter"
-        return ir.Function(self.module, ir.FunctionType(I64, []), name)
-
-    def _emit_ticks(self) -> None:
-        """i64 ticks(): the clock of the timed variant."""
-        function = ir.Function(self.module, ir.FunctionType(I64, []), "ticks")
-        b = ir.IRBuilder(function.append_basic_block("entry"))
-        b.ret(b.call(self._clock, []))
+                b.store(_call_at(b, sync, NOW, returns=I64), _at(b, marks, 8 * number), align=8)
 
     def _emit_barrier(self) -> ir.Function:
         """Count this thread in; the last one wakes the others, who wait for the count."""
@@ -424,7 +409,7 @@ class _Callee:
         self.function_type = signature
 
 
-def _call_at(b: ir.IRBuilder, sync: Any, offset: int, *args: Any) -> None:
+def _call_at(b: ir.IRBuilder, sync: Any, offset: int, *args: Any, returns: Any = None) -> Any:
     """Call the function whose address is in `sync`: so plans name no function of the runtime."""
-    signature = ir.FunctionType(ir.VoidType(), [arg.type for arg in args])
-    b.call(_Callee(b.load(_at(b, sync, offset), typ=POINTER, align=8), signature), list(args))
+    signature = ir.FunctionType(returns or ir.VoidType(), [arg.type for arg in args])
+    return b.call(_Callee(b.load(_at(b, sync, offset), typ=POINTER, align=8), signature), list(args))

@@ -10,7 +10,7 @@ word before it looks at `parked`, both in one total order (seq_cst).
 Layout, in bytes; each word that is written while others read it has a cache line (64) of its own:
 
     event   0 parked (how many sleep)   64 mutex   128 condition variable
-    sync    0 arrivals   64 status   128 &wait   136 &wake   144 &event: what a plan is handed
+    sync    0 arrivals   64 status   128 &wait   136 &wake   144 &event   152 &now: what a plan is handed
     pool    0 lease   64 done   128 job: plan, table, arena, threads   160 home   168 spare   176 size
             192 sync   384 event of idle workers   576 event of the running plan
             768 the cores that the process may use (a bit each)
@@ -29,7 +29,7 @@ BUSY = -2  # another plan has the pool
 
 # Offsets that plan.py shares.
 SYNC_BYTES = 192
-ARRIVALS, STATUS, WAIT, WAKE, EVENT = 0, 64, 128, 136, 144
+ARRIVALS, STATUS, WAIT, WAKE, EVENT, NOW = 0, 64, 128, 136, 144, 152
 
 # Offsets that runtime.py fills in: `spare` says that there is a core for each thread; `home` is the core
 # that workers keep off, none to begin with.
@@ -144,6 +144,8 @@ entry:
   %wait.at = getelementptr i8, ptr %pool, i64 320
   %wake.at = getelementptr i8, ptr %pool, i64 328
   %event.at = getelementptr i8, ptr %pool, i64 336
+  %now.at = getelementptr i8, ptr %pool, i64 344
+  store ptr @now, ptr %now.at, align 8
   store ptr @wait, ptr %wait.at, align 8
   store ptr @wake, ptr %wake.at, align 8
   store ptr %running, ptr %event.at, align 8

@@ -6,7 +6,7 @@ from lampion.compiler.graph import Equation, Graph, Value, show
 
 
 def dedupe(graph: Graph) -> Graph:
-    """The graph with equal equations merged. All primitives are functions of their inputs, random bits too."""
+    """The graph with equal equations merged: every primitive is a function of its inputs, random bits too."""
     same: dict[Value, Value] = {}
     seen: dict[tuple[object, ...], Value] = {}
     kept = []

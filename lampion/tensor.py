@@ -103,6 +103,8 @@ class Tensor(_Methods):
 
     def is_contiguous(self) -> bool:
         """Whether the elements lie in memory in the order of their indices."""
+        if mode.trace is not None:
+            return mode.trace.is_contiguous(self)
         return bool(self._array.flags.c_contiguous)
 
     # -- autograd ----------------------------------------------------------------------------------
@@ -257,6 +259,8 @@ class Tensor(_Methods):
         if mode.trace is not None:
             mode.trace.write(self, value)
         else:
+            if not self._array.flags.writeable:
+                raise unwritable(self.shape)
             self._array[...] = value._array
         self._version[0] += 1
         self._version[1] = at
@@ -405,6 +409,15 @@ class Tensor(_Methods):
     __copy__ = detach
 
 
+def unwritable(shape: tuple[int, ...]) -> InplaceError:
+    """The error about memory that cannot be written to, or where several elements share one place."""
+    return InplaceError(
+        "in-place write", "several elements of the tensor may share one place, or its memory is read-only",
+        got=f"an expanded tensor, or one made from a read-only array, of shape {tuple(shape)}",
+        fix="clone() it before",
+    )  # fmt: skip
+
+
 _new = object.__new__
 
 
@@ -441,7 +454,10 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
 def _array_of(data: Any, dtype: Any) -> Any:
     if isinstance(data, list | tuple) and any(isinstance(item, Tensor) for item in data):
         data = [item.tolist() if isinstance(item, Tensor) else item for item in data]
-    array = np.array(data)
+    try:
+        array = np.array(data)
+    except ValueError:
+        array = np.array(None)
     if array.dtype == object:
         raise LampionError("tensor", "the data is not a rectangular block of numbers", got=repr(data)[:80])
     if dtype is not None:
@@ -501,12 +517,15 @@ def _is_unshared(x: Tensor) -> bool:
         return False
     held = array is not owner  # where they are one object, the name `owner` is one reference more
     counts = (sys.getrefcount(x), sys.getrefcount(array) - (not held), sys.getrefcount(owner) if held else 0)
-    return all(count <= limit for count, limit in zip(counts, _UNSHARED, strict=True))
+    base = x._base
+    if held and base is not None and base._array is owner and sys.getrefcount(base) <= _UNSHARED[3]:
+        counts = (*counts[:2], counts[2] - 1)  # the view's own base, which nothing else knows
+    return all(count <= limit for count, limit in zip(counts, _UNSHARED[:3], strict=True))
 
 
-def _calibrate() -> tuple[int, int, int]:
+def _calibrate() -> tuple[int, int, int, int]:
     """The reference counts that `_is_unshared` sees for a gradient that only the tape's walk holds."""
-    seen: list[tuple[int, int, int]] = []
+    seen: list[tuple[int, int, int, int]] = []
 
     class Probe(Tensor):
         def _owned(self) -> Tensor:
@@ -516,13 +535,17 @@ def _calibrate() -> tuple[int, int, int]:
     def look(x: Tensor) -> None:
         array = x._array
         owner = array.base
-        seen.append((sys.getrefcount(x), sys.getrefcount(array), sys.getrefcount(owner)))
+        base = x._base
+        seen.append(
+            (sys.getrefcount(x), sys.getrefcount(array), sys.getrefcount(owner), sys.getrefcount(base))
+        )
 
     def accumulate(gradient: Tensor) -> Tensor:
         return gradient._owned()
 
     table = {0: _new(Probe)}
     table[0]._array = np.ones((2, 3)).T
+    table[0]._base = _new(Tensor)
     accumulate(table.pop(0))
     return seen[0]
 

@@ -63,9 +63,10 @@ def test_no_message_names_numpy():
     x, flags = lp.ones(2, 3), lp.tensor([True])
     attempts = [
         lambda: x + lp.ones(4), lambda: x @ x, lambda: -flags, lambda: flags - flags,
-        lambda: x.reshape(5), lambda: x.permute(0, 0), lambda: lp.cat([x, lp.ones(4)]), lambda: lp.gather(x, 3, lp.tensor([[0]])),
-        lambda: lp.stack([x, lp.ones(1)]), lambda: x.sum(7), lambda: x[5], lambda: x[0, 0, 0], lambda: x.item(),
-        lambda: lp.tensor([2]) ** lp.tensor([-1]), lambda: lp.amax(lp.ones(0)), lambda: x.expand(5, 5),
+        lambda: x.reshape(5), lambda: x.permute(0, 0), lambda: lp.cat([x, lp.ones(4)]),
+        lambda: lp.gather(x, 3, lp.tensor([[0]])), lambda: lp.stack([x, lp.ones(1)]), lambda: x.sum(7),
+        lambda: x[5], lambda: x[0, 0, 0], lambda: x.item(), lambda: lp.tensor([2]) ** -1,
+        lambda: lp.amax(lp.ones(0)), lambda: x.expand(5, 5),
         lambda: x.expand(4, 2, 3).add_(1.0), lambda: lp.tensor([[1, 2], [3]]), lambda: lp.zeros(-1),
         lambda: lp.where(x, x, x), lambda: x.squeeze(4), lambda: x.unsqueeze(4), lambda: x.flatten(1, 0),
     ]  # fmt: skip

@@ -356,6 +356,8 @@ def test_parameter():
     q = nn.Parameter(w * 3)
     (q * q).sum().backward()
     assert q.grad.tolist() == [6.0, 6.0] and w.grad is None  # a leaf of its own
+    data.mul_(w)  # a recorded write to the source: the values arrive here, the history does not
+    assert p.is_leaf and p.grad_fn is None and p.requires_grad
     with pytest.raises(DTypeError, match="only floating tensors have gradients"):
         nn.Parameter(lampion.arange(3))
     assert type(p + 1) is lampion.Tensor and type(p.detach()) is lampion.Tensor

@@ -209,6 +209,9 @@ def fit(gradient: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Undo broadcasting: sum over the dimensions that were stretched; stretch those that were reduced."""
     have = gradient._array.shape
     extra = len(have) - len(shape)
+    if extra < 0:
+        have, extra = (1,) * -extra + have, 0
+        gradient = ops.reshape(gradient, have)
     axes = tuple(range(extra)) + tuple(
         axis + extra for axis, n in enumerate(shape) if n == 1 and have[axis + extra] != 1
     )

@@ -43,13 +43,16 @@ def key(*parts: str) -> str:
 @functools.cache
 def sources() -> str:
     """A digest of the parts of Lampion that decide what code is emitted."""
-    root = Path(__file__).resolve().parent.parent
+    return _digest(Path(__file__).resolve().parent.parent)
+
+
+def _digest(package: Path) -> str:
     digest = hashlib.sha256()
-    files = [*root.glob("*.py"), *root.glob("compiler/**/*.py"), *root.glob("ops/**/*.py")]
+    files = [*package.glob("*.py"), *package.glob("compiler/**/*.py"), *package.glob("ops/**/*.py")]
     if not files:  # the package is not a folder: what cannot be told apart must never be found again
         digest.update(os.urandom(32))
     for path in sorted(files):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0")
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0")
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 

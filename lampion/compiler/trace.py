@@ -13,12 +13,14 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from lampion.compiler.address import address
 from lampion.compiler.capture import CaptureError
 from lampion.compiler.graph import Graph, Value
 from lampion.compiler.strides import contiguous_strides, is_contiguous, move
+from lampion.mode import mode
 from lampion.origin import where
 from lampion.primitive import Primitive
-from lampion.tensor import Tensor, wrap
+from lampion.tensor import Tensor, unwritable, wrap
 
 
 class Tracer:
@@ -81,6 +83,9 @@ class Trace:
         self.versions: dict[int, tuple[list[Any], int, Any]] = {}
         self.no_grad_yet: dict[int, Tensor] = {}  # tensors whose .grad was found to be None
         self.grad_owner: dict[int, Tensor] = {}  # by id of a gradient tensor: whose gradient it is
+        self.grads_there: dict[int, Tensor] = {}  # those gradient tensors
+        # Views that were made outside, with the owner and the movements that they had.
+        self.outside_views: dict[int, tuple[Tensor, Tensor, Any]] = {}
         self.generators: dict[int, tuple[Any, Tracer, int]] = {}
         # What computes scalar inputs before a call, how many, and what counts the step after it.
         self.providers: list[tuple[Callable[[], Sequence[float] | None], int, Callable[[], None]]] = []
@@ -130,6 +135,8 @@ class Trace:
         memo = self.views.get(id(tensor))
         if memo is not None and memo[1].version == version:
             return memo[1]
+        if type(tensor._array) is not Tracer:
+            self._check_outside_view(tensor, owner)
         if id(owner) in self.arguments and id(owner) not in self.current:
             derived = self.arguments[id(owner)]
         else:
@@ -141,15 +148,37 @@ class Trace:
         self.views[id(tensor)] = (tensor, derived)
         return derived
 
+    def _check_outside_view(self, tensor: Tensor, owner: Tensor) -> None:
+        """A view that was made before: its memory must be where its history says, and its tape stays out."""
+        follows = tensor._follows
+        if mode.grad and follows is not None and (tensor._node is not None or follows.requires_grad):
+            self.refuse("uses a view, made outside, of a tensor that requires a gradient", "make the view inside")
+        array = owner._array
+        for primitive, params in tensor._chain:
+            array = primitive.forward(np, array, **params)
+        mine = tensor._array
+        if array.shape != mine.shape or array.strides != mine.strides or address(array) != address(mine):
+            self.refuse("uses a view of a tensor whose data was replaced", "make the view anew, or clone() it")
+        self.outside_views[id(tensor)] = (tensor, owner, tensor._chain)
+
     def read_grad(self, tensor: Tensor) -> Tensor | None:
         """The `.grad` of a tensor: the trace's own where it was set, otherwise what the user's has."""
         grad = tensor._grad
         if (id(tensor), "_grad") in self.changed or type(tensor._array) is Tracer:
             return grad
         if grad is None:
-            self.no_grad_yet[id(tensor)] = tensor
-        else:
-            self.grad_owner[id(grad)] = tensor
+            if id(tensor) not in self.arguments:  # whether an argument has a .grad is part of its signature
+                self.no_grad_yet[id(tensor)] = tensor
+            return grad
+        if id(tensor) in self.arguments:
+            self.refuse("adds to the .grad that an argument has", "set x.grad = None first, or do it outside")
+        before = self.grad_owner.get(id(grad))
+        if before is not tensor and (
+            before is not None or grad._base is not None or id(grad) in self.arguments or id(grad) in self.current
+        ):
+            self.refuse("uses a .grad that other tensors share", "clone() it before")
+        self.grad_owner[id(grad)] = tensor
+        self.grads_there[id(grad)] = grad
         return grad
 
     # -- recording ----------------------------------------------------------------------------------
@@ -186,6 +215,13 @@ class Trace:
         value = self.graph.constant(array)
         return Tracer(value, array.strides)
 
+    def is_contiguous(self, tensor: Tensor) -> bool:
+        """Whether eager's array would be contiguous, where that is known."""
+        tracer = self.read(tensor)
+        if tracer.strides is None:
+            self.refuse("asks how a tensor lies in memory", "clone() it before")
+        return is_contiguous(tracer.shape, tracer.strides, tracer.dtype.itemsize)
+
     def fresh(self, tensor: Tensor) -> Tensor:
         """A tensor of the same value with a storage of its own, and no history."""
         return wrap(self.read(tensor).anew())
@@ -195,7 +231,12 @@ class Trace:
     def write(self, tensor: Tensor, value: Tensor) -> None:
         """The tensor's memory now holds `value`; called just before its version is raised."""
         owner = tensor if tensor._base is None else tensor._base
+        if mode.grad and type(owner._array) is not Tracer and (tensor.requires_grad or value.requires_grad):
+            self.refuse("writes a result with a graph into a tensor made outside", "detach() it first")
         new = self.read(value)
+        strides = self.read(tensor).strides
+        if strides is not None and any(s == 0 and n > 1 for s, n in zip(strides, tensor.shape, strict=True)):
+            raise unwritable(tensor.shape)
         if tensor._base is not None:
             if id(tensor) in self.arguments:
                 self.refuse("writes into an argument that is a view", "pass the whole tensor, or a clone()")

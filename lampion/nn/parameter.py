@@ -26,8 +26,7 @@ class Parameter(Tensor):
         self._array = source._array
         self._version = source._version
         if source is data:
-            self._become_view(source)
-            self._tracks = False  # a leaf of its own: the source's history is not its history
+            self._become_view(source)  # as detach() does: shared memory, and a history of its own
         self.requires_grad_(requires_grad)
 
     def __repr__(self) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,9 @@ class random_bits:
         return lanes.astype(xp.uint32)
 
     def call(state, size, delta): return apply(random_bits.primitive, state, size=size, delta=delta)
+
+
+_drawing = threading.Lock()
 
 
 class Generator:
@@ -105,9 +109,10 @@ class Generator:
         if mode.trace is not None:
             state, delta = mode.trace.draw(self, blocks)
             return random_bits(state, size, delta)
-        out = random_bits(wrap(self.array()), size, 0)
-        self.offset += blocks
-        return out
+        with _drawing:  # two threads never get the same numbers
+            state = self.array()
+            self.offset += blocks
+        return random_bits(wrap(state), size, 0)
 
 
 def _outside_of_traces(what: str) -> None:

@@ -14,10 +14,11 @@ import numpy as np
 from lampion import autograd
 from lampion.dtype import DType, float32, float64
 from lampion.tensor import Tensor, from_numpy
-from lampion.testing import calls, reading_checks, readings
+from lampion.testing import calls, reading_checks
 from lampion.testing.calls import compare, run, told
 from lampion.testing.compare import assert_close, assert_identical, flatten
 from lampion.testing.gradients import gradcheck, gradgradcheck
+from lampion.testing.readings import read
 from lampion.testing.rows import FLOATS, SWEEP, Draw, Row, Sample, arrays_in, promoted, to_tensors
 
 Check = Callable[[Row], None]
@@ -260,7 +261,7 @@ def check_errors(row: Row) -> None:
 def check_compiled_errors(row: Row) -> None:
     """The same calls fail in the same way when compiled."""
     def compiled(*args: Any, **kwargs: Any) -> Any:
-        return readings.read("compiled", lambda *xs: row.op(*xs, **kwargs), *args)
+        return read("compiled", lambda *xs: row.op(*xs, **kwargs), *args)
 
     _check_errors(row, compiled)
 

@@ -10,8 +10,9 @@ import numpy as np
 from lampion import autograd
 from lampion.dtype import DType, float64
 from lampion.tensor import Tensor, from_numpy
-from lampion.testing import calls, readings
+from lampion.testing import calls
 from lampion.testing.compare import assert_close, flatten
+from lampion.testing.readings import assert_compiled, assert_interpreted, read
 from lampion.testing.rows import FLOATS, SWEEP, Row, arrays_in, to_tensors, with_arrays
 
 #: How far compiled float64 may be from eager, in units of the last place. Nothing wider than float64 is
@@ -23,7 +24,7 @@ def check_interpreted(row: Row) -> None:
     """Traced and interpreted: the bits of eager, in every type."""
     for dtype in row.taken(SWEEP):
         step, arguments = bundle(row, dtype)
-        readings.assert_interpreted(step, *arguments, label=f"{dtype}")
+        assert_interpreted(step, *arguments, label=f"{dtype}")
 
 
 def check_compiled(row: Row) -> None:
@@ -31,15 +32,15 @@ def check_compiled(row: Row) -> None:
     for dtype in row.taken(SWEEP):
         step, arguments = bundle(row, dtype)
         if dtype is not float64:
-            readings.assert_compiled(step, *arguments, label=f"{dtype}")
+            assert_compiled(step, *arguments, label=f"{dtype}")
             continue
         tolerance = FLOAT64_ULPS * float(np.finfo(np.float64).eps)
-        actual, expected = (flatten(readings.read(way, step, *arguments)) for way in ("compiled", "eager"))
+        actual, expected = (flatten(read(way, step, *arguments)) for way in ("compiled", "eager"))
         assert_close(actual, expected, rtol=tolerance, atol=tolerance, equal_nan=True, label="float64")
     if row.is_elementwise:
         for dtype in row.taken(FLOATS):
             grids = to_tensors(calls.special_grids(dtype, row.arity))
-            readings.assert_compiled(lambda *xs: row.op(*xs), *grids, label=f"{dtype}: special values")
+            assert_compiled(lambda *xs: row.op(*xs), *grids, label=f"{dtype}: special values")
 
 
 def bundle(row: Row, dtype: DType) -> tuple[Callable[..., Any], list[Tensor]]:

@@ -79,13 +79,15 @@ def test_a_network_and_its_gradients():
         near(p.grad, q.grad)
 
 
-@pytest.mark.parametrize("sizes", [(64, 500), (300, 200)])
+@pytest.mark.parametrize("sizes", [(64, 4000), (300, 2000)])
 def test_initial_values_have_one_distribution(sizes):
+    lampion.manual_seed(0)
+    torch.manual_seed(0)
     ours, theirs = both(lambda L: L.Linear(*sizes))
     for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
         a, b = p.detach().numpy().ravel(), q.detach().numpy().ravel()
         grid = np.linspace(0, 1, 9)
-        np.testing.assert_allclose(np.quantile(a, grid), np.quantile(b, grid), atol=0.15 * np.abs(b).max())
+        np.testing.assert_allclose(np.quantile(a, grid), np.quantile(b, grid), atol=0.08 * np.abs(b).max())
 
 
 @pytest.mark.parametrize("name", ["relu", "tanh", "sigmoid", "linear", "leaky_relu", "selu", "conv2d"])

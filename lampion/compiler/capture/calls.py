@@ -203,7 +203,7 @@ def _walkable(kind: type) -> bool:
 
 
 def function_and_args(taken: list[Any]) -> tuple[Any, list[Any]]:
-    """What the interpreter finds below the arguments: a function and perhaps the object that it is bound to."""
+    """What lies below the arguments: a function, and perhaps the object that it is bound to."""
     a, b, *args = taken
     if VERSION >= (3, 13):
         return a, (args if b is NULL else [b, *args])

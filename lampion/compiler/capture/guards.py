@@ -33,7 +33,7 @@ class Guards:
 
     def __init__(self) -> None:
         self.entries: list[tuple[Callable[..., Any], Any, Any]] = []  # get(key, MISSING) is want
-        self.types: list[tuple[type, str, Any]] = []  # getattr(cls, name, MISSING) is want
+        self.types: list[tuple[Any, str, Any]] = []  # getattr(cls, name, MISSING) is want
         self.objects: list[tuple[Any, type, dict[str, Any] | None]] = []  # same class, same __dict__
         self.functions: list[tuple[FunctionType, CodeType, Any, Any]] = []  # code, defaults, kwdefaults
         self.cells: list[tuple[CellType, Any]] = []
@@ -49,11 +49,12 @@ class Guards:
 
     def entry(self, get: Callable[..., Any], owner: Any, key: Any, want: Any, note: Note) -> bool:
         """A look-up in a namespace: `get(key, MISSING)` gave `want` (MISSING: it was absent)."""
-        return self._add(self.entries, ("entry", id(owner), key), (get, key, want), note)
+        name = key if type(key) is str else id(key)
+        return self._add(self.entries, ("entry", id(owner), name), (get, key, want), note)
 
-    def type(self, cls: type, name: str, want: Any, note: Note) -> bool:
+    def type(self, cls: Any, name: str, want: Any, note: Note) -> bool:
         """A look-up through a class and its bases."""
-        return self._add(self.types, ("type", cls, name), (cls, name, want), note)
+        return self._add(self.types, ("type", id(cls), name), (cls, name, want), note)
 
     def object(self, obj: Any, space: dict[str, Any] | None, note: Note) -> bool:
         """That an object still has the class and the namespace that its attributes were read from."""
@@ -65,12 +66,15 @@ class Guards:
         return self._add(self.functions, ("function", id(fn)), row, note)
 
     def cell(self, cell: CellType, want: Any, note: Note) -> bool:
+        """The contents of a closure variable."""
         return self._add(self.cells, ("cell", id(cell)), (cell, want), note)
 
     def sequence(self, items: Collection[Any], note: Note) -> bool:
+        """The items of a list, set or deque."""
         return self._add(self.sequences, ("contents", id(items)), (items, tuple(items)), note)
 
     def dict(self, items: dict[Any, Any], note: Note) -> bool:
+        """The keys and values of a dict."""
         row = (items, tuple(items), tuple(items.values()))
         return self._add(self.dicts, ("contents", id(items)), row, note)
 
@@ -92,52 +96,54 @@ class Guards:
             return f"something that was read is no longer there: {gone}"
 
     def _check(self) -> str | None:
-        # The loops are written out: a function call a row would double the cost of a check.
+        # The loops are written out, and unpack in their heads: a call a row would double their cost.
         missing = MISSING
-        for row in self.entries:
-            get, key, want = row
+        for get, key, want in self.entries:
             if (got := get(key, missing)) is not want and not same(got, want):
-                return self._notes[id(row)].changed(want, got)
-        for trow in self.types:
-            cls, name, want = trow
+                return self._changed(self.entries, lambda row: row[0](row[1], missing))
+        for cls, name, want in self.types:
             if (got := getattr(cls, name, missing)) is not want and not same(got, want):
-                return self._notes[id(trow)].changed(want, got)
-        for orow in self.objects:
-            obj, cls, space = orow
-            if type(obj) is not cls or (space is not None and obj.__dict__ is not space):
-                return self._notes[id(orow)].changed(cls, type(obj))
+                return self._changed(self.types, lambda row: getattr(row[0], row[1], missing))
+        for cell, want in self.cells:
+            if (got := cell.cell_contents) is not want and not same(got, want):
+                return self._changed(self.cells, lambda row: row[0].cell_contents)
+        for row in self.objects:
+            obj, kind, space = row
+            if type(obj) is not kind or (space is not None and obj.__dict__ is not space):
+                return self._notes[id(row)].changed(kind, type(obj))
         for frow in self.functions:
             fn, code, defaults, kwdefaults = frow
             if fn.__code__ is not code or fn.__defaults__ is not defaults:
                 return self._notes[id(frow)].changed(defaults, fn.__defaults__)
             if fn.__kwdefaults__ is not kwdefaults:
                 return self._notes[id(frow)].changed(kwdefaults, fn.__kwdefaults__)
-        for crow in self.cells:
-            cell, want = crow
-            if (got := cell.cell_contents) is not want and not same(got, want):
-                return self._notes[id(crow)].changed(want, got)
         for srow in self.sequences:
             items, values = srow
             if len(items) == len(values) and all(map(is_, items, values)):
                 continue
-            if difference := _difference(items, values, range(len(values))):
-                return self._inside(srow, difference)
+            if change := _difference(items, values, range(len(values))):
+                return self._inside(srow, change)
         for drow in self.dicts:
             table, keys, values = drow
-            if (
-                len(table) == len(keys)
-                and all(map(is_, table, keys))
-                and all(map(is_, table.values(), values))
-            ):
-                continue
-            if difference := _difference(table, keys, keys, "keys") or _difference(
-                table.values(), values, keys
-            ):
-                return self._inside(drow, difference)
+            if len(table) == len(keys) and all(map(is_, table, keys)):
+                if all(map(is_, table.values(), values)):
+                    continue
+            elif change := _difference(table, keys, keys, "keys"):
+                return self._inside(drow, change)
+            if change := _difference(table.values(), values, keys):
+                return self._inside(drow, change)
         return None
 
-    def _inside(self, row: tuple[Any, ...], difference: tuple[str, Any, Any]) -> str:
-        where, old, new = difference
+    def _changed(self, rows: list[Any], look: Callable[[Any], Any]) -> str:
+        """Find the row again, to name it."""
+        for row in rows:
+            old, new = row[-1], look(row)
+            if not same(new, old):
+                return self._notes[id(row)].changed(old, new)
+        return "a value that was read is changing all the time"
+
+    def _inside(self, row: tuple[Any, ...], change: tuple[str, Any, Any]) -> str:
+        where, old, new = change
         note = self._notes[id(row)]
         return note._replace(what=note.what + where).changed(old, new)
 

@@ -149,10 +149,10 @@ def contains(m: Frame, item: Any, container: Any, negated: bool = False, overrid
     key, whole = stand_in(item), stand_in(container)
     if id(whole) in m.rec.spaces and type(key) is str:
         return (m.rec.space_entry(m, whole, key) is MISSING) == negated
-    if isinstance(whole, _HASHED) and is_key(m, key):
-        if not (overridden and python_method(type(whole), "__contains__")):
-            base = next(kind for kind in _HASHED if isinstance(whole, kind))
-            return bool(base.__contains__(whole, key)) != negated
+    replaced = overridden and python_method(type(whole), "__contains__") is not None
+    if isinstance(whole, _HASHED) and is_key(m, key) and not replaced:
+        base = next(kind for kind in _HASHED if isinstance(whole, kind))
+        return bool(base.__contains__(whole, key)) != negated
     if policy.all_data(key) and policy.all_data(whole):
         try:
             return (key in whole) != negated

@@ -180,14 +180,14 @@ def methods_of(cls: type, name: str) -> list[types.FunctionType]:
 # ---- files ------------------------------------------------------------------------------------------
 
 _ROOT = Path(__file__).resolve().parents[2]  # .../lampion
+_NUMPY = os.path.dirname(np.__file__) + os.sep
 
 
 @functools.cache
 def is_plumbing(filename: str) -> bool:
     """Whether a file belongs to Python's standard library or to NumPy."""
     stdlib = sysconfig.get_path("stdlib") + os.sep
-    numpy_folder = os.path.dirname(np.__file__) + os.sep
-    if filename.startswith(numpy_folder) or filename.startswith("<frozen "):
+    if filename.startswith((_NUMPY, "<frozen ")):
         return True
     return filename.startswith(stdlib) and "site-packages" not in filename
 
@@ -261,7 +261,6 @@ _TRANSPARENT_FUNCTIONS = frozenset(
         "_lt_from_ge",
     }
 )
-_NUMPY = os.path.dirname(np.__file__) + os.sep
 
 
 def is_numpy_file(name: str) -> bool:
@@ -272,8 +271,7 @@ def is_transparent(code: CodeType) -> bool:
     name = code.co_filename
     return (
         name in _TRANSPARENT_FILES
-        or name.startswith("<frozen importlib")
-        or name.startswith(os.path.dirname(importlib.__file__))
+        or name.startswith(("<frozen importlib", os.path.dirname(importlib.__file__) + os.sep))
         or (name == functools.__file__ and code.co_name in _TRANSPARENT_FUNCTIONS)
         or is_numpy_file(name)
     )

@@ -92,8 +92,10 @@ class Reader:
                 self.contents(m, item, note._replace(what=f"{note.what}[{policy.say(key)}]"))
 
     def function(self, m: Frame, fn: FunctionType, note: Note | None = None) -> None:
-        """Guard what calling the function means: its code and its defaults."""
-        if id(fn) in self.rec.fresh or self.rec.is_untraced(fn.__code__):
+        """Guard what calling the function means: its code and its defaults. Libraries are left as they are."""
+        if id(fn) in self.rec.fresh or policy.is_library(fn.__code__.co_filename):
+            return
+        if self.rec.is_untraced(fn.__code__):
             return
         note = note or self.rec.note(m, "function")
         note = note._replace(what=f"function `{fn.__qualname__}`")
@@ -219,7 +221,7 @@ class Reader:
         value = getattr(fn, name, Unseen())
         if type(value) is str:
             note = self.rec.note(m, f"attribute `{name}` of function `{fn.__qualname__}`")
-            self.guards.type(fn, name, value, note)  # type: ignore[arg-type]  # getattr works on any object
+            self.guards.type(fn, name, value, note)  # getattr works on any object
         return value
 
     def _class(self, m: Frame, cls: type, name: str) -> Any:
@@ -351,7 +353,7 @@ class Reader:
         if id(obj) not in self.rec.fresh and not self.rec.trust.defines(raw.__objclass__):
             note = self.rec.note(m, f"attribute `{name}` of {type(obj).__name__}")
             self.guards.object(obj, None, note)
-            self.guards.entry(raw.__get__, obj, obj, value, note)
+            self.guards.entry(raw.__get__, raw, obj, value, note)
             self.contents(m, value, note)
         return value
 

@@ -37,7 +37,7 @@ def trusted(fn: FunctionType) -> FunctionType:
 
 
 class CaptureError(BaseException):
-    """A function cannot be captured. Not an `Exception`, so that no `except Exception` of the user's hides it.
+    """A function cannot be captured. Not an `Exception`, lest an `except Exception` of the user's hide it.
 
     Attributes:
         reason: what was found.
@@ -60,7 +60,7 @@ class Recorder:
     """Runs one function while guarding what it reads and refusing what it must not do.
 
     Args:
-        is_own: tells Lampion's objects (Tensor, Module, Optimizer, ...): guarded by identity, not by contents.
+        is_own: tells Lampion's objects (Tensor, Module, ...): guarded by identity, not by contents.
         trusted: files and folders of the core, which run unwatched (see `policy.Trust`).
         roots: values that the caller guards itself, beside the arguments.
         on_own_read: called as (object, name) when an attribute of a core object is read.

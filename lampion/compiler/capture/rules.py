@@ -59,7 +59,7 @@ def pure(kind: type | None = None, *methods: str) -> Rule:
 
 
 def once_walked(m: Frame, walked: Any, settle: Callable[[list[Any]], None]) -> Any:
-    """Call `settle` with the items of an iterable after the call; MISSING where they cannot be seen before."""
+    """Call `settle` with the items of an iterable after the call; gives them now if they can be seen."""
     items = m.rec.caller.elements(m, walked)
     if items is not MISSING:
         m.after.append(lambda offset: settle(items))

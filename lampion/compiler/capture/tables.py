@@ -153,7 +153,7 @@ def _next(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
 
 
 def _dict(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
-    like: Any = {}
+    like: dict[Any, Any] | Any = {}
     if args:
         table = parts(args[0])
         if isinstance(table, dict) and python_method(type(table), "keys") is None:
@@ -174,7 +174,7 @@ def _dict(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
 def _partial(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
     if not all(map(is_known, (*args, *kwargs.values()))):
         return Unseen(functools.partial, fresh=True)
-    return functools.partial(*args, **kwargs)
+    return fn(*args, **kwargs)  # a second one, as good as the program's own
 
 
 def _reduce(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
@@ -205,6 +205,10 @@ def _defaultdict(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
     if args:
         callback(m, fn, args[0])
     return making(defaultdict)(m, fn, args[1:], kwargs)
+
+
+def _make(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
+    return m.rec.caller.construct(m, args[0], args[1:], kwargs)
 
 
 # ---- methods of containers ------------------------------------------------------------------------------
@@ -277,34 +281,34 @@ def _has_item(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
     return contains(m, args[1], args[0], overridden=False)
 
 
-# ---- the tables -----------------------------------------------------------------------------------------
+# ---- the tables ---------------------------------------------------------------------------------------
 
 _ACTS = refuse("acts outside Lampion", "it cannot be replayed: move it out of the compiled function")
 FUNCTIONS: dict[Any, Rule] = {
     # objects and attributes
-    len: _len, isinstance: _isinstance, issubclass: _isinstance, callable: _callable, type: _type, super: _super,
-    getattr: _getattr, hasattr: _hasattr, setattr: _setattr, delattr: _setattr, vars: _vars,
+    len: _len, isinstance: _isinstance, issubclass: _isinstance, callable: _callable, type: _type,
+    super: _super, getattr: _getattr, hasattr: _hasattr, setattr: _setattr, delattr: _setattr, vars: _vars,
     object: making(object), property: making(property), staticmethod: making(staticmethod),
     classmethod: making(classmethod), builtins.__build_class__: _build_class,
     # numbers and text
-    abs: pure(None, "__abs__"), round: pure(None, "__round__"), divmod: pure(None, "__divmod__", "__rdivmod__"),
-    pow: pure(None, "__pow__", "__rpow__"), hash: pure(int, "__hash__"), ord: pure(int), chr: pure(str),
-    hex: pure(str), bin: pure(str), oct: pure(str), ascii: pure(str, "__repr__"), repr: pure(str, "__repr__"),
-    format: pure(str, "__format__"), str: pure(str), bytes: pure(bytes), complex: pure(complex),
+    abs: pure(None, "__abs__"), round: pure(None, "__round__"), hash: pure(int, "__hash__"),
+    divmod: pure(None, "__divmod__", "__rdivmod__"), pow: pure(None, "__pow__", "__rpow__"), ord: pure(int),
+    chr: pure(str), hex: pure(str), bin: pure(str), oct: pure(str), ascii: pure(str, "__repr__"),
+    repr: pure(str, "__repr__"), format: pure(str, "__format__"), str: pure(str), bytes: pure(bytes),
     int: pure(int, "__int__", "__index__", "__trunc__"), float: pure(float, "__float__", "__index__"),
-    bool: lambda m, fn, args, kwargs: truth(m, args[0]) if args else False,
+    complex: pure(complex), bool: lambda m, fn, args, kwargs: truth(m, args[0]) if args else False,
     range: pure(range, "__index__"), slice: pure(slice),
     # iteration
-    iter: _iter, next: _next, sum: folding(None, "__add__", "__radd__"), any: folding(bool), all: folding(bool),
-    math.fsum: folding(float), math.prod: folding(None, "__mul__", "__rmul__"),
+    iter: _iter, next: _next, sum: folding(None, "__add__", "__radd__"), any: folding(bool),
+    all: folding(bool), math.fsum: folding(float), math.prod: folding(None, "__mul__", "__rmul__"),
     min: ordering(None), max: ordering(None), sorted: ordering(list),
-    zip: lazy(lambda *parts, **how: map(as_tuple, zip(*parts, **how))),
+    zip: lazy(lambda *parts, **how: map(as_tuple, zip(*parts, **how))),  # noqa: B905  # `how` says it
     enumerate: lazy(lambda *parts, **how: map(as_tuple, enumerate(*parts, **how))),
-    reversed: lazy(reversed), map: lazy(None, 1), filter: lazy(None, 1),
-    itertools.chain: lazy(itertools.chain), itertools.islice: lazy(itertools.islice), itertools.product: lazy(),
-    itertools.repeat: lazy(), itertools.count: lazy(), itertools.cycle: lazy(), itertools.zip_longest: lazy(),
-    itertools.accumulate: lazy(), itertools.combinations: lazy(), itertools.permutations: lazy(),
-    itertools.pairwise: lazy(), itertools.starmap: lazy(None, 1), itertools.takewhile: lazy(None, 1),
+    reversed: lazy(reversed), map: lazy(None, 1), filter: lazy(None, 1), itertools.count: lazy(),
+    itertools.chain: lazy(itertools.chain), itertools.islice: lazy(itertools.islice),
+    itertools.product: lazy(), itertools.repeat: lazy(), itertools.cycle: lazy(), itertools.pairwise: lazy(),
+    itertools.zip_longest: lazy(), itertools.accumulate: lazy(), itertools.combinations: lazy(),
+    itertools.permutations: lazy(), itertools.starmap: lazy(None, 1), itertools.takewhile: lazy(None, 1),
     functools.reduce: _reduce, functools.partial: _partial,
     # containers
     list: gathering(list), tuple: gathering(tuple), set: gathering(set), frozenset: gathering(frozenset),
@@ -318,30 +322,10 @@ FUNCTIONS: dict[Any, Rule] = {
 for _name, _fn in vars(math).items():
     if isinstance(_fn, types.BuiltinFunctionType):
         FUNCTIONS.setdefault(_fn, pure(None, f"__{_name}__"))
-for _name in [
-    "add",
-    "sub",
-    "mul",
-    "truediv",
-    "floordiv",
-    "mod",
-    "pow",
-    "matmul",
-    "neg",
-    "pos",
-    "abs",
-    "invert",
-    "lt",
-    "le",
-    "eq",
-    "ne",
-    "gt",
-    "ge",
-    "and_",
-    "or_",
-    "xor",
-    "not_",
-]:
+_OPERATORS = (
+    "add sub mul truediv floordiv mod pow matmul neg pos abs invert lt le eq ne gt ge and_ or_ xor not_"
+)
+for _name in _OPERATORS.split():
     _word = _name.strip("_")
     FUNCTIONS[getattr(operator, _name)] = pure(None, f"__{_word}__", f"__r{_word}__")
 
@@ -361,41 +345,18 @@ STATIC: dict[tuple[type, str], Rule] = {
     if isinstance(method, (staticmethod, types.ClassMethodDescriptorType))
 }
 _INSTANCES = (object, *CONSTANT, list, dict, set, OrderedDict, defaultdict, deque, BaseException, type)
+STATIC.update({(cls, "__new__"): _new for cls in _INSTANCES})
 STATIC.update(
     {
-        **{(cls, "__new__"): _new for cls in _INSTANCES},
         (object, "__init_subclass__"): nothing, (object, "__subclasshook__"): nothing,
         (dict, "fromkeys"): pure(dict), (itertools.chain, "from_iterable"): lazy(),
-    }
-)  # fmt: skip
-METHODS.update(
-    {
-        (str, "format"): pure(str), (str, "__mod__"): pure(str),
-        (str, "join"): folding(str), (bytes, "join"): folding(bytes),
-        (list, "append"): changing(_append), (list, "pop"): changing(_pop), (list, "sort"): changing(callbacks="key"),
-        (list, "copy"): _copy, (list, "count"): pure(int), (list, "index"): pure(int),
-        (dict, "get"): _get, (dict, "copy"): _copy, (dict, "pop"): changing(_pop),
-        (dict, "setdefault"): changing(_setdefault), (dict, "popitem"): changing(_unknown),
-        (set, "copy"): _copy, (set, "pop"): changing(_unknown),
-        (deque, "pop"): changing(_unknown), (deque, "popleft"): changing(_unknown), (deque, "copy"): _copy,
-        (deque, "count"): pure(int), (deque, "index"): pure(int), (OrderedDict, "copy"): _copy,
-        (object, "__init__"): nothing, (object, "__setattr__"): _setattr, (object, "__delattr__"): _setattr,
-        (object, "__getattribute__"): _getattribute, (object, "__eq__"): pure(bool), (object, "__ne__"): pure(bool),
-        (object, "__hash__"): pure(int), (object, "__repr__"): pure(str), (object, "__str__"): pure(str),
-        (object, "__format__"): pure(str), (BaseException, "__init__"): nothing, (type, "__init__"): nothing,
-        (type, "__setattr__"): _setattr, (type, "__instancecheck__"): pure(bool), (type, "mro"): pure(list),
-        (type, "__call__"): lambda m, fn, args, kwargs: m.rec.caller.construct(m, args[0], args[1:], kwargs),
-        (property, "setter"): making(property), (property, "getter"): making(property),
-        (property, "deleter"): making(property),
-        **{(set, name): pure(set) for name in ("union", "intersection", "difference", "symmetric_difference")},
-        **{(set, name): pure(bool) for name in ("issubset", "issuperset", "isdisjoint", "__contains__")},
-        **{(cls, name): _view for cls in (dict, OrderedDict) for name in ("keys", "values", "items")},
     }
 )  # fmt: skip
 _CHANGING: dict[type, str] = {
     list: "extend insert remove clear reverse __init__ __iadd__",
     dict: "update clear __init__ __ior__",
-    set: "add discard remove clear update difference_update intersection_update symmetric_difference_update __init__",
+    set: "add discard remove clear update difference_update intersection_update symmetric_difference_update "
+    "__init__",
     deque: "append appendleft extend extendleft clear remove reverse rotate insert __init__",
     OrderedDict: "move_to_end update clear __init__",
     defaultdict: "__init__",
@@ -407,11 +368,36 @@ for _cls in (list, dict, deque, OrderedDict, tuple):
     METHODS[_cls, "__len__"] = _len
     if _cls is not tuple:
         METHODS[_cls, "__setitem__"] = METHODS[_cls, "__delitem__"] = _set_item
+for _cls in (dict, OrderedDict):
+    METHODS.update({(_cls, name): _view for name in ("keys", "values", "items")})
+for _name in ("union", "intersection", "difference", "symmetric_difference"):
+    METHODS[set, _name] = pure(set)
+METHODS.update(
+    {
+        (str, "format"): pure(str), (str, "__mod__"): pure(str), (str, "join"): folding(str),
+        (bytes, "join"): folding(bytes), (list, "append"): changing(_append), (list, "pop"): changing(_pop),
+        (list, "sort"): changing(callbacks="key"), (list, "copy"): _copy, (list, "count"): pure(int),
+        (list, "index"): pure(int), (dict, "get"): _get, (dict, "copy"): _copy, (dict, "pop"): changing(_pop),
+        (dict, "setdefault"): changing(_setdefault), (dict, "popitem"): changing(_unknown),
+        (set, "copy"): _copy, (set, "pop"): changing(_unknown), (set, "issubset"): pure(bool),
+        (set, "issuperset"): pure(bool), (set, "isdisjoint"): pure(bool), (set, "__contains__"): pure(bool),
+        (deque, "pop"): changing(_unknown), (deque, "popleft"): changing(_unknown), (deque, "copy"): _copy,
+        (deque, "count"): pure(int), (deque, "index"): pure(int), (OrderedDict, "copy"): _copy,
+        (object, "__init__"): nothing, (object, "__setattr__"): _setattr, (object, "__delattr__"): _setattr,
+        (object, "__getattribute__"): _getattribute, (object, "__eq__"): pure(bool),
+        (object, "__ne__"): pure(bool), (object, "__hash__"): pure(int), (object, "__repr__"): pure(str),
+        (object, "__str__"): pure(str), (object, "__format__"): pure(str), (type, "__call__"): _make,
+        (type, "__init__"): nothing, (type, "__setattr__"): _setattr, (type, "__instancecheck__"): pure(bool),
+        (type, "mro"): pure(list), (BaseException, "__init__"): nothing,
+        (property, "setter"): making(property), (property, "getter"): making(property),
+        (property, "deleter"): making(property),
+    }
+)  # fmt: skip
 
 # As a callback of another C function: conversions and calculations.
 _HARMLESS = {
-    len, isinstance, abs, round, hash, ord, chr, repr, format, sum, any, all, min, max, sorted, callable, bool, int,
-    float, str, complex, bytes, range, list, tuple, set, frozenset, dict, zip, enumerate, reversed,
+    len, isinstance, abs, round, hash, ord, chr, repr, format, sum, any, all, min, max, sorted, callable, bool,
+    int, float, str, complex, bytes, range, list, tuple, set, frozenset, dict, zip, enumerate, reversed,
     *(fn for fn in FUNCTIONS if getattr(fn, "__module__", None) in ("math", "_operator")),
 }  # fmt: skip
 

@@ -141,8 +141,9 @@ class _Emission:
 
         def along(start: IRValue | int, stop: IRValue | int, lanes: int) -> None:
             with k.loop(start, stop, lanes) as loop:
-                at = [k.affine(0, (o, 1), (loop.index, s)) for o, s in ((far, axis.far), (near, axis.near))]
-                self._move(*at, lanes)
+                places = (far, axis.far), (near, axis.near)
+                there, here = (k.affine(0, (start, 1), (loop.index, step)) for start, step in places)
+                self._move(there, here, lanes)
 
         if self.vectors:
             lanes = k.target.lanes(self.dtype)

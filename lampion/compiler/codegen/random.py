@@ -87,5 +87,5 @@ def philox(k: KernelBuilder, counter: IRValue, keys: list[IRValue]) -> list[IRVa
 def _interleaved(k: KernelBuilder, words: list[IRValue], lanes: int) -> IRValue:
     """Block after block, each as its four words of 32 bits."""
     narrow = [k.ir.trunc(word, ir.VectorType(I32, lanes)) for word in words]
-    pairs = [k.shuffle(x, y, range(2 * lanes)) for x, y in (narrow[:2], narrow[2:])]
-    return k.shuffle(*pairs, [word * lanes + block for block in range(lanes) for word in range(4)])
+    first, last = (k.shuffle(x, y, range(2 * lanes)) for x, y in (narrow[:2], narrow[2:]))
+    return k.shuffle(first, last, [word * lanes + block for block in range(lanes) for word in range(4)])

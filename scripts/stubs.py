@@ -63,7 +63,7 @@ from builtins import float as _float
 from builtins import int as _int
 from collections.abc import Iterator
 from types import EllipsisType
-from typing import Any, Self, TypeAlias, overload
+from typing import Any, Self, TypeAlias, overload, type_check_only
 
 import numpy as np
 
@@ -128,7 +128,7 @@ def methods_stub() -> str:
     title = HEAD.format("What lampion/ops/methods.py hangs on Tensor, as type checkers see it.")
     return "\n".join([
         title + METHODS_HEAD + ALIASES,
-        "class TensorMethods:\n" + SHADOWED.sub(r"_\1", body) + "\n",
+        "@type_check_only\nclass TensorMethods:\n" + SHADOWED.sub(r"_\1", body) + "\n",
         "\n".join(functions) + "\n",
     ])  # fmt: skip
 

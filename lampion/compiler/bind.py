@@ -15,9 +15,9 @@ import numpy as np
 from lampion.autograd.tape import Node
 from lampion.compiler.address import Spans, address, span
 from lampion.compiler.graph import Graph, Value
+from lampion.compiler.outside import WatchedOptimizer
 from lampion.compiler.trace import Source
 from lampion.compiler.tree import unflatten
-from lampion.errors import LampionError
 from lampion.mode import mode
 from lampion.tensor import Tensor, wrap
 
@@ -27,14 +27,15 @@ class Returned:
     """One leaf of what the function returned.
 
     kind: "output" (number `index` of the graph's outputs), "tensor" (`thing`, an existing tensor, or
-    argument `index`), or "plain" (`thing` itself). `chain` is the view to take of it; `node` marks a
-    result whose graph was used up by a backward pass inside.
+    argument `index`), or "plain" (`thing` itself). `chain` is the view to take of it: () is an alias as
+    `detach()` makes it, None the tensor itself. `node` marks a result whose graph was used up by a backward
+    pass inside.
     """
 
     kind: str
     thing: Any = None
     index: int = -1
-    chain: tuple[Any, ...] = ()
+    chain: tuple[Any, ...] | None = None
     node: Node | None = None
 
 
@@ -47,15 +48,23 @@ class Binding:
     targets: list[Value | None]  # for each output: the input whose memory it overwrites, or None
     returned: list[Returned]
     shape: Any  # the tree of what is returned
-    grads: list[tuple[Tensor | int, int | Tensor | None]]  # (tensor or argument, output or tensor or None)
-    # (tensor or argument, how much its version goes up, whether it is the tensor's .grad that was written)
-    written: list[tuple[Tensor | int, int, bool]]
+    grads: list[tuple[Tensor | int, Returned]]  # (tensor or argument, its .grad from now on)
+    # (tensor or argument, how much its version goes up, who wrote it last, whether it is the tensor's .grad
+    # that was written)
+    written: list[tuple[Tensor | int, int, Any, bool]]
     providers: list[Any]
     generators: list[tuple[Any, int]]
     guards: Any
     no_grad_yet: list[Tensor]
-    groups: list[tuple[Any, dict[str, Any], list[Any], dict[str, Any]]]
+    grads_there: list[tuple[Tensor, Tensor]]  # (tensor, its .grad), where that is no input
+    optimizers: list[WatchedOptimizer]
     grad_mode: bool
+    # Tensors outside that the function got hold of, by id: an argument may be one of them only if it was
+    # when the function was recorded (`pins`: argument number and tensor).
+    outside: dict[int, Tensor]
+    pins: list[tuple[int, Tensor]]
+    free: list[int]  # the other argument tensors
+    views: list[tuple[Tensor, Tensor, Any]]  # captured views, their owners, and the movements between
     keep: list[Any] = field(default_factory=list)
 
 
@@ -64,7 +73,7 @@ class Retrace(Exception):
 
 
 class Overlap(Exception):
-    """A tensor that is written to shares memory with another: the order of single writes would matter."""
+    """A tensor that is written to shares memory with another, or cannot be written to: eager knows what to do."""
 
 
 class BoundPlan:
@@ -87,7 +96,14 @@ class BoundPlan:
         self.first_output = inputs + len(self.constants)
         self.arrays: list[Any] = [None] * inputs
         self._sort_sources()
-        self._bind_captured()
+        watched = {**binding.outside, **{id(view): view for view, _, _ in binding.views}}
+        captured = set(map(id, (tensor for _, tensor in self.captured)))
+        self.watched: list[tuple[int, Tensor, Any, bool]] = [
+            (slot, tensor, _layout(tensor._array), tensor._requires_grad)
+            for slot, tensor in (*self.captured, *((-1, t) for k, t in watched.items() if k not in captured))
+        ]
+        self.grad_layouts = [_layout(tensor._grad._array) for _, tensor in self.grad_inputs if tensor._grad]
+        self._bind()
 
     def _sort_sources(self) -> None:
         """Sort the inputs by where they come from, and give scalars and states a memory of their own."""
@@ -122,64 +138,97 @@ class BoundPlan:
         ]
         self.commits = [commit for _, _, commit in binding.providers]
 
-    def _bind_captured(self) -> None:
-        """Take the addresses of the captured tensors' arrays; they rarely change."""
-        self.bound: list[tuple[Tensor, Any, bool]] = []
-        for slot, tensor in self.captured:
+    def _bind(self) -> None:
+        """Take the addresses of the captured tensors' arrays; they rarely change.
+
+        All or nothing: if this fails, the arrays of before stay bound, and the next call finds a difference
+        again.
+        """
+        binding = self.binding
+        arrays = self.arrays.copy()
+        bound: list[tuple[Tensor, Any, bool]] = []
+        for slot, tensor, layout, requires_grad in self.watched:
             array = tensor._array
-            value = self.binding.graph.inputs[slot]
-            if array.shape != value.shape or array.dtype != value.dtype.numpy:
-                raise Retrace(f"a captured tensor changed its shape or dtype: {array.shape}, {array.dtype}")
-            if self.arrays[slot] is not None and array.strides != self.arrays[slot].strides:
-                raise Retrace("a captured tensor changed its strides")
-            self.arrays[slot] = array
-            self.table[slot] = address(array)
-            self.bound.append((tensor, array, tensor._requires_grad))
-        own = [t for t, _, is_grad in self.binding.written if isinstance(t, Tensor) and not is_grad]
-        written = set(map(id, own))
-        self.written = Spans(t._array for t in own)
-        reads = [span(t._array) for _, t in self.captured if id(t) not in written]
-        if not self.written.disjoint or any(self.written.touch(*read) for read in reads):
+            if _layout(array) != layout:
+                raise Retrace(f"a captured tensor changed its shape, dtype or strides: {array.shape}, {array.dtype}")
+            bound.append((tensor, array, requires_grad))
+            if slot >= 0:
+                arrays[slot] = array
+        grads: list[tuple[Tensor, Tensor, Any]] = []
+        for (slot, tensor), layout in zip(self.grad_inputs, self.grad_layouts, strict=True):
+            grad = tensor._grad
+            if grad is None or _layout(grad._array) != layout:
+                raise Retrace("a .grad changed its layout")
+            if grad._base is not None or id(grad) in binding.outside:
+                raise Overlap
+            grads.append((tensor, grad, grad._array))
+            arrays[slot] = grad._array
+        if len({id(grad) for _, grad, _ in grads}) < len(grads):
             raise Overlap
-        for tensor in own:
-            if not tensor._array.flags.writeable:
-                raise LampionError("compile", "a tensor that is written to has a read-only array",
-                                   fix="make it with lampion.tensor(...), which copies")  # fmt: skip
+        written = {id(owner) for owner, _, _, is_grad in binding.written if not is_grad}
+        written |= {id(owner._grad) for owner, _, _, is_grad in binding.written if is_grad}  # type: ignore[union-attr]
+        own, reads = [], []
+        for tensor, array in (*((t, t._array) for _, t in self.captured), *((g, a) for _, g, a in grads)):
+            (own if id(tensor) in written else reads).append(array)
+        spans = Spans(own)
+        borders = [span(array) for array in reads]
+        if not spans.disjoint or any(spans.touch(*border) for border in borders):
+            raise Overlap
+        if not all(array.flags.writeable for array in own):
+            raise Overlap
+        with self.lock:
+            for slot, array in enumerate(arrays):
+                if array is not self.arrays[slot]:
+                    self.arrays[slot] = array
+                    self.table[slot] = address(array)
+            self.bound, self.grads, self.written, self.reads = bound, grads, spans, borders
         # Arguments that are written to must not overlap anything else either.
-        self.written_arguments = [t for t, _, _ in self.binding.written if not isinstance(t, Tensor)]
-        self.reads = reads if self.written_arguments else []
+        self.written_arguments = [t for t, _, _, _ in binding.written if not isinstance(t, Tensor)]
 
     # -- checks -------------------------------------------------------------------------------------
 
-    def changed(self) -> str | None:
+    def changed(self, leaves: list[Any]) -> str | None:
         """Which of the things that the plan was made for has changed; None: the plan still holds."""
         binding = self.binding
         if mode.grad is not binding.grad_mode:
             return "gradients were switched " + ("on" if mode.grad else "off")
+        moved = False
         for tensor, array, requires_grad in self.bound:
             if tensor._requires_grad is not requires_grad:
                 return f"requires_grad of a tensor of shape {tuple(tensor.shape)} changed"
             if tensor._array is not array:
-                try:
-                    self._bind_captured()
-                except Retrace as reason:
-                    return str(reason)
-                break
+                moved = True
+        if moved or binding.views:
+            for view, owner, chain in binding.views:
+                # (What is moved may have been looked at by a view: it would still look at the old place.)
+                if view._base is not owner or view._chain is not chain or moved:
+                    return "a view, or what it is a view of, was replaced"
         for tensor in binding.no_grad_yet:
             if tensor._grad is not None:
                 return f"a tensor of shape {tuple(tensor.shape)} has a .grad now"
-        for slot, tensor in self.grad_inputs:
-            grad, value = tensor._grad, binding.graph.inputs[slot]
-            if grad is None:
-                return f"a tensor of shape {tuple(tensor.shape)} has no .grad now"
-            if not grad._array.flags.c_contiguous or grad._array.dtype != value.dtype.numpy:
-                return "a .grad changed its layout"
-        for optimizer, group, params, flags in binding.groups:
-            if group["params"] != params and list(map(id, group["params"])) != list(map(id, params)):
-                return f"the parameters of {type(optimizer).__name__} changed"
-            for name, value in flags.items():
-                if group[name] != value:
-                    return f"{name} of {type(optimizer).__name__} changed from {value} to {group[name]}"
+        for tensor, grad in binding.grads_there:
+            if tensor._grad is not grad:
+                return f"the .grad of a tensor of shape {tuple(tensor.shape)} was replaced"
+        for tensor, grad, array in self.grads:
+            if tensor._grad is not grad or grad._array is not array:
+                if tensor._grad is None:
+                    return f"a tensor of shape {tuple(tensor.shape)} has no .grad now"
+                moved = True
+        if moved:
+            try:
+                self._bind()
+            except Retrace as reason:
+                return str(reason)
+        for number, tensor in binding.pins:
+            if leaves[number] is not tensor:
+                return "an argument that the function also knows by another name was replaced"
+        outside = binding.outside
+        for number in binding.free:
+            if id(leaves[number]) in outside:
+                return "an argument is a tensor that the function also knows by another name"
+        for optimizer in binding.optimizers:
+            if (reason := optimizer.changed()) is not None:
+                return reason
         return None if binding.guards is None else binding.guards.check()
 
     # -- running ------------------------------------------------------------------------------------
@@ -204,9 +253,6 @@ class BoundPlan:
                     raise Overlap
         if self.written_arguments:
             self._check_written_arguments(leaves)
-        for slot, tensor in self.grad_inputs:
-            arrays[slot] = tensor._grad._array  # type: ignore[union-attr]  # checked by `changed`
-            table[slot] = address(arrays[slot])
         for peek, start, stop in self.providers:
             values = peek()
             if values is None:
@@ -252,7 +298,7 @@ class BoundPlan:
             if any(a < own[1] and own[0] < b for a, b in others):
                 raise Overlap
             if not array.flags.writeable:
-                raise LampionError("compile", "an argument that is written to has a read-only array")
+                raise Overlap
 
     def _finish(self, leaves: list[Any], outputs: list[Any]) -> Any:
         """Leave the user's objects as eager would have, and put the result together."""
@@ -261,34 +307,42 @@ class BoundPlan:
             commit()
         for generator, blocks in binding.generators:
             generator.offset += blocks
-        for owner, count, is_grad in binding.written:
-            tensor = leaves[owner] if isinstance(owner, int) else owner
-            if is_grad:
-                tensor = tensor._grad  # there is one: the graph writes into it
-            tensor._version[0] += count
+        for owner, count, writer, is_grad in binding.written:
+            tensor = leaves[owner] if type(owner) is int else owner
+            version = (tensor._grad if is_grad else tensor)._version
+            version[0] += count
+            version[1] = writer
+        made: dict[int, Tensor] = {}
         for owner, grad in binding.grads:
-            tensor = leaves[owner] if isinstance(owner, int) else owner
-            tensor._grad = wrap(outputs[buffer[grad]]) if isinstance(grad, int) else grad
+            tensor = leaves[owner] if type(owner) is int else owner
+            tensor._grad = self._result(grad, leaves, outputs, made)
         if binding.shape is None:
-            return self._result(binding.returned[0], leaves, outputs)
-        results = [self._result(item, leaves, outputs) for item in binding.returned]
+            return self._result(binding.returned[0], leaves, outputs, made)
+        results = [self._result(item, leaves, outputs, made) for item in binding.returned]
         return unflatten(binding.shape, iter(results))
 
-    def _result(self, item: Returned, leaves: list[Any], outputs: list[Any]) -> Any:
+    def _result(self, item: Returned, leaves: list[Any], outputs: list[Any], made: dict[int, Tensor]) -> Any:
+        """One result. `made` holds the tensors of outputs that have been handed out: each is one tensor."""
         if item.kind == "plain":
             return item.thing
         if item.kind == "tensor":
             result = item.thing if item.index < 0 else leaves[item.index]
         else:
-            result = wrap(outputs[self.buffer[item.index]])
-        if item.chain:
+            result = made.get(item.index)
+            if result is None:
+                result = made[item.index] = wrap(outputs[self.buffer[item.index]])
+        if item.chain is not None:
             from lampion.ops.movement import follow
 
             previous, mode.grad = mode.grad, False
             try:
-                result = follow(result, item.chain)
+                result = follow(result, item.chain) if item.chain else result.detach()
             finally:
                 mode.grad = previous
         if item.node is not None:
             result._node, result._requires_grad = item.node, True
         return result
+
+
+def _layout(array: Any) -> tuple[Any, ...]:
+    return array.shape, array.dtype, array.strides

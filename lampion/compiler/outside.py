@@ -6,6 +6,7 @@ tensor, and what optimizers keep for themselves.
 
 from __future__ import annotations
 
+import collections
 import functools
 from collections.abc import Iterable
 from operator import is_
@@ -17,7 +18,7 @@ from lampion.compiler.capture.policy import same
 from lampion.optim import Optimizer
 from lampion.tensor import Tensor
 
-_CONTAINERS = (list, tuple, dict, set, frozenset)
+_CONTAINERS = (list, tuple, dict, set, frozenset, collections.deque)
 
 
 class Reached:
@@ -36,10 +37,15 @@ class Reached:
         self._seen: dict[int, Any] = {}
 
     def add_guards(self, guards: Guards) -> None:
-        for row in (*guards.entries, *guards.types, *guards.cells, *guards.objects, *guards.functions):
-            self.add(row)
-        for contents in (*guards.sequences, *guards.dicts):
-            self.add(contents)
+        """Note all that the guards look at again. (Not what objects hold beside the attributes that were read.)"""
+        for _, _, want in (*guards.entries, *guards.types):
+            self.add(want)
+        for thing, *_ in (*guards.objects, *guards.sequences, *guards.dicts):
+            self.add(thing)
+        for _, want in guards.cells:
+            self.add(want)
+        for _, _, defaults, kwdefaults in guards.functions:
+            self.add((defaults, kwdefaults))
 
     def add(self, thing: Any) -> None:
         """Note an object, and what plain containers, methods and partials hold."""
@@ -53,7 +59,7 @@ class Reached:
         elif isinstance(thing, _CONTAINERS):
             if not isinstance(thing, tuple | frozenset):
                 self.containers.add(id(thing))
-            for part in thing.values() if isinstance(thing, dict) else thing:
+            for part in (*thing, *thing.values()) if isinstance(thing, dict) else thing:
                 self.add(part)
         elif isinstance(thing, MethodType):
             self.add(thing.__self__)

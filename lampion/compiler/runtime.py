@@ -12,6 +12,7 @@ import atexit
 import ctypes
 import functools
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -173,11 +174,30 @@ def _in_child() -> None:
     global _guard, _pool
     _guard = threading.Lock()
     _pool = None
+    _release_llvm()
+
+
+# llvmlite lets one thread in at a time. A fork while another one is inside would leave that lock locked for
+# ever in the child, so a fork waits for it. (llvmlite has no public name for the lock.)
+_llvm_lock: Any = None
+
+
+def _hold_llvm() -> None:
+    global _llvm_lock
+    ffi = sys.modules.get("llvmlite.binding.ffi")
+    _llvm_lock = getattr(getattr(getattr(ffi, "lib", None), "_lock", None), "_lock", None)
+    if _llvm_lock is not None:
+        _llvm_lock.acquire()
+
+
+def _release_llvm() -> None:
+    if _llvm_lock is not None:
+        _llvm_lock.release()
 
 
 atexit.register(_at_exit)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+    os.register_at_fork(before=_hold_llvm, after_in_parent=_release_llvm, after_in_child=_in_child)
 
 
 def _from_environment() -> int | None:

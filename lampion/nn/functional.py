@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 from lampion import ops
 from lampion.dtype import int64
@@ -157,17 +158,15 @@ def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """The squared differences: their mean, their sum, or (``reduction="none"``) each.
 
     Shape:
-        input and target: the same. (PyTorch only warns where they differ, and broadcasts.)
+        input and target: the same. Where they differ they are broadcast, with a warning.
     """
     check_reduction("mse_loss", reduction)
     if input.shape != target.shape:
-        raise ShapeError(
-            "mse_loss",
-            "input and target have different shapes",
-            expected=f"a target of shape {tuple(input.shape)}",
-            got=str(tuple(target.shape)),
-            fix="reshape one of them: (N, 1) against (N,) would broadcast to (N, N)",
-        )
+        warnings.warn(
+            f"mse_loss: input {tuple(input.shape)} and target {tuple(target.shape)} have different shapes and are "
+            f"broadcast; that is seldom meant ((N, 1) against (N,) becomes (N, N)): reshape one of them",
+            UserWarning, stacklevel=2,
+        )  # fmt: skip
     difference = input - target
     squares = difference * difference
     if reduction == "mean":

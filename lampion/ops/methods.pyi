@@ -6,7 +6,7 @@ from builtins import float as _float
 from builtins import int as _int
 from collections.abc import Iterator
 from types import EllipsisType
-from typing import Any, Self, TypeAlias, overload
+from typing import Any, Self, TypeAlias, overload, type_check_only
 
 import numpy as np
 
@@ -18,6 +18,7 @@ _Index: TypeAlias = _Place | list[Any] | tuple[_Place, ...]
 _Ints: TypeAlias = int | tuple[int, ...] | list[int]
 _DType: TypeAlias = dtypes.DType | str | type | np.dtype[Any]
 
+@type_check_only
 class TensorMethods:
     @property
     def T(self) -> Tensor: ...

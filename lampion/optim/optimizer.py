@@ -74,6 +74,10 @@ class Optimizer:
         """The tensors to remember for one parameter, before its first step."""
         return {}
 
+    def is_incomplete(self, state: dict[str, Any], group: dict[str, Any]) -> bool:
+        """Whether an option that was changed since needs state that is not there yet."""
+        return False
+
     def scalars(self, group: dict[str, Any], step: int) -> Sequence[float]:
         """The numbers that change from step to step (learning rate, bias corrections), for `update`."""
         raise NotImplementedError  # abstract
@@ -91,6 +95,8 @@ class Optimizer:
                 if set_to_none:
                     p.grad = None
                 elif p.grad is not None:
+                    if p.grad.requires_grad:
+                        p.grad = p.grad.detach()
                     p.grad.zero_()
 
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
@@ -136,16 +142,18 @@ class Optimizer:
                 continue
             state = self.state.get(p)
             if state is None:
-                state = self.state[p] = self._first_state(p, group)
+                state = self.state[p] = {"step": 0, **self._make_state(p, group)}
+            elif self.is_incomplete(state, group):
+                state.update(self._make_state(p, group))
             batches.setdefault(state["step"], []).append(p)
         return list(batches.values())
 
-    def _first_state(self, p: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+    def _make_state(self, p: Tensor, group: dict[str, Any]) -> dict[str, Tensor]:
         # Made for real even while tracing: it is then captured like any other tensor, and a trace that
         # is given up leaves only the zeros that the first eager step would have made.
         trace, mode.trace = mode.trace, None
         try:
-            return {"step": 0, **self.init_state(p, group)}
+            return self.init_state(p, group)
         finally:
             mode.trace = trace
 

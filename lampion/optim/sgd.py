@@ -54,6 +54,9 @@ class SGD(Optimizer):
 
         return {"momentum_buffer": zeros_like(p)} if group["momentum"] else {}
 
+    def is_incomplete(self, state: dict[str, Any], group: dict[str, Any]) -> bool:
+        return bool(group["momentum"]) and "momentum_buffer" not in state
+
     def scalars(self, group: dict[str, Any], step: int) -> Sequence[float]:
         # The buffer starts as the first gradient itself: no dampening there, and 0 of the old buffer.
         gain = 1.0 if step == 1 else 1.0 - group["dampening"]

@@ -1,8 +1,10 @@
-"""Handwritten digits: 8 x 8 pixels, a network of two hidden layers, 98.9% in seconds.
+"""Handwritten digits: 8 x 8 pixels, a network of two hidden layers, about 98.9% in seconds.
 
     lampion train digits
 
-trains it, and leaves weights, history, curves and the mistakes in a folder under runs/.
+trains it, and leaves weights, history, curves and the mistakes in a folder under runs/. (98.9% is the
+median of seeds 0-4 on the 359 test images, with settings that were chosen on them: expect a little less
+on other pictures. The first settings tried had a median of 98.1%.)
 """
 
 import math

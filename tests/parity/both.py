@@ -66,9 +66,9 @@ def slopes(ours, theirs, our_inputs, their_inputs, seed=0):
     ):  # fmt: skip
         chosen = [pair for pair in pairs if pair[number].requires_grad]
         roots, seeds = [pair[number] for pair in chosen], [convert(pair[2]) for pair in chosen]
-        found.append(
-            library.grad(roots, inputs, seeds, create_graph=True, allow_unused=True) if roots else [None] * len(inputs)
-        )
+        nothing = [None] * len(inputs)
+        options = {"create_graph": True, "allow_unused": True}
+        found.append(library.grad(roots, inputs, seeds, **options) if roots else nothing)
     return found
 
 

@@ -10,16 +10,26 @@ import math
 from collections.abc import Sequence
 
 from lampion.compiler.codegen.target import Target
-from lampion.compiler.kernel_ir import Compute, Gather, Kernel, Load, Map, Matmul, RandomBits, Reduce, ScatterAdd
-from lampion.compiler.kernel_ir import Store, Value, Window
+from lampion.compiler.kernel_ir import (
+    Compute,
+    Gather,
+    Kernel,
+    Load,
+    Map,
+    Matmul,
+    RandomBits,
+    Reduce,
+    ScatterAdd,
+    Store,
+    Value,
+    Window,
+)
 from lampion.dtype import DType, float32
 
 _GIGAHERTZ = 3.0
 _CALL = 20.0  # ns that any kernel takes
 # Vector operations in a polynomial or a software division, against one for an addition.
-_HEAVY = {
-    name: 15.0 for name in ("exp", "expm1", "log", "log1p", "tanh", "erf", "sin", "cos", "sigmoid", "floordiv", "mod")
-} | {"pow": 40.0, "div": 3.0, "sqrt": 4.0}
+_HEAVY = dict.fromkeys(("exp", "expm1", "log", "log1p", "tanh", "erf", "sin", "cos", "sigmoid", "floordiv", "mod"), 15.0) | {"pow": 40.0, "div": 3.0, "sqrt": 4.0}
 
 
 def nanoseconds(kernel: Kernel, target: Target) -> float:

@@ -23,7 +23,8 @@ _UNIT = 16  # a row is divided at multiples of this many elements: whole vectors
 @dataclass
 class _Axis:
     """An axis of the points: its size, and the strides of `far` (the side that the index picks from: 0 along
-    the axis of the index), of `near` (the side in the order of the points), and of the index."""
+    the axis of the index), of `near` (the side in the order of the points), and of the index.
+    """
 
     size: int
     far: int

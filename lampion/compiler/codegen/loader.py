@@ -42,5 +42,6 @@ class Library:
 
     def keep_forever(self) -> None:
         """Never unload, not even when the interpreter ends: a thread may still be inside. Call this
-        last: it gives up the handle that `address` needs."""
+        last: it gives up the handle that `address` needs.
+        """
         self._engine.detach()

@@ -342,7 +342,8 @@ class _Emitter:
 
     def _check(self, b: ir.IRBuilder, sync: Any, number: int, leave: ir.Block) -> None:
         """Leave if a call before this one failed. All threads decide the same: what others, already past
-        the barrier, may write meanwhile is about later calls, and compares as such."""
+        the barrier, may write meanwhile is about later calls, and compares as such.
+        """
         status = b.load_atomic(_at(b, sync, STATUS), "monotonic", 8, typ=I64)
         onward = b.append_basic_block("onward")
         b.cbranch(b.icmp_unsigned("<", status, I64(number << _POSITION_BITS)), leave, onward)

@@ -58,11 +58,13 @@ class Runner:
         self.arena = (self.memory.ctypes.data + 63) & ~63
         self.table = (ctypes.c_void_p * max(1, len(arrays)))(*(a.ctypes.data for a in arrays))
 
+        self.address = ctypes.addressof(self.table)
+
     def __call__(self, threads=None):
-        return self.compiled.run(ctypes.addressof(self.table), self.arena, threads)
+        return self.compiled.run(self.address, self.arena, threads)
 
     def profile(self, threads=None):
-        return self.compiled.profile(ctypes.addressof(self.table), self.arena, threads)
+        return self.compiled.profile(self.address, self.arena, threads)
 
 
 def _span(array):

@@ -103,6 +103,9 @@ class BoundPlan:
             for slot, tensor in (*self.captured, *((-1, t) for k, t in watched.items() if k not in captured))
         ]
         self.grad_layouts = [_layout(tensor._grad._array) for _, tensor in self.grad_inputs if tensor._grad]
+        # Arguments that are written to must not overlap anything else either.
+        self.written_arguments = [t for t, _, _, _ in binding.written if not isinstance(t, Tensor)]
+        self.writes_grads = any(is_grad for _, _, _, is_grad in binding.written)
         self._bind()
 
     def _sort_sources(self) -> None:
@@ -154,17 +157,9 @@ class BoundPlan:
             bound.append((tensor, array, requires_grad))
             if slot >= 0:
                 arrays[slot] = array
-        grads: list[tuple[Tensor, Tensor, Any]] = []
-        for (slot, tensor), layout in zip(self.grad_inputs, self.grad_layouts, strict=True):
-            grad = tensor._grad
-            if grad is None or _layout(grad._array) != layout:
-                raise Retrace("a .grad changed its layout")
-            if grad._base is not None or id(grad) in binding.outside:
-                raise Overlap
-            grads.append((tensor, grad, grad._array))
-            arrays[slot] = grad._array
-        if len({id(grad) for _, grad, _ in grads}) < len(grads):
-            raise Overlap
+        grads = self._read_grads()
+        for (slot, _), (_, _, array) in zip(self.grad_inputs, grads, strict=True):
+            arrays[slot] = array
         written = {id(owner) for owner, _, _, is_grad in binding.written if not is_grad}
         written |= {id(owner._grad) for owner, _, _, is_grad in binding.written if is_grad}  # type: ignore[union-attr]
         own, reads = [], []
@@ -182,8 +177,33 @@ class BoundPlan:
                     self.arrays[slot] = array
                     self.table[slot] = address(array)
             self.bound, self.grads, self.written, self.reads = bound, grads, spans, borders
-        # Arguments that are written to must not overlap anything else either.
-        self.written_arguments = [t for t, _, _, _ in binding.written if not isinstance(t, Tensor)]
+
+    def _read_grads(self) -> list[tuple[Tensor, Tensor, Any]]:
+        """The .grad of each tensor whose .grad is an input, checked."""
+        outside = self.binding.outside
+        grads: list[tuple[Tensor, Tensor, Any]] = []
+        for (_, tensor), layout in zip(self.grad_inputs, self.grad_layouts, strict=True):
+            grad = tensor._grad
+            if grad is None or _layout(grad._array) != layout:
+                raise Retrace("a .grad changed its layout")
+            if grad._base is not None or id(grad) in outside:
+                raise Overlap
+            grads.append((tensor, grad, grad._array))
+        if len({id(grad) for _, grad, _ in grads}) < len(grads):
+            raise Overlap
+        return grads
+
+    def _bind_grads(self) -> None:
+        """`_bind` where only gradients are new, and are only read: an eager optimizer's every step."""
+        grads = self._read_grads()
+        spans = self.written
+        if any(spans.touch(*span(array)) for _, _, array in grads):
+            raise Overlap
+        with self.lock:
+            for (slot, _), (_, _, array) in zip(self.grad_inputs, grads, strict=True):
+                self.arrays[slot] = array
+                self.table[slot] = address(array)
+            self.grads = grads
 
     # -- checks -------------------------------------------------------------------------------------
 
@@ -192,7 +212,7 @@ class BoundPlan:
         binding = self.binding
         if mode.grad is not binding.grad_mode:
             return "gradients were switched " + ("on" if mode.grad else "off")
-        moved = False
+        moved = new_grads = False
         for tensor, array, requires_grad in self.bound:
             if tensor._requires_grad is not requires_grad:
                 return f"requires_grad of a tensor of shape {tuple(tensor.shape)} changed"
@@ -213,10 +233,13 @@ class BoundPlan:
             if tensor._grad is not grad or grad._array is not array:
                 if tensor._grad is None:
                     return f"a tensor of shape {tuple(tensor.shape)} has no .grad now"
-                moved = True
-        if moved:
+                new_grads = True
+        if moved or new_grads:
             try:
-                self._bind()
+                if moved or self.writes_grads:
+                    self._bind()
+                else:
+                    self._bind_grads()
             except Retrace as reason:
                 return str(reason)
         for number, tensor in binding.pins:

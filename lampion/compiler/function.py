@@ -11,13 +11,13 @@ from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from lampion import optim
-from lampion.autograd.tape import Node
-from lampion.compiler.bind import Binding, BoundPlan, Overlap, Retrace, Returned
+from lampion.compiler.bind import Binding, BoundPlan, Overlap, Retrace
 from lampion.compiler.capture import CaptureError, Recorder, default_trusted
 from lampion.compiler.engine import Interpreted, make_engine
-from lampion.compiler.graph import Value
-from lampion.compiler.trace import Trace, Tracer
-from lampion.compiler.tree import flatten, signature
+from lampion.compiler.finish import Finisher, array_of
+from lampion.compiler.trace import Trace
+from lampion.compiler.tree import flatten, flatten_arguments, is_known_by_name, signature
+from lampion.dtype import get_default_dtype
 from lampion.mode import mode
 from lampion.tensor import Tensor
 
@@ -92,13 +92,13 @@ class CompiledFunction(Generic[P, R]):
         if mode.trace is not None or self.refused is not None:
             return self.function(*args, **kwargs)
         leaves: list[Any] = []
-        shape = flatten((args, kwargs) if kwargs else args, leaves)
-        key = (shape, *map(signature, leaves))
+        shape = flatten_arguments((args, kwargs) if kwargs else args, leaves)
+        key = (bool(kwargs), shape, get_default_dtype(), _equals(leaves), *map(signature, leaves))
         reason = None
         try:
             plans = self.plans.setdefault(key, [])
             for position, plan in enumerate(plans):
-                reason = plan.changed()
+                reason = plan.changed(leaves)
                 if reason is None:
                     if position:
                         plans.insert(0, plans.pop(position))
@@ -109,9 +109,11 @@ class CompiledFunction(Generic[P, R]):
             return plan.run(leaves)  # type: ignore[no-any-return]  # as the function itself
         except CaptureError as error:
             self.refused = error
-            warnings.warn(
-                f"lampion.compile: {self.__name__} runs eagerly: {error}", RuntimeWarning, stacklevel=2
-            )
+            log.info("%s runs eagerly: %s", self, error)
+            if self.guarded:  # else it is Lampion's own, and nobody could do anything about it
+                warnings.warn(
+                    f"lampion.compile: {self.__name__} runs eagerly: {error}", RuntimeWarning, stacklevel=2
+                )
         except Retrace as error:
             log.info("%s: %s", self, error)
             plans.clear()
@@ -132,6 +134,7 @@ class CompiledFunction(Generic[P, R]):
         if self.traces > 1:
             log.info("%s: recorded again (%d): %s", self, self.traces, reason or "new shapes or types")
         binding, arrays = trace_call(self.function, args, kwargs, leaves, self.guarded)
+        binding.keep.append([leaf for leaf in leaves if is_known_by_name(leaf)])
         try:
             return BoundPlan(binding, make_engine(binding.graph, arrays, binding.targets))
         except Overlap:
@@ -149,6 +152,12 @@ class CompiledFunction(Generic[P, R]):
         return Explanation(self)
 
 
+def _equals(leaves: list[Any]) -> tuple[int, ...] | None:
+    """Which argument tensors are one and the same, as a key; None, the usual case, if none are."""
+    tensors = [id(leaf) for leaf in leaves if isinstance(leaf, Tensor)]
+    return None if len(set(tensors)) == len(tensors) else tuple(map(tensors.index, tensors))
+
+
 def trace_call(
     function: Callable[..., Any], args: Any, kwargs: Any, leaves: list[Any], guarded: bool = True
 ) -> tuple[Binding, list[Any]]:
@@ -157,10 +166,10 @@ def trace_call(
         trace = Trace()
         for number, leaf in enumerate(leaves):
             if isinstance(leaf, Tensor) and id(leaf) not in trace.arguments:
-                if leaf._node is not None and mode.grad:
+                if mode.grad and leaf.requires_grad and leaf._node is not None:
                     trace.refuse("an argument is part of a graph that was recorded outside", "detach() it first")
                 trace.bind_argument(leaf, number)
-        guards = None
+        guards, grad_mode = None, mode.grad
         mode.trace = trace
         try:
             if guarded:
@@ -169,25 +178,11 @@ def trace_call(
                 guards = recorder.guards
             else:
                 result = function(*args, **kwargs)
-            binding = _Finisher(trace, leaves).finish(result)
-            binding.guards = guards
+            binding = Finisher(trace, function, (args, kwargs), leaves, guards, grad_mode).finish(result)
         finally:
-            mode.trace = None
+            mode.trace, mode.grad = None, grad_mode
             trace.restore()
-    return binding, [_array_of(source, leaves) for source in binding.sources]
-
-
-def _array_of(source: Any, leaves: list[Any]) -> Any:
-    """An array like the one that the input will be handed: for its strides."""
-    import numpy as np
-
-    if source.kind == "argument":
-        return leaves[source.part]._array
-    if source.kind == "captured":
-        return source.thing._array
-    if source.kind == "grad":
-        return source.thing._grad._array
-    return np.empty((), np.float64) if source.kind == "scalar" else source.thing.array()
+    return binding, [array_of(source, leaves) for source in binding.sources]
 
 
 def run_as(reading: str, function: Callable[..., Any], *args: Any, target: Any = None) -> Any:
@@ -206,114 +201,3 @@ def run_as(reading: str, function: Callable[..., Any], *args: Any, target: Any =
     else:
         engine = make_engine(binding.graph, arrays, binding.targets, target, strict=True)
     return BoundPlan(binding, engine).run(leaves)
-
-
-class _Finisher:
-    """Turns the tables of a finished trace into a Binding."""
-
-    def __init__(self, trace: Trace, leaves: list[Any]) -> None:
-        self.trace = trace
-        self.numbers = {id(leaf): i for i, leaf in reversed(list(enumerate(leaves))) if isinstance(leaf, Tensor)}
-        self.outputs: list[Value] = []
-        self.targets: list[Value | None] = []
-
-    def finish(self, result: Any) -> Binding:
-        trace = self.trace
-        found: list[Any] = []
-        shape = flatten(result, found)
-        returned = [self._returned(leaf) for leaf in found]
-        grads = self._grads()
-        written = self._written()
-        trace.graph.outputs = self.outputs
-        return Binding(
-            graph=trace.graph, sources=trace.sources, targets=self.targets, returned=returned, shape=shape,
-            grads=grads, written=written, providers=trace.providers,
-            generators=[(g, drawn) for g, _, drawn in trace.generators.values()], guards=None,
-            no_grad_yet=list(trace.no_grad_yet.values()), groups=trace.groups, grad_mode=mode.grad,
-            keep=[trace.owners],
-        )  # fmt: skip
-
-    def _output(self, value: Value, target: Value | None = None) -> int:
-        self.outputs.append(value)
-        self.targets.append(target)
-        return len(self.outputs) - 1
-
-    def _returned(self, leaf: Any) -> Returned:
-        if not isinstance(leaf, Tensor):
-            if leaf is None or isinstance(leaf, bool | int | float | complex | str | bytes):
-                return Returned("plain", leaf)
-            self.trace.refuse(
-                f"returns a {type(leaf).__name__}", "return tensors, numbers, and tuples, lists or dicts of them"
-            )
-        owner = leaf if leaf._base is None else leaf._base
-        if id(leaf) in self.numbers:
-            return Returned("tensor", None, self.numbers[id(leaf)])
-        node = self._used_up(leaf)
-        if type(owner._array) is Tracer:
-            tracer = self.trace.read(owner)
-            return Returned("output", None, self._output(tracer.value), leaf._chain, node)
-        if leaf is owner:
-            return Returned("tensor", leaf)
-        if id(owner) in self.numbers:
-            return Returned("tensor", None, self.numbers[id(owner)], leaf._chain, node)
-        if type(leaf._array) is not Tracer:
-            return Returned("tensor", leaf)
-        return Returned("tensor", owner, -1, leaf._chain, node)
-
-    def _used_up(self, leaf: Tensor) -> Node | None:
-        """The spent node of a result whose backward pass was made inside; an error if it still lives."""
-        if not leaf.requires_grad or leaf._node is None:
-            return None
-        node = leaf._node
-        if not node.released:
-            self.trace.refuse(
-                "returns a tensor whose gradient can still be asked for",
-                "call backward() inside the compiled function, run it under no_grad(), or return x.detach()",
-            )
-        return Node(node.primitive, [], [], {}, node.output_shape, node.where)
-
-    def _grads(self) -> list[tuple[Tensor | int, int | Tensor | None]]:
-        grads: list[tuple[Tensor | int, int | Tensor | None]] = []
-        for (_, attribute), (tensor, old) in self.trace.changed.items():
-            if type(tensor._array) is Tracer:
-                continue  # a tensor of the trace itself
-            if attribute != "_grad":
-                if tensor.__dict__.get(attribute) != old:
-                    self.trace.refuse(f"changes {attribute.strip('_')} of a tensor", "do that outside")
-                continue
-            owner = self.numbers.get(id(tensor), tensor)
-            grad = tensor._grad
-            if grad is None or (type(grad._array) is not Tracer and grad._base is None):
-                grads.append((owner, grad))
-                continue
-            if grad._node is not None:
-                self.trace.refuse("leaves a .grad with a graph", "use autograd.grad for higher derivatives")
-            grads.append((owner, self._output(self.trace.read(grad).value)))
-        return grads
-
-    def _written(self) -> list[tuple[Tensor | int, int, bool]]:
-        trace = self.trace
-        written: list[tuple[Tensor | int, int, bool]] = []
-        for tensor in trace.written.values():
-            before = trace.versions[id(tensor._version)][1]
-            number = self.numbers.get(id(tensor))
-            if number is not None:
-                final = trace.arguments[id(tensor)]
-                value = trace.graph.inputs[next(
-                    i for i, s in enumerate(trace.sources) if s.kind == "argument" and s.part == number
-                )]  # fmt: skip
-            else:
-                final = trace.current[id(tensor)]
-                value = trace.graph.inputs[next(
-                    i for i, s in enumerate(trace.sources)
-                    if (s.kind == "captured" and s.thing is tensor)
-                    or (s.kind == "grad" and trace.grad_owner.get(id(tensor)) is s.thing)
-                )]  # fmt: skip
-            self._output(final.value, value)
-            count = tensor._version[0] - before
-            whose = trace.grad_owner.get(id(tensor))
-            if whose is not None:
-                written.append((self.numbers.get(id(whose), whose), count, True))
-            else:
-                written.append((tensor if number is None else number, count, False))
-        return written

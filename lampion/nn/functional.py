@@ -105,6 +105,8 @@ def softmax(input: Tensor, dim: int) -> Tensor:
     """
     if not input.dtype.is_floating_point:
         raise DTypeError("softmax", "expected floats", got=str(input.dtype), fix="convert it: x.float()")
+    if not input.numel():
+        return ops.clone(input)
     powers = ops.exp(_shifted(input, dim))
     return powers / ops.sum(powers, dim, True)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from lampion.errors import DTypeError
 from lampion.ops.creation import full
 from lampion.ops.define import composite
-from lampion.ops.elementwise import add, cast, div, exp, log, mul, ne, neg, sub, where
+from lampion.ops.elementwise import add, cast, clone, div, exp, log, mul, ne, neg, sub, where
 from lampion.ops.indexing import gather, scatter_add
 from lampion.ops.matrix import matmul
 from lampion.ops.movement import matrix_transpose
@@ -43,8 +43,10 @@ class log_softmax:
         x = as_tensor(x)
         if not x.dtype.is_floating_point:
             raise DTypeError("log_softmax", "expected floats", got=str(x.dtype), fix="convert it: x.float()")
-        if not x.ndim or not x.numel():
-            return sub(x, x)
+        if not x.ndim:
+            return sub(x, x)  # the one probability is 1
+        if not x.numel():
+            return clone(x)
         return _log_softmax(x, dim=normalize_dim("log_softmax", dim, x.ndim))
 
 

@@ -45,19 +45,19 @@ def empty(*size, dtype=None, device=None, requires_grad=False):
     return zeros(*size, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
-def zeros_like(x, dtype=None, requires_grad=False):
+def zeros_like(x, dtype=None, device=None, requires_grad=False):
     """A tensor of zeros with the shape (and dtype) of `x`."""
-    return full(x.shape, 0, dtype or x.dtype, None, requires_grad)
+    return full(x.shape, 0, dtype or x.dtype, device, requires_grad)
 
 
-def ones_like(x, dtype=None, requires_grad=False):
+def ones_like(x, dtype=None, device=None, requires_grad=False):
     """A tensor of ones with the shape (and dtype) of `x`."""
-    return full(x.shape, 1, dtype or x.dtype, None, requires_grad)
+    return full(x.shape, 1, dtype or x.dtype, device, requires_grad)
 
 
-def full_like(x, fill_value, dtype=None, requires_grad=False):
+def full_like(x, fill_value, dtype=None, device=None, requires_grad=False):
     """A tensor filled with one number, with the shape (and dtype) of `x`."""
-    return full(x.shape, fill_value, dtype or x.dtype, None, requires_grad)
+    return full(x.shape, fill_value, dtype or x.dtype, device, requires_grad)
 
 
 def arange(start, end=None, step=1, dtype=None):

@@ -121,6 +121,8 @@ def index_select(x, dim, index):
     """The slices of x that a 1-d index names, along `dim`."""
     x = as_tensor(x)
     dim = normalize_dim("index_select", dim, x.ndim)
+    if not x.ndim:
+        return reshape(index_select(reshape(x, 1), 0, index), ())
     if index.ndim != 1:
         raise ShapeError("index_select", "the index must be 1-dimensional", got=str(tuple(index.shape)))
     shape = [1] * x.ndim

@@ -93,10 +93,11 @@ class flip:
     def forward(xp, x, dims): return xp.flip(x, dims)
     def vjp(g, old, dims): return flip(g, dims)
 
-    def call(x, *dims):
-        """The elements in reverse order along the given dimensions."""
-        x = as_tensor(x)
-        return apply(flip.primitive, x, dims=normalize_dims("flip", flatten_sizes(dims), x.ndim)).clone()
+    def call(x, *sizes, dims=None):
+        """The elements in reverse order along the given dimensions, as a copy."""
+        x, dims = as_tensor(x), flatten_sizes(sizes if dims is None else (dims,))
+        dims = normalize_dims("flip", dims, x.ndim) if dims else ()
+        return apply(flip.primitive, x, dims=dims).clone()
 
 
 @movement(public=False)

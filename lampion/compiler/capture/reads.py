@@ -92,10 +92,9 @@ class Reader:
                 self.contents(m, item, note._replace(what=f"{note.what}[{policy.say(key)}]"))
 
     def function(self, m: Frame, fn: FunctionType, note: Note | None = None) -> None:
-        """Guard what calling the function means: its code and its defaults. Libraries are left as they are."""
-        if id(fn) in self.rec.fresh or policy.is_library(fn.__code__.co_filename):
-            return
-        if self.rec.is_untraced(fn.__code__):
+        """Guard what calling the function means: its code and its defaults (but for Lampion's own)."""
+        code = fn.__code__
+        if id(fn) in self.rec.fresh or policy.is_lampions_file(code.co_filename) or self.rec.is_untraced(code):
             return
         note = note or self.rec.note(m, "function")
         note = note._replace(what=f"function `{fn.__qualname__}`")

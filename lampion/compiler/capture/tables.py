@@ -398,7 +398,7 @@ METHODS.update(
 _HARMLESS = {
     len, isinstance, abs, round, hash, ord, chr, repr, format, sum, any, all, min, max, sorted, callable, bool,
     int, float, str, complex, bytes, range, list, tuple, set, frozenset, dict, zip, enumerate, reversed,
-    *(fn for fn in FUNCTIONS if getattr(fn, "__module__", None) in ("math", "_operator")),
+    *(f for f in FUNCTIONS if getattr(f, "__module__", None) in ("math", "_operator")),
 }  # fmt: skip
 
 

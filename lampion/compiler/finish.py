@@ -1,0 +1,236 @@
+"""The end of a recording: from the tables of a trace to what a plan has to check, to fill in and to write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from lampion.autograd.tape import Node
+from lampion.compiler.bind import Binding, Returned
+from lampion.compiler.capture import Guards
+from lampion.compiler.capture.policy import is_plain
+from lampion.compiler.graph import Value
+from lampion.compiler.outside import Reached, WatchedOptimizer
+from lampion.compiler.trace import Trace, Tracer
+from lampion.compiler.tree import flatten
+from lampion.dtype import DType
+from lampion.mode import mode
+from lampion.tensor import Tensor
+
+_GRAPH_FIX = "call backward() inside the compiled function, or run it under no_grad(), or return x.detach()"
+
+
+class Finisher:
+    """Turns the tables of a finished trace into a Binding.
+
+    Args:
+        function, arguments: what was called; they lead to objects outside too.
+        leaves: the arguments' leaves, in order.
+        grad_mode: whether gradients were on when the function was called.
+    """
+
+    def __init__(
+        self, trace: Trace, function: Callable[..., Any], arguments: Any, leaves: list[Any], guards: Guards | None,
+        grad_mode: bool,
+    ) -> None:  # fmt: skip
+        self.trace, self.guards, self.grad_mode = trace, guards, grad_mode
+        self.leaves = leaves
+        self.numbers = {id(leaf): i for i, leaf in reversed(list(enumerate(leaves))) if isinstance(leaf, Tensor)}
+        self.outputs: list[Value] = []
+        self.targets: list[Value | None] = []
+        self.made: dict[int, int] = {}  # by id of a tensor of the trace: which output it is
+        self.reached = Reached()
+        if guards is not None:
+            self.reached.add_guards(guards)
+        self.reached.add(function)
+        for leaf in leaves:
+            if not isinstance(leaf, Tensor):
+                self.reached.add(leaf)
+        self.not_fresh = self.reached.containers | _containers(arguments)
+
+    def finish(self, result: Any) -> Binding:
+        """The whole of what the trace found out, given what the function returned."""
+        trace = self.trace
+        if mode.grad is not self.grad_mode:
+            trace.refuse("leaves gradients switched on or off", "use `with lampion.no_grad():`")
+        found: list[Any] = []
+        self._check_containers(result, set())
+        shape = flatten(result, found)
+        returned = [self._returned(leaf) for leaf in found]
+        grads = self._grads()
+        written = self._written()
+        trace.graph.outputs = self.outputs
+        outside = self._outside()
+        inputs = {id(source.thing) for source in trace.sources if source.kind == "grad"}
+        return Binding(
+            graph=trace.graph, sources=trace.sources, targets=self.targets, returned=returned, shape=shape,
+            grads=grads, written=written, providers=trace.providers,
+            generators=[(g, drawn) for g, _, drawn in trace.generators.values()], guards=self.guards,
+            no_grad_yet=list(trace.no_grad_yet.values()),
+            grads_there=[(t, trace.grads_there[k]) for k, t in trace.grad_owner.items() if id(t) not in inputs],
+            optimizers=self._optimizers(), grad_mode=self.grad_mode, outside=outside,
+            pins=[(i, leaf) for i, leaf in enumerate(self.leaves) if id(leaf) in outside],
+            free=[i for i, leaf in enumerate(self.leaves) if isinstance(leaf, Tensor) and id(leaf) not in outside],
+            views=list(trace.outside_views.values()), keep=[trace.owners],
+        )  # fmt: skip
+
+    # -- the outside ----------------------------------------------------------------------------------
+
+    def _outside(self) -> dict[int, Tensor]:
+        """All tensors that the function knows from elsewhere than its arguments."""
+        trace = self.trace
+        outside = dict(self.reached.tensors)
+        for source in trace.sources:
+            if source.kind in ("captured", "grad") and isinstance(source.thing, Tensor):
+                outside[id(source.thing)] = source.thing
+        for _, group, params, _ in trace.groups:
+            outside.update((id(p), p) for p in (*params, *group["params"]))
+        for view, owner, _ in trace.outside_views.values():
+            outside.update({id(view): view, id(owner): owner})
+        for tensor in (*trace.no_grad_yet.values(), *trace.grad_owner.values()):
+            if id(tensor) not in self.numbers:
+                outside[id(tensor)] = tensor
+        for tensor, _ in trace.changed.values():
+            if id(tensor) not in self.numbers and type(tensor._array) is not Tracer:
+                outside[id(tensor)] = tensor
+        for key in trace.grads_there:
+            if key in outside:
+                trace.refuse("uses the .grad of a tensor under another name too", "clone() one of them")
+        return outside
+
+    def _optimizers(self) -> list[WatchedOptimizer]:
+        trace = self.trace
+        found = {**self.reached.optimizers, **{id(who): who for who, _, _, _ in trace.groups}}
+        watched = [WatchedOptimizer(optimizer, trace.groups) for optimizer in found.values()]
+        for optimizer in watched:
+            if (name := optimizer.hidden()) is not None:
+                trace.refuse(f"attribute `{name}` of an optimizer is a container", "keep it outside of the optimizer")
+        return watched
+
+    # -- what is returned --------------------------------------------------------------------------------
+
+    def _check_containers(self, result: Any, seen: set[int]) -> None:
+        """A list or dict that exists outside, or twice in the result, would be copied: refuse it."""
+        if isinstance(result, list | dict):
+            if id(result) in self.not_fresh or id(result) in seen:
+                self.trace.refuse(f"returns a {type(result).__name__} that is known elsewhere too", "return a new one")
+            seen.add(id(result))
+        if isinstance(result, list | tuple | dict):
+            for item in result.values() if isinstance(result, dict) else result:
+                self._check_containers(item, seen)
+
+    def _output(self, value: Value, target: Value | None = None) -> int:
+        self.outputs.append(value)
+        self.targets.append(target)
+        return len(self.outputs) - 1
+
+    def _returned(self, leaf: Any) -> Returned:
+        if isinstance(leaf, Tensor):
+            return self._tensor(leaf, self._used_up(leaf))
+        if leaf is None or is_plain(leaf) or isinstance(leaf, DType):
+            return Returned("plain", leaf)
+        return self.trace.refuse(
+            f"returns a {type(leaf).__name__}", "return tensors, numbers, and tuples, lists or dicts of them"
+        )
+
+    def _tensor(self, leaf: Tensor, node: Node | None = None) -> Returned:
+        """How to hand out a tensor: it exists, or it is an output, or it is a view of one of these."""
+        number = self.numbers.get(id(leaf))
+        if number is not None:
+            return Returned("tensor", None, number)
+        if type(leaf._array) is not Tracer:
+            if id(leaf) in self.trace.grad_owner:
+                self.trace.refuse("returns a .grad that was there before", "clone() it")
+            return Returned("tensor", leaf)
+        owner = leaf if leaf._base is None else leaf._base
+        chain = None if leaf is owner else leaf._chain
+        number = self.numbers.get(id(owner))
+        if number is not None:
+            return Returned("tensor", None, number, chain, node)
+        if type(owner._array) is not Tracer:
+            if id(owner) in self.trace.grad_owner:
+                self.trace.refuse("returns a view of a .grad that was there before", "clone() it")
+            return Returned("tensor", owner, -1, chain, node)
+        index = self.made.get(id(owner))
+        if index is None:
+            index = self.made[id(owner)] = self._output(self.trace.read(owner).value)
+        return Returned("output", None, index, chain, node)
+
+    def _used_up(self, leaf: Tensor) -> Node | None:
+        """The spent node of a result whose backward pass was made inside; an error if it still lives."""
+        if type(leaf._array) is not Tracer or id(leaf) in self.numbers:
+            return None  # it is the tensor itself that is returned
+        if leaf._grad is not None:
+            self.trace.refuse("returns a tensor made inside that has a .grad", "return the .grad beside it")
+        if not leaf.requires_grad:
+            return None
+        node = leaf._node
+        if node is None:
+            self.trace.refuse("returns a leaf made inside that requires a gradient", "return x.detach()")
+        if not node.released:
+            self.trace.refuse("returns a tensor whose gradient can still be asked for", _GRAPH_FIX)
+        return Node(node.primitive, [], [], {}, node.output_shape, node.where)
+
+    # -- what is left behind -----------------------------------------------------------------------------
+
+    def _grads(self) -> list[tuple[Tensor | int, Returned]]:
+        grads: list[tuple[Tensor | int, Returned]] = []
+        for (_, attribute), (tensor, old) in self.trace.changed.items():
+            if type(tensor._array) is Tracer:
+                continue  # a tensor of the trace itself
+            if attribute != "_grad":
+                if tensor.__dict__.get(attribute) != old:
+                    self.trace.refuse(f"changes {attribute.strip('_')} of a tensor", "do that outside")
+                continue
+            owner, grad = self.numbers.get(id(tensor), tensor), tensor._grad
+            if grad is None:
+                grads.append((owner, Returned("plain", None)))
+                continue
+            if type(grad._array) is Tracer and (grad._node is not None or grad._requires_grad):
+                self.trace.refuse("leaves a .grad with a graph", "use autograd.grad for higher derivatives")
+            grads.append((owner, self._tensor(grad)))
+        return grads
+
+    def _written(self) -> list[tuple[Tensor | int, int, Any, bool]]:
+        trace = self.trace
+        inputs: dict[tuple[str, int], Value] = {}
+        for source, value in zip(trace.sources, trace.graph.inputs, strict=True):
+            inputs[source.kind, source.part if source.kind == "argument" else id(source.thing)] = value
+        written: list[tuple[Tensor | int, int, Any, bool]] = []
+        for tensor in trace.written.values():
+            count = tensor._version[0] - trace.versions[id(tensor._version)][1]
+            writer = tensor._version[1]
+            number, whose = self.numbers.get(id(tensor)), trace.grad_owner.get(id(tensor))
+            if number is not None:
+                self._output(trace.arguments[id(tensor)].value, inputs["argument", number])
+                written.append((number, count, writer, False))
+            elif whose is not None:
+                self._output(trace.current[id(tensor)].value, inputs["grad", id(whose)])
+                written.append((whose, count, writer, True))
+            else:
+                self._output(trace.current[id(tensor)].value, inputs["captured", id(tensor)])
+                written.append((tensor, count, writer, False))
+        return written
+
+
+def _containers(thing: Any) -> set[int]:
+    """The ids of the lists and dicts in the arguments."""
+    found: set[int] = set()
+    if isinstance(thing, list | tuple | dict):
+        found.add(id(thing))
+        for item in thing.values() if isinstance(thing, dict) else thing:
+            found |= _containers(item)
+    return found
+
+
+def array_of(source: Any, leaves: list[Any]) -> Any:
+    """An array like the one that an input will be handed: for its strides."""
+    if source.kind == "argument":
+        return leaves[source.part]._array
+    if source.kind == "captured":
+        return source.thing._array
+    if source.kind == "grad":
+        return source.thing._grad._array
+    return np.empty((), np.float64) if source.kind == "scalar" else source.thing.array()

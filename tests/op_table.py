@@ -331,7 +331,9 @@ def written(method, *more):
 
 
 def set_corner(x, value):
-    target = x.clone()
+    # Not x.clone(): of a transposed x that is transposed too, and tracing refuses to write into views of
+    # what it does not know the layout of.
+    target = lp.zeros(*x.shape, dtype=x.dtype).copy_(x)
     target[1:, :2] = value
     return target
 

@@ -156,7 +156,11 @@ def chain(rng, steps=12):
     for step in range(steps):
         source, out = (a, b) if step % 2 == 0 else (b, a)
         built.call(matmul(source, w, out), source, w, out)
-        built.call(copy(out, source, (ir.Literal(0.1, F4), ir.Compute(function("multiply"), (0, 1), F4))), out, source)
+        built.call(
+            copy(out, source, (ir.Literal(0.1, F4), ir.Compute(function("multiply"), (0, 1), F4))),
+            out,
+            source,
+        )
     return built, a, b, w
 
 

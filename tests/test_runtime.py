@@ -183,6 +183,28 @@ def test_two_threads_on_one_core_work_at_a_sane_speed():
     assert float(took) < 0.1  # 100 barriers, less than a millisecond each; 4 us on an idle machine
 
 
+def test_threads_that_cannot_start_are_an_error_and_leave_nothing_behind(monkeypatch):
+    runtime.set_num_threads(1)
+    run, x, _ = product(calls=2)
+    start = x.copy()
+    run(1)
+    expected, before, begin = x.copy(), threading.active_count(), threading.Thread.start
+
+    def fail_at_the_third(thread):
+        if thread.name == "lampion-3":
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", fail_at_the_third)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        run(5)
+    assert threading.active_count() <= before
+    monkeypatch.undo()
+    x[...] = start
+    assert run(5) is None
+    np.testing.assert_array_equal(x, expected)
+
+
 # Ends and interruptions -----------------------------------------------------------------------------------
 
 
@@ -191,7 +213,8 @@ def test_the_program_ends_cleanly():
     assert printed("run, *_ = product(); run(4); time.sleep(0.01); print('done')") == "done"
     assert printed("run, *_ = product(); run(4); print('done')") == "done"
     assert printed("print('done')") == "done"
-    assert printed("""
+    assert (
+        printed("""
         run, *_ = product()
         def forever():
             while True:
@@ -199,12 +222,15 @@ def test_the_program_ends_cleanly():
         threading.Thread(target=forever, daemon=True).start()
         time.sleep(0.05)
         print('done')
-    """) == "done"
+    """)
+        == "done"
+    )
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_has_a_pool_of_its_own():
-    assert printed("""
+    assert (
+        printed("""
         import warnings
         warnings.simplefilter("ignore")  # newer Pythons warn of any fork beside threads
         run, x, _ = product(calls=4)
@@ -227,13 +253,16 @@ def test_a_forked_child_has_a_pool_of_its_own():
         assert os.waitpid(child, 0)[1] == 0
         check()
         print("done")
-    """) == "done"
+    """)
+        == "done"
+    )
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_fork_in_the_middle_of_a_plan():
     """The child of one thread must not wait for workers, or for a lock, that only the parent has."""
-    assert printed("""
+    assert (
+        printed("""
         import warnings
         warnings.simplefilter("ignore")
         busy, *_ = product(n=200, seed=1)
@@ -256,12 +285,15 @@ def test_a_fork_in_the_middle_of_a_plan():
         stop = True
         thread.join()
         print("done")
-    """) == "done"
+    """)
+        == "done"
+    )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
 def test_ctrl_c_strands_nobody():
-    assert printed("""
+    assert (
+        printed("""
         import signal
         run, x, _ = product(n=100, calls=10)
         start = x.copy()
@@ -284,5 +316,6 @@ def test_ctrl_c_strands_nobody():
             assert np.array_equal(x, expected)
             assert runtime.launch(run.compiled._entry, run.address, run.arena, 3) == runtime.OK  # not busy
         print("done")
-    """) == "done"
-
+    """)
+        == "done"
+    )

@@ -73,7 +73,11 @@ class Retrace(Exception):
 
 
 class Overlap(Exception):
-    """A tensor that is written to shares memory with another, or cannot be written to: eager knows what to do."""
+    """A tensor that is written to shares memory with another, or is read-only: eager knows what to do."""
+
+
+SHARES = "it writes to a tensor that shares memory with another that it uses", "clone() one of them before"
+READ_ONLY = "it writes to a tensor whose array is read-only", "make it with lampion.tensor(...), which copies"
 
 
 class BoundPlan:
@@ -102,7 +106,9 @@ class BoundPlan:
             (slot, tensor, _layout(tensor._array), tensor._requires_grad)
             for slot, tensor in (*self.captured, *((-1, t) for k, t in watched.items() if k not in captured))
         ]
-        self.grad_layouts = [_layout(tensor._grad._array) for _, tensor in self.grad_inputs if tensor._grad]
+        self.grad_layouts = [
+            _layout(tensor._grad._array) for _, tensor in self.grad_inputs if tensor._grad is not None
+        ]
         # Arguments that are written to must not overlap anything else either.
         self.written_arguments = [t for t, _, _, _ in binding.written if not isinstance(t, Tensor)]
         self.writes_grads = any(is_grad for _, _, _, is_grad in binding.written)
@@ -153,24 +159,27 @@ class BoundPlan:
         for slot, tensor, layout, requires_grad in self.watched:
             array = tensor._array
             if _layout(array) != layout:
-                raise Retrace(f"a captured tensor changed its shape, dtype or strides: {array.shape}, {array.dtype}")
+                raise Retrace(f"a captured tensor changed its shape, dtype or strides: now {_layout(array)}")
             bound.append((tensor, array, requires_grad))
             if slot >= 0:
                 arrays[slot] = array
         grads = self._read_grads()
         for (slot, _), (_, _, array) in zip(self.grad_inputs, grads, strict=True):
             arrays[slot] = array
-        written = {id(owner) for owner, _, _, is_grad in binding.written if not is_grad}
-        written |= {id(owner._grad) for owner, _, _, is_grad in binding.written if is_grad}  # type: ignore[union-attr]
-        own, reads = [], []
+        written = {
+            id(owner._grad if is_grad else owner) for owner, _, _, is_grad in binding.written
+            if isinstance(owner, Tensor)
+        }  # fmt: skip
+        own: list[Any] = []
+        reads: list[Any] = []
         for tensor, array in (*((t, t._array) for _, t in self.captured), *((g, a) for _, g, a in grads)):
             (own if id(tensor) in written else reads).append(array)
         spans = Spans(own)
         borders = [span(array) for array in reads]
         if not spans.disjoint or any(spans.touch(*border) for border in borders):
-            raise Overlap
+            raise Overlap(*SHARES)
         if not all(array.flags.writeable for array in own):
-            raise Overlap
+            raise Overlap(*READ_ONLY)
         with self.lock:
             for slot, array in enumerate(arrays):
                 if array is not self.arrays[slot]:
@@ -187,10 +196,10 @@ class BoundPlan:
             if grad is None or _layout(grad._array) != layout:
                 raise Retrace("a .grad changed its layout")
             if grad._base is not None or id(grad) in outside:
-                raise Overlap
+                raise Overlap(*SHARES)
             grads.append((tensor, grad, grad._array))
         if len({id(grad) for _, grad, _ in grads}) < len(grads):
-            raise Overlap
+            raise Overlap(*SHARES)
         return grads
 
     def _bind_grads(self) -> None:
@@ -198,7 +207,7 @@ class BoundPlan:
         grads = self._read_grads()
         spans = self.written
         if any(spans.touch(*span(array)) for _, _, array in grads):
-            raise Overlap
+            raise Overlap(*SHARES)
         with self.lock:
             for (slot, _), (_, _, array) in zip(self.grad_inputs, grads, strict=True):
                 self.arrays[slot] = array
@@ -240,8 +249,8 @@ class BoundPlan:
                     self._bind()
                 else:
                     self._bind_grads()
-            except Retrace as reason:
-                return str(reason)
+            except Retrace as different:
+                return str(different)
         for number, tensor in binding.pins:
             if leaves[number] is not tensor:
                 return "an argument that the function also knows by another name was replaced"
@@ -273,7 +282,7 @@ class BoundPlan:
                 else:
                     overlap = written.touch(*span(array))
                 if overlap:
-                    raise Overlap
+                    raise Overlap(*SHARES)
         if self.written_arguments:
             self._check_written_arguments(leaves)
         for peek, start, stop in self.providers:
@@ -319,25 +328,27 @@ class BoundPlan:
             own = span(array)
             others = [s for s, n in zip(spans, numbers, strict=True) if n != position] + self.reads
             if any(a < own[1] and own[0] < b for a, b in others):
-                raise Overlap
+                raise Overlap(*SHARES)
             if not array.flags.writeable:
-                raise Overlap
+                raise Overlap(*READ_ONLY)
 
     def _finish(self, leaves: list[Any], outputs: list[Any]) -> Any:
         """Leave the user's objects as eager would have, and put the result together."""
-        binding, buffer = self.binding, self.buffer
+        binding = self.binding
         for commit in self.commits:
             commit()
         for generator, blocks in binding.generators:
             generator.offset += blocks
         for owner, count, writer, is_grad in binding.written:
-            tensor = leaves[owner] if type(owner) is int else owner
-            version = (tensor._grad if is_grad else tensor)._version
+            tensor = leaves[owner] if isinstance(owner, int) else owner
+            target = tensor._grad if is_grad else tensor
+            assert target is not None  # the .grad was there when `changed` looked
+            version = target._version
             version[0] += count
             version[1] = writer
         made: dict[int, Tensor] = {}
         for owner, grad in binding.grads:
-            tensor = leaves[owner] if type(owner) is int else owner
+            tensor = leaves[owner] if isinstance(owner, int) else owner
             tensor._grad = self._result(grad, leaves, outputs, made)
         if binding.shape is None:
             return self._result(binding.returned[0], leaves, outputs, made)

@@ -88,6 +88,10 @@ def make_engine(
         return Interpreted(graph, targets, "llvmlite is not installed")
     strides = {}
     for value, array in zip(graph.inputs, arrays, strict=True):
+        if any(s % value.dtype.itemsize for s in array.strides):
+            if strict:
+                raise NoLowering("an array whose elements are not whole elements apart")
+            return Interpreted(graph, targets, "an array has elements that are not whole elements apart")
         strides[value] = tuple(s // value.dtype.itemsize for s in array.strides)
     for value in graph.constants:
         strides[value] = contiguous_strides(value.shape, 1)

@@ -118,8 +118,8 @@ class CompiledFunction(Generic[P, R]):
             log.info("%s: %s", self, error)
             plans.clear()
             return self(*args, **kwargs)
-        except Overlap:
-            log.info("%s: a tensor that is written shares memory with another: this call ran eagerly", self)
+        except Overlap as error:
+            log.info("%s ran eagerly this time: %s", self, error.args[0])
         return self.function(*args, **kwargs)
 
     def _forget(self) -> None:
@@ -137,13 +137,10 @@ class CompiledFunction(Generic[P, R]):
         binding.keep.append([leaf for leaf in leaves if is_known_by_name(leaf)])
         try:
             return BoundPlan(binding, make_engine(binding.graph, arrays, binding.targets))
-        except Overlap:
+        except Overlap as error:
             code = getattr(self.function, "__code__", None)
             file, line = (code.co_filename, code.co_firstlineno) if code else ("<unknown>", 0)
-            raise CaptureError(
-                "it writes to a tensor that shares memory with another one that it uses", file, line,
-                "clone() one of them before",
-            ) from None
+            raise CaptureError(error.args[0], file, line, error.args[1]) from None
 
     def explain(self) -> Any:
         """What became of the function: graph, kernels, memory. Prints well; see `compiler.explain`."""

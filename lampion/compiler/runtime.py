@@ -29,6 +29,7 @@ _STACK = 4 << 20
 
 _guard = threading.Lock()  # held to create, replace or drop the pool; never while a plan runs
 _pool: _Pool | None = None
+_closed = False
 _threads: int | None = None
 
 
@@ -65,6 +66,8 @@ def launch(entry: int, table: int, arena: int, threads: int) -> int:
     pool = _pool
     if pool is None or pool.size < threads:
         with _guard:
+            if _closed:  # the interpreter is ending, and would not let new threads start
+                return BUSY
             if _pool is None or _pool.size < threads:
                 _drop()
                 _start(max(threads, get_num_threads()))
@@ -83,11 +86,18 @@ class _Pool:
         memory = ctypes.create_string_buffer(native_pool.pool_bytes(size) + 63)
         self.address = (ctypes.addressof(memory) + 63) & -64
         self.launch = native.launch
-        self._memory: Any = memory
+        # Held on to until the workers have left, whatever becomes of this object when the interpreter ends.
+        self._memory = ctypes.py_object(memory)
+        ctypes.pythonapi.Py_IncRef(self._memory)
         native.prepare(self.address)
+        self.workers: list[threading.Thread] = []
         before = threading.stack_size(_STACK)
         try:
-            self.workers = [self._worker(native.worker, number) for number in range(1, size)]
+            for number in range(1, size):
+                self.workers.append(self._worker(native.worker, number))
+        except BaseException:  # too many threads for this system, or Ctrl-C
+            self.stop()
+            raise
         finally:
             threading.stack_size(before)
         self._describe()
@@ -124,6 +134,7 @@ class _Pool:
             time.sleep(0.0002)
         for worker in self.workers:
             worker.join()
+        ctypes.pythonapi.Py_DecRef(self._memory)
 
 
 class _Native:
@@ -165,7 +176,9 @@ def _drop() -> None:
 
 
 def _at_exit() -> None:
+    global _closed
     with _guard:
+        _closed = True
         _drop()
 
 

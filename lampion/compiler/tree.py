@@ -11,7 +11,7 @@ from lampion.tensor import Tensor
 
 #: Values that say all about themselves: two of one type and one text are as good as the same.
 PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, range, type(Ellipsis)})
-_STANDARD = (set, frozenset, collections.deque, collections.OrderedDict, collections.defaultdict)
+_STANDARD = (dict, set, frozenset, collections.deque, collections.OrderedDict, collections.defaultdict)
 
 
 def flatten(thing: Any, leaves: list[Any]) -> Any:
@@ -39,14 +39,14 @@ def flatten_arguments(thing: Any, leaves: list[Any]) -> Any:
         return None
     if kind is tuple or kind is list:
         return (kind, tuple([flatten_arguments(item, leaves) for item in thing]))
-    if kind is dict and all([type(key) is str for key in thing]):  # other keys are leaves: 1, 1.0 and True are equal
+    if kind is dict and all([type(key) is str for key in thing]):  # other keys are leaves: 1, 1.0, True are equal
         return (kind, tuple([(key, flatten_arguments(item, leaves)) for key, item in thing.items()]))
     if kind is slice:
         thing = (thing.start, thing.stop, thing.step)
         return (kind, tuple([flatten_arguments(item, leaves) for item in thing]))
     if isinstance(thing, dict | list | tuple | set | frozenset | collections.deque):
-        named = isinstance(thing, tuple) and hasattr(thing, "_fields")
-        if kind is not dict and (vars(thing) if hasattr(thing, "__dict__") else kind not in _STANDARD and not named):
+        standard = kind in _STANDARD or (isinstance(thing, tuple) and hasattr(thing, "_fields"))
+        if not standard or getattr(thing, "__dict__", None):
             leaves.append(thing)
         items = list(thing.items()) if isinstance(thing, dict) else thing
         extra = [getattr(thing, name, None) for name in ("default_factory", "maxlen")]

@@ -34,6 +34,7 @@ class Optimizer:
     scalar_names: tuple[str, ...] = ()
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        _outside_of_traces("makes an optimizer")
         groups = list(params)
         if isinstance(params, Tensor) or not groups:
             raise LampionError(type(self).__name__, "there are no parameters to optimise",
@@ -47,6 +48,7 @@ class Optimizer:
 
     def add_param_group(self, group: dict[str, Any]) -> None:
         """Add parameters, with options of their own."""
+        _outside_of_traces("adds a parameter group")
         params = group["params"]
         params = [params] if isinstance(params, Tensor) else list(params)
         known = {id(p) for g in self.param_groups for p in g["params"]}
@@ -214,6 +216,7 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """Options and state, with parameters known by their position: PyTorch's layout."""
+        _outside_of_traces("takes the state of an optimizer")
         order = {id(p): i for i, p in enumerate(p for g in self.param_groups for p in g["params"])}
         state = {}
         for p, entry in self.state.items():
@@ -224,6 +227,7 @@ class Optimizer:
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over what `state_dict` returned, also from PyTorch (as NumPy arrays or Tensors)."""
+        _outside_of_traces("loads the state of an optimizer")
         saved = state_dict["param_groups"]
         if [len(g["params"]) for g in saved] != [len(g["params"]) for g in self.param_groups]:
             raise LampionError(
@@ -247,12 +251,21 @@ class Optimizer:
                     kept[key] = wrap(np.array(array, dtype=p._array.dtype))
             self.state[p] = kept
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_compiled"}
+
     def __repr__(self) -> str:
         lines = [type(self).__name__ + " ("]
         for number, group in enumerate(self.param_groups):
             lines.append(f"Parameter Group {number}")
             lines += [f"    {k}: {v}" for k, v in sorted(group.items()) if k != "params"]
         return "\n".join([*lines, ")"])
+
+
+def _outside_of_traces(what: str) -> None:
+    """A compiled step runs the optimizers that it finds; changing them is not part of it."""
+    if mode.trace is not None:
+        mode.trace.refuse(what, "do that outside of the compiled function")
 
 
 #: Elements from which on the update is compiled in eager mode too.

@@ -136,21 +136,33 @@ def check_slopes(out, theirs, our_inputs, their_inputs):
         assert_same_slopes(*slopes(first, expected, our_inputs, their_inputs, seed=1), our_inputs)
 
 
+# Sums of some products of two numbers up to 9, in another order: 1e-7 of the sum of their sizes.
+SUMS = {"matmul", "__rmatmul__", "mm", "bmm", "nn.functional.linear"}
+
+
+def does_not_fit(name, sample):
+    """A negative number for uint8: an error here, another number in PyTorch."""
+    return name == "full_like" and sample.input.dtype is torch.uint8 and sample.args[0] < 0
+
+
 @pytest.mark.parametrize("dtype", ["float32", "int64", "int32", "uint8", "bool"])
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_values_of_other_types(name, dtype):
     info, ours = INFOS[name], OPERATIONS[name]
     if getattr(torch, dtype) not in info.dtypes:
         pytest.skip("PyTorch refuses this type")
+    if name in ("any", "all") and dtype == "uint8":
+        pytest.skip("PyTorch's result is uint8 here, from the time before it had booleans")
     for sample in samples_of(name, getattr(torch, dtype), False):
-        if excluded(name, sample) is not None:
+        if excluded(name, sample) is not None or does_not_fit(name, sample):
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             theirs = info.op(sample.input, *sample.args, **sample.kwargs)
         args, kwargs = to_lampion([sample.input, *sample.args]), to_lampion(sample.kwargs)
         try:
-            assert_same(ours(*args, **kwargs), theirs)
+            tolerances = {"rtol": 1e-5, "atol": 1e-4} if name in SUMS and dtype == "float32" else {}
+            assert_same(ours(*args, **kwargs), theirs, **tolerances)
         except Exception as error:
             error.add_note(f"{name}: {sample.summary()}")
             raise

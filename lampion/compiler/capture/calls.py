@@ -79,6 +79,8 @@ class Caller:
         code = fn.__code__
         if policy.is_numpy_file(code.co_filename):
             return self._numpy(m, fn, args, kwargs)
+        if fn is functools.update_wrapper and not (args and m.is_fresh(args[0])):
+            m.abort("`functools.update_wrapper` changes a function that was made outside")
         self.rec.reader.function(m, fn)
         return self._enter(m, code, args, kwargs, fn, None)
 
@@ -94,6 +96,8 @@ class Caller:
                 self.rec.forget(item)
                 if is_known(item) and policy.is_iterator(type(item)):
                     self.rec.judge(m, item, f"`{code.co_qualname}` on")
+                elif isinstance(item, policy.C_CALLABLES):
+                    self.rec.rules.callback(m, fn or code, item)
         if code.co_flags & inspect.CO_GENERATOR:
             self.rec.generators.setdefault(code, []).append(call)  # its frame starts when it is first asked
             return Unseen(GeneratorType, fresh=True)
@@ -267,7 +271,9 @@ def load_build_class(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
 def before_with(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
     manager = taken[0]
     kind = manager.kind if type(manager) is Unseen else type(manager)
-    enter, leave = (python_method(kind, name) if kind else None for name in ("__enter__", "__exit__"))
+    enter = leave = None
+    if kind is not None:
+        enter, leave = python_method(kind, "__enter__"), python_method(kind, "__exit__")
     if enter is None or leave is None or kind is None:
         return m.abort("a `with` statement enters something that capture cannot look into")
     m.rec.reader.class_reads(m, kind, "__enter__", "__exit__")

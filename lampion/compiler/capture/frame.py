@@ -12,7 +12,7 @@ from types import CodeType, FrameType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from .opcodes import REFUSED, Instruction, decode
-from .policy import MISSING
+from .policy import MISSING, may_catch
 from .values import FRESH, NULL, Made, Unseen, bind, seen
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Frame:
             or (last == "MATCH" and offset == previous.next)  # the class matched: the clause begins
             or ins.name == "CHECK_EG_MATCH"
         )
-        if caught:
+        if caught and not may_catch(self.code):
             self.abort("an exception is caught", "let it propagate, or keep the try statement outside")
         if ins.name == "EXTENDED_ARG":
             return

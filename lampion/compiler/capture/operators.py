@@ -78,7 +78,7 @@ def compute(
 
 def codes_of(kinds: Iterable[type | None], names: Iterable[str]) -> set[CodeType]:
     """The code of the Python methods of these names: whichever of them runs, its value is the result."""
-    found = (python_method(kind, name) for kind in set(kinds) if kind is not None for name in names)
+    found = (python_method(kind, name) for kind in kinds if kind is not None for name in names)
     return {method.__code__ for method in found if method is not None}
 
 
@@ -99,7 +99,7 @@ def extend_in_place(m: Frame, target: Any, item: Any, symbol: str) -> Any:
     if not m.is_fresh(target):
         kind = kind_of(target)
         m.abort(
-            f"`{symbol}` changes a {kind.__name__ if kind else 'value'} that was made outside",
+            f"`{symbol}` changes a {policy.say_kind(kind)} that was made outside",
             "make a copy first, or return the new items",
         )
     m.rec.judge(m, item, f"`{symbol}` on")
@@ -254,7 +254,7 @@ def change_item(m: Frame, container: Any, key: Any, item: Any) -> None:
         return  # Lampion's own affair, or a Python method that is followed itself
     if not m.is_fresh(container):
         m.abort(
-            f"an item of a {kind.__name__ if kind else 'value that capture cannot see'} made outside is set",
+            f"an item of a {policy.say_kind(kind)} made outside is set",
             "return the value, or store it outside",
         )
     if type(container) is Unseen:

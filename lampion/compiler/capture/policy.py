@@ -243,24 +243,17 @@ class Trust:
         return file is not None and self.file(file)
 
 
-# Standard code that acts on its own fresh objects only, and catches exceptions as a matter of course.
-# It runs unwatched; user code that it calls (a context manager's generator) is watched as ever.
-_TRANSPARENT_FILES = frozenset(
-    {contextlib.__file__, enum.__file__, typing.__file__, types.__file__}
-    | {os.path.join(os.path.dirname(os.__file__), name) for name in ("abc.py", "_py_abc.py", "weakref.py")}
-)
-_TRANSPARENT_FUNCTIONS = frozenset(
-    {"update_wrapper", "wraps", "_le_from_lt", "_gt_from_lt", "_ge_from_lt", "_ge_from_le", "_lt_from_le"}
-    | {
-        "_gt_from_le",
-        "_lt_from_gt",
-        "_ge_from_gt",
-        "_le_from_gt",
-        "_le_from_ge",
-        "_gt_from_ge",
-        "_lt_from_ge",
-    }
-)
+# Standard code that only looks at classes, which do not change, or that runs at odd moments (`remove`: a
+# weak reference has died). It runs unwatched; user code that it calls is watched as ever.
+_STDLIB = os.path.dirname(os.__file__) + os.sep
+_TRANSPARENT_FILES = frozenset({enum.__file__, types.__file__, f"{_STDLIB}abc.py", f"{_STDLIB}_py_abc.py"})
+_COMPARED = {f"_{a}_from_{b}" for a in ("lt", "le", "gt", "ge") for b in ("lt", "le", "gt", "ge")}
+_TRANSPARENT_FUNCTIONS = {
+    functools.__file__: {"update_wrapper", "wraps", *_COMPARED},
+    weakref.__file__: {"remove"},
+}
+# Where StopIteration is caught as a matter of course: a generator was run to its end.
+_CATCHING = frozenset({(contextlib.__file__, "_GeneratorContextManager.__exit__")})
 
 
 def is_numpy_file(name: str) -> bool:
@@ -268,13 +261,19 @@ def is_numpy_file(name: str) -> bool:
 
 
 def is_transparent(code: CodeType) -> bool:
+    """Whether the code runs unwatched although it is not Lampion's."""
     name = code.co_filename
     return (
         name in _TRANSPARENT_FILES
-        or name.startswith(("<frozen importlib", os.path.dirname(importlib.__file__) + os.sep))
-        or (name == functools.__file__ and code.co_name in _TRANSPARENT_FUNCTIONS)
+        or name.startswith("<frozen importlib")
+        or code.co_name in _TRANSPARENT_FUNCTIONS.get(name, ())
         or is_numpy_file(name)
     )
+
+
+def may_catch(code: CodeType) -> bool:
+    """Whether an exception that the code catches means nothing."""
+    return (code.co_filename, code.co_qualname) in _CATCHING
 
 
 _LIBRARIES = (
@@ -308,6 +307,10 @@ def say(value: Any) -> str:
         text = repr(value)
         return text if len(text) <= 60 else text[:57] + "..."
     return f"a {type(value).__name__}"
+
+
+def say_kind(kind: type | None) -> str:
+    return "value that capture cannot see" if kind is None else kind.__name__
 
 
 def name_of(fn: Any) -> str:

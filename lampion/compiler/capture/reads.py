@@ -49,8 +49,14 @@ class Reader:
 
     def contents(self, m: Frame, value: Any, note: Note) -> None:
         """Guard what is inside a value that was read, since later instructions look into it freely."""
-        rec = self.rec
-        if policy.is_plain(value) or rec.is_accounted(value):
+        rec, kind = self.rec, type(value)
+        if policy.is_plain(value) or id(value) in rec.fresh or id(value) in rec.roots:
+            return
+        if policy.made_in_python(kind) and not rec.is_core(value):
+            self.guards.object(
+                value, namespace_of(value), note._replace(what=f"the class of a {kind.__name__}")
+            )
+        if rec.is_accounted(value):
             return
         rec.seen[id(value)] = value
         if isinstance(value, np.ndarray):
@@ -94,7 +100,11 @@ class Reader:
     def function(self, m: Frame, fn: FunctionType, note: Note | None = None) -> None:
         """Guard what calling the function means: its code and its defaults (but for Lampion's own)."""
         code = fn.__code__
-        if id(fn) in self.rec.fresh or policy.is_lampions_file(code.co_filename) or self.rec.is_untraced(code):
+        if (
+            id(fn) in self.rec.fresh
+            or policy.is_lampions_file(code.co_filename)
+            or self.rec.is_untraced(code)
+        ):
             return
         note = note or self.rec.note(m, "function")
         note = note._replace(what=f"function `{fn.__qualname__}`")
@@ -115,17 +125,27 @@ class Reader:
         if isinstance(raw, types.GetSetDescriptorType):
             return  # `__dict__`, `__class__`: Python's own
         note = self.rec.note(m, f"`{cls.__name__}.{name}`")
-        get = find(type(raw), "__get__")[0]
         meta = type(cls)
-        if owner is not None and (
-            isinstance(get, FunctionType)
-            or python_method(meta, "__getattribute__")
+        runs_code = (  # asking the class itself would
+            isinstance(find(type(raw), "__get__")[0], FunctionType)
+            or python_method(meta, "__getattribute__") is not None
             or isinstance(raw, (types.ClassMethodDescriptorType, enum.Enum))
             or (isinstance(raw, classmethod) and type(raw.__func__) is not FunctionType)
-        ):
-            self.guards.entry(vars(owner).get, owner, name, raw, note)
-        elif owner is not None or not (find(meta, name)[1] or python_method(meta, "__getattr__")):
+            or (owner is None and find(meta, name)[1] is not None)
+            or (owner is None and python_method(meta, "__getattr__") is not None)
+        )
+        if runs_code:
+            self._bases_read(cls.__mro__, name, raw, owner, note)
+        else:
             self.guards.type(cls, name, getattr(cls, name, MISSING), note)
+
+    def _bases_read(self, bases: Any, name: str, raw: Any, owner: type | None, note: Note) -> None:
+        """The same, namespace by namespace."""
+        for base in bases:
+            if policy.made_in_python(base) and id(base) not in self.rec.fresh:
+                self.guards.entry(vars(base).get, base, name, raw if base is owner else MISSING, note)
+            if base is owner:
+                break
 
     # ---- variables --------------------------------------------------------------------------------------
 
@@ -254,11 +274,7 @@ class Reader:
         start = obj if isinstance(obj, type) else type(obj)
         raw, owner = find(start, name, after=cls)
         note = self.rec.note(m, f"`super().{name}`")
-        for base in start.__mro__[start.__mro__.index(cls) + 1 :]:
-            if policy.made_in_python(base) and id(base) not in self.rec.fresh:
-                self.guards.entry(vars(base).get, base, name, raw if base is owner else MISSING, note)
-            if base is owner:
-                break
+        self._bases_read(start.__mro__[start.__mro__.index(cls) + 1 :], name, raw, owner, note)
         if raw is MISSING:
             return Unseen()
         return self.bind(m, raw, None if isinstance(obj, type) else obj, start, name)

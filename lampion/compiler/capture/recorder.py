@@ -201,10 +201,9 @@ class Recorder:
         """The call that made the generator which starts to run."""
         waiting = self.generators.get(state.code)
         if waiting is None:
-            back, own = state.frame.f_back, self._method_owner(state)
-            by_c = parent is not None and own is not None  # C has asked an object for its `__iter__`
-            by_contextlib = back is not None and policy.is_transparent(back.f_code)
-            if not (by_c or by_contextlib):
+            back = state.frame.f_back
+            by_c = parent is not None and self._method_owner(state) is not None  # C asked for its `__iter__`
+            if not by_c:
                 self.abort("a generator that was made outside runs", "", back or state.frame)
             return None
         if len(waiting) == 1:

@@ -193,7 +193,7 @@ def changing(peek: Callable[..., Any] | None = None, callbacks: str = "") -> Rul
         if not m.is_fresh(target):
             kind = kind_of(target)
             m.abort(
-                f"`{name_of(fn)}` changes a {kind.__name__ if kind else 'value'} that was made outside",
+                f"`{name_of(fn)}` changes a {policy.say_kind(kind)} that was made outside",
                 "return the value, or keep it outside",
             )
         if callbacks:

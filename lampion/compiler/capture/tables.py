@@ -9,6 +9,7 @@ import functools
 import itertools
 import math
 import operator
+import string
 import types
 from collections import OrderedDict, defaultdict, deque
 from typing import TYPE_CHECKING, Any
@@ -130,7 +131,7 @@ def _type(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
 def _super(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
     if not args:
         args = [m.local("__class__"), m.local(m.code.co_varnames[0])]
-    if len(args) != 2 or not all(map(is_known, args)) or MISSING in args:
+    if len(args) != 2 or not all(is_known(item) and item is not MISSING for item in args):
         m.abort("`super` is called on something that capture cannot see")
     return super(*args)
 
@@ -209,6 +210,19 @@ def _defaultdict(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
 
 def _make(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
     return m.rec.caller.construct(m, args[0], args[1:], kwargs)
+
+
+def _format(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
+    """`str.format` looks up attributes and items of its own accord."""
+    text = pure(str)(m, fn, args, kwargs)
+    if is_known(text):
+        return text
+    template = args[0]
+    if type(template) is str and fn.__name__ == "format":
+        names = [name or "" for _, name, _, _ in string.Formatter().parse(template)]
+        if not any("." in name or "[" in name for name in names):
+            return text
+    return m.abort(f"`{name_of(fn)}` looks into objects", "use an f-string")
 
 
 # ---- methods of containers ------------------------------------------------------------------------------
@@ -291,13 +305,13 @@ FUNCTIONS: dict[Any, Rule] = {
     object: making(object), property: making(property), staticmethod: making(staticmethod),
     classmethod: making(classmethod), builtins.__build_class__: _build_class,
     # numbers and text
-    abs: pure(None, "__abs__"), round: pure(None, "__round__"), hash: pure(int, "__hash__"),
+    abs: pure(None, "__abs__"), round: pure(None, "__round__"), hash: pure(int),
     divmod: pure(None, "__divmod__", "__rdivmod__"), pow: pure(None, "__pow__", "__rpow__"), ord: pure(int),
-    chr: pure(str), hex: pure(str), bin: pure(str), oct: pure(str), ascii: pure(str, "__repr__"),
+    chr: pure(str), hex: pure(str), bin: pure(str), oct: pure(str), ascii: pure(str),
     repr: pure(str, "__repr__"), format: pure(str, "__format__"), str: pure(str), bytes: pure(bytes),
-    int: pure(int, "__int__", "__index__", "__trunc__"), float: pure(float, "__float__", "__index__"),
+    int: pure(int), float: pure(float),
     complex: pure(complex), bool: lambda m, fn, args, kwargs: truth(m, args[0]) if args else False,
-    range: pure(range, "__index__"), slice: pure(slice),
+    range: pure(range), slice: pure(slice),
     # iteration
     iter: _iter, next: _next, sum: folding(None, "__add__", "__radd__"), any: folding(bool),
     all: folding(bool), math.fsum: folding(float), math.prod: folding(None, "__mul__", "__rmul__"),
@@ -374,7 +388,7 @@ for _name in ("union", "intersection", "difference", "symmetric_difference"):
     METHODS[set, _name] = pure(set)
 METHODS.update(
     {
-        (str, "format"): pure(str), (str, "__mod__"): pure(str), (str, "join"): folding(str),
+        (str, "format"): _format, (str, "format_map"): _format, (str, "__mod__"): pure(str), (str, "join"): folding(str),
         (bytes, "join"): folding(bytes), (list, "append"): changing(_append), (list, "pop"): changing(_pop),
         (list, "sort"): changing(callbacks="key"), (list, "copy"): _copy, (list, "count"): pure(int),
         (list, "index"): pure(int), (dict, "get"): _get, (dict, "copy"): _copy, (dict, "pop"): changing(_pop),
@@ -389,6 +403,7 @@ METHODS.update(
         (object, "__str__"): pure(str), (object, "__format__"): pure(str), (type, "__call__"): _make,
         (type, "__init__"): nothing, (type, "__setattr__"): _setattr, (type, "__instancecheck__"): pure(bool),
         (type, "mro"): pure(list), (BaseException, "__init__"): nothing,
+        (types.GeneratorType, "throw"): changing(_unknown), (types.GeneratorType, "close"): changing(),
         (property, "setter"): making(property), (property, "getter"): making(property),
         (property, "deleter"): making(property),
     }
@@ -415,6 +430,9 @@ class Rules:
         if isinstance(fn, types.MethodDescriptorType):
             return fn.__objclass__ in CONSTANT
         return isinstance(fn, (type, types.BuiltinFunctionType)) and fn in _HARMLESS
+
+    def callback(self, m: Frame, fn: Any, item: Any) -> None:
+        callback(m, fn, item)
 
     def judge(self, m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
         """Find the rule for a C function, and apply it."""

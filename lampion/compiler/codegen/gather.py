@@ -118,7 +118,7 @@ class _Emission:
         k, points, size = self.k, self.points, self.points.axes[number].size
         if number != points.split or points.chunks == 1:
             return 0, size
-        lo, hi = (k.ir.udiv(k.affine(0, (chunk, points.units)), k.i64(points.chunks)) for chunk in (k.lo, k.hi))
+        lo, hi = (k.ir.udiv(k.affine(0, (x, points.units)), k.i64(points.chunks)) for x in (k.lo, k.hi))
         return k.affine(0, (lo, points.unit)), k.smaller(k.affine(0, (hi, points.unit)), size)
 
     def _point(self, offsets: list[IRValue], flat: IRValue) -> None:

@@ -113,7 +113,7 @@ class _Emission:
             self.panels = self._buffer(group * blocking.depth)
         if blocking.packs_a:
             self._place_packed_a()
-        if not (self.epilogue.in_registers(self.width) and self.epilogue.in_registers(blocking.n % self.width)):
+        if not all(map(self.epilogue.in_registers, (self.width, blocking.n % self.width))):
             self.tile = Matrix(self._buffer(self.tallest * self.width), dtype, self.width, 1)
         self._place_sums(group)
 
@@ -189,10 +189,11 @@ class _Chunk:
         self.k = k = emission.k
         self.batch = batch
         blocking = emission.blocking
-        start, stop = (
-            k.affine(0, (k.ir.udiv(k.affine(0, (g, blocking.blocks)), k.i64(blocking.groups)), blocking.block))
-            for g in (group, k.affine(1, (group, 1)))
+        first, last = (
+            k.ir.udiv(k.affine(0, (number, blocking.blocks)), k.i64(blocking.groups))
+            for number in (group, k.affine(1, (group, 1)))
         )
+        start, stop = (k.affine(0, (block, blocking.block)) for block in (first, last))
         self.column = start
         # The last panel of all may be narrower than the others. It is known when the code is emitted.
         self.tail = blocking.n % emission.width
@@ -297,24 +298,23 @@ class _Chunk:
             self._finish(sums, row, column, columns)
             return
         if self.into is not None:
-            waiting = self.into.part(k, row, column)
+            waiting, room = self.into.part(k, row, column), columns
         else:
             above = k.affine(0, (number, e.tallest), (place.first, -e.tallest))
-            waiting, columns_there = e.sums.part(k, above, k.affine(0, (panel_number, e.width))), vectors * e.lanes
-        there = columns if self.into is not None else columns_there
+            waiting, room = e.sums.part(k, above, k.affine(0, (panel_number, e.width))), vectors * e.lanes
         lines = [waiting.at(k, i, 0) for i in range(place.rows)]
         with k.ir.if_else(k.ir.icmp_signed("==", place.step, k.i64(0))) as (fresh, later):
             with fresh:
-                self._wait(lines, sums, there)
+                self._wait(lines, sums, room)
             with later:
-                before = [v for line in lines for v in load_row(k, line, e.dtype, there, e.lanes)]
+                before = [v for line in lines for v in load_row(k, line, e.dtype, room, e.lanes)]
                 totals = [k.ir.fadd(x, y) for x, y in zip(before, sums, strict=True)]
-                done = k.ir.icmp_signed(">=", k.affine(0, (place.step, 1), (place.depth, 1)), k.i64(e.blocking.k))
-                with k.ir.if_else(done) as (last, between):
+                end = k.affine(0, (place.step, 1), (place.depth, 1))
+                with k.ir.if_else(k.ir.icmp_signed(">=", end, k.i64(e.blocking.k))) as (last, between):
                     with last:
                         self._finish(totals, row, column, columns)
                     with between:
-                        self._wait(lines, totals, there)
+                        self._wait(lines, totals, room)
 
     def _wait(self, lines: Sequence[IRValue], sums: Sequence[IRValue], columns: int) -> None:
         """Put sums where they wait for the next block of k."""

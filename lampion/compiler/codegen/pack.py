@@ -49,9 +49,7 @@ def pack_panel(
                 k.store(element, k.address(panel, b.dtype, k.affine(to, (inner.index, 1))), b.dtype)
 
 
-def load_row(
-    k: KernelBuilder, row: IRValue, dtype: DType, columns: int, lanes: int
-) -> list[IRValue]:
+def load_row(k: KernelBuilder, row: IRValue, dtype: DType, columns: int, lanes: int) -> list[IRValue]:
     """Adjacent elements as vectors; only the last vector may be a part of one."""
     vectors = []
     for column in range(0, columns, lanes):
@@ -128,7 +126,8 @@ def _transposed(k: KernelBuilder, registers: list[IRValue], lanes: int, step: in
         x, y = registers
         return [interleave(x, y, 0, 1), interleave(x, y, 1, 1)]
     w, x, y, z = registers
-    low, high = (interleave(w, x, 0, 1), interleave(y, z, 0, 1)), (interleave(w, x, 1, 1), interleave(y, z, 1, 1))
+    low = interleave(w, x, 0, 1), interleave(y, z, 0, 1)
+    high = interleave(w, x, 1, 1), interleave(y, z, 1, 1)
     return [interleave(*low, 0, 2), interleave(*low, 1, 2), interleave(*high, 0, 2), interleave(*high, 1, 2)]
 
 

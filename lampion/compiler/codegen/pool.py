@@ -373,10 +373,14 @@ declare void @WakeAllConditionVariable(ptr)""",
     "rouse": "call void @WakeAllConditionVariable(ptr %condition)",
 }
 
-_CALLS = ("sched_yield", "sched_getcpu", "sched_setaffinity", "memcpy","clock_gettime", "QueryPerformanceCounter", "SwitchToThread", "pthread_mutex_init", "pthread_mutex_lock", "pthread_mutex_unlock",
-          "pthread_cond_init", "pthread_cond_wait", "pthread_cond_broadcast", "AcquireSRWLockExclusive",
-          "ReleaseSRWLockExclusive", "SleepConditionVariableSRW", "WakeAllConditionVariable")  # fmt: skip
-POOL_SYMBOLS = frozenset(_CALLS)
+# What the pool may call, beyond what kernels may.
+POOL_SYMBOLS = frozenset({
+    "memcpy", "clock_gettime", "sched_yield", "sched_getcpu", "sched_setaffinity",
+    "pthread_mutex_init", "pthread_mutex_lock", "pthread_mutex_unlock",
+    "pthread_cond_init", "pthread_cond_wait", "pthread_cond_broadcast",
+    "QueryPerformanceCounter", "SwitchToThread", "AcquireSRWLockExclusive", "ReleaseSRWLockExclusive",
+    "SleepConditionVariableSRW", "WakeAllConditionVariable",
+})  # fmt: skip
 
 
 def pool_ir(triple: str, platform: str = sys.platform) -> str:

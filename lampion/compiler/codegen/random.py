@@ -80,7 +80,7 @@ def philox(k: KernelBuilder, counter: IRValue, keys: list[IRValue]) -> list[IRVa
         )
         c0, c1 = b.xor(b.xor(b.lshr(p1, half), c1), k0), p1
         c2, c3 = b.xor(b.xor(b.lshr(p0, half), c3), k1), p0
-        k0, k1 = (b.add(key, k.constant(uint64, weyl, lanes)) for key, weyl in zip((k0, k1), _WEYL, strict=True))
+        k0, k1 = (b.add(key, k.constant(uint64, w, lanes)) for key, w in zip((k0, k1), _WEYL, strict=True))
     return [c0, c1, c2, c3]
 
 

@@ -62,7 +62,9 @@ def multiply_add(k: KernelBuilder, x: IRValue, y: IRValue, total: IRValue) -> IR
 class Epilogue:
     """What becomes of the accumulators: the epilogue's values, and where they are stored."""
 
-    def __init__(self, k: KernelBuilder, values: Sequence[Value], stores: Sequence[Store], dtype: DType) -> None:
+    def __init__(
+        self, k: KernelBuilder, values: Sequence[Value], stores: Sequence[Store], dtype: DType
+    ) -> None:
         self.k = k
         self.values = values
         self.stores = stores

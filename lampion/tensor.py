@@ -299,7 +299,7 @@ class Tensor(_Methods):
             if version is not None and version[0] is self._version and node.saved is not None:
                 if mode.trace is None and node.saved[position] is not None:
                     node.saved[position] = node.saved[position].copy()
-                node.versions[position] = ([0, None], 0)
+                node.versions[position] = ([version[1], None], version[1])
 
     def _check_inplace(self, operation: str, base: Tensor | None) -> None:
         owner = self if base is None else base
@@ -445,7 +445,9 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
             result = result.to(dtypes.of(dtype))
     else:
         if mode.trace is not None and not isinstance(data, bool | int | float):
-            mode.trace.refuse("turns an array into a Tensor", "pass it as an argument, or make it a Tensor before")
+            mode.trace.refuse(
+                "turns an array into a Tensor", "pass it as an argument, or make it a Tensor before"
+            )
         array = _array_of(data, dtype)
         result = wrap(array if mode.trace is None else mode.trace.constant(array))
     return result.requires_grad_() if requires_grad else result
@@ -485,7 +487,9 @@ def from_numpy(array: Any) -> Tensor:
         raise DTypeError("from_numpy", "not a NumPy array", got=type(array).__name__,
                          fix="use lampion.tensor(...) for lists and numbers")  # fmt: skip
     if mode.trace is not None:
-        mode.trace.refuse("turns a NumPy array into a Tensor", "pass it as an argument, or make it a Tensor before")
+        mode.trace.refuse(
+            "turns a NumPy array into a Tensor", "pass it as an argument, or make it a Tensor before"
+        )
     dtypes.of(array.dtype)  # a clear error for types that Lampion does not have
     return wrap(array)
 
@@ -500,7 +504,9 @@ def ones_like(x: Tensor) -> Tensor:
 def check_device(name: str, device: Any) -> None:
     """Refuse devices that are not there (None and "cpu" are)."""
     if device is not None and str(device) != "cpu":
-        raise LampionError(name, f"there is no device {str(device)!r} yet", expected='"cpu"', got=repr(device))
+        raise LampionError(
+            name, f"there is no device {str(device)!r} yet", expected='"cpu"', got=repr(device)
+        )
 
 
 def _is_unshared(x: Tensor) -> bool:

@@ -193,7 +193,7 @@ MOVEMENTS = [
                            call(d(1, 1), ()), call(d(0, 3), 3, 0), call(d(2, 3, 2), 6, 2)],
         errors=[COUNT, Bad(ShapeError, ones(6), -1, -1, match="at most one size"),
                 Bad(ShapeError, ones(6), 4, -1, match="product is 6")]),
-    Row("view", lambda x: x.view(2, -1), lambda x: x.reshape(2, -1), samples=lambda d: [call(d(3, 4))]),
+    Row("view", lambda x: x.contiguous().view(2, -1), lambda x: x.reshape(2, -1), samples=lambda d: [call(d(3, 4))]),
     Row("flip", lp.flip, lambda x, *dims: np.flip(x, dims),
         samples=lambda d: [call(d(3, 4), 0), call(d(2, 3), 0, 1), call(d(2, 0, 3), -1, 0)],
         errors=[Bad(IndexRangeError, ones(2, 3), 2, match="flip: dimension 2 does not exist")]),

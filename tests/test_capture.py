@@ -11,7 +11,6 @@ import functools
 import gc
 import math
 import operator
-import sys
 import time
 import weakref
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ import capture_core as core
 import numpy as np
 import pytest
 from capture_core import Tensor
-from capture_harness import Linear, Module, Parameter, capture, guarded, recorder, true_stacks
+from capture_harness import Linear, Module, capture, guarded, recorder, true_stacks
 
 from lampion.compiler.capture import CaptureError, Guards, Recorder, default_trusted
 from lampion.compiler.capture.guards import Note
@@ -42,7 +41,9 @@ def compared() -> Iterator[Any]:
 
 
 def test_every_instruction_of_this_python_is_in_the_table() -> None:
-    names = {name for name, number in dis.opmap.items() if number < 256 and not name.startswith("INSTRUMENTED")}
+    names = {
+        name for name, number in dis.opmap.items() if number < 256 and not name.startswith("INSTRUMENTED")
+    }
     known = {*EFFECTS, *UNWINDING, *REFUSED, *SKIPPED}
     assert names <= known, sorted(names - known)
     assert not set(REFUSED) & (set(EFFECTS) | UNWINDING)
@@ -64,7 +65,9 @@ def test_effects_are_those_of_dis(name: str) -> None:
     jumps = name in ("FOR_ITER", "SEND") and VERSION == (3, 11)
     for arg in _ARGUMENTS.get(name, range(7)) if number >= dis.HAVE_ARGUMENT else (None,):
         given = arg or 0
-        net = (pushes if isinstance(pushes, int) else pushes(given)) - (pops if isinstance(pops, int) else pops(given))
+        net = (pushes if isinstance(pushes, int) else pushes(given)) - (
+            pops if isinstance(pops, int) else pops(given)
+        )
         expected = dis.stack_effect(number, arg, jump=name.startswith("JUMP_IF") and not jumps)
         if VERSION == (3, 11) and name == "CALL":
             expected += dis.stack_effect(dis.opmap["PRECALL"], arg)
@@ -256,10 +259,29 @@ def calls(x: Any) -> Any:
     c = plain(*args)
     d = (lambda p, q=1: p + q)(1)
     e = functools.partial(plain, x, flag=True)(3)
-    f = max(NUMBERS), min(1, 2), sum(NUMBERS), abs(-1), round(2.5), divmod(7, 2), math.sqrt(4.0), operator.add(1, 2)
+    f = (
+        max(NUMBERS),
+        min(1, 2),
+        sum(NUMBERS),
+        abs(-1),
+        round(2.5),
+        divmod(7, 2),
+        math.sqrt(4.0),
+        operator.add(1, 2),
+    )
     g = sorted(NUMBERS, key=lambda v: -v), list(map(str, NUMBERS)), list(filter(None, NUMBERS))
-    h = list(zip(NUMBERS, "abc", strict=True)), dict(zip("ab", NUMBERS, strict=False)), list(reversed(NUMBERS))
-    i = isinstance(x, Tensor), callable(plain), getattr(BASE, "start"), getattr(BASE, "no", 5), hasattr(BASE, "no")  # noqa: B009
+    h = (
+        list(zip(NUMBERS, "abc", strict=True)),
+        dict(zip("ab", NUMBERS, strict=False)),
+        list(reversed(NUMBERS)),
+    )
+    i = (
+        isinstance(x, Tensor),
+        callable(plain),
+        getattr(BASE, "start"),
+        getattr(BASE, "no", 5),
+        hasattr(BASE, "no"),
+    )
     j = decorated_function(x)
     k = sum([x, x]), sum(x for _ in range(2)), functools.reduce(lambda p, q: p + q, [x, x])
     k[0].backward()
@@ -268,7 +290,7 @@ def calls(x: Any) -> Any:
 
 def text(x: Any) -> Any:
     a = f"{SCALE:.2f} {'a'!r:>5} {1}{SCALE}"
-    b = "%d %s" % (1, "x") + " ".join(["a", "b"]) + "{} {}".format(1, 2)  # noqa: UP032, UP031
+    b = "%d %s" % (1, "x") + " ".join(["a", "b"]) + "{} {}".format(1, 2)
     c = "-".join(str(v) for v in NUMBERS).upper().split("-")
     return a, b, c, "a" in b
 
@@ -283,9 +305,9 @@ def objects(x: Any) -> Any:
     config = Config(width=4)
     config.names.append("c")
     return (
-        fresh.run(x), fresh.lazy_one, Base.make(2.0).double, Base.twice(x), DERIVED.run(x), BASE.double, len(BASE),
-        BASE[1], BASE + 1.0, 1.0 in BASE, list(BASE), pair.left, config.width, CONFIG.width, FROZEN.rate, SLOTTED.a,
-        SLOTTED.b[0], type(fresh).factor, fresh.__class__ is Derived, Color.RED, Color(2), Color.RED.value,
+        fresh.run(x), fresh.lazy_one, Base.make(2.0).double, Base.twice(x), DERIVED.run(x), BASE.double,
+        len(BASE), BASE[1], BASE + 1.0, 1.0 in BASE, list(BASE), pair.left, config.width, CONFIG.width,
+        FROZEN.rate, SLOTTED.a, SLOTTED.b[0], type(fresh).factor, fresh.__class__ is Derived, Color.RED, Color(2), Color.RED.value,
         Base.table["k"], dataclasses.replace(CONFIG, width=7).width, [v for v in fresh], Frozen(0.5),
     )  # fmt: skip
 
@@ -394,11 +416,16 @@ def modules(x: Any) -> Any:
     x[0] = a
     x += b
     rows = [row.relu() for row in x.rows()]
-    return NET(x), fresh(x), x.shape[1:], x.shape[0] * 2, len(x), rows, core.stack(x for _ in range(2)), x.size(1)
-
-
-def many_names(x: Any) -> Any:
-    return x
+    return (
+        NET(x),
+        fresh(x),
+        x.shape[1:],
+        x.shape[0] * 2,
+        len(x),
+        rows,
+        core.stack(x for _ in range(2)),
+        x.size(1),
+    )
 
 
 _SOURCE = "def many_names(x):\n" + "".join(f"    a{i} = {i}.5\n" for i in range(300))
@@ -407,8 +434,8 @@ exec(_SOURCE + "    for i in (a1, a2):\n        a299 += i\n    return x * a299 i
 many_names = _SPACE["many_names"]
 
 FOLLOWED = [
-    arithmetic, containers, comprehensions, calls, text, objects, closures, generators, contexts, loops, recursion,
-    local_class, imports, modules, many_names,
+    arithmetic, containers, comprehensions, calls, text, objects, closures, generators, contexts, loops,
+    recursion, local_class, imports, modules, many_names,
 ]  # fmt: skip
 
 
@@ -496,7 +523,7 @@ def test_trusted_functions_run_unwatched() -> None:
 
     @trusted
     def quiet(x: Any) -> Any:
-        print("", end="")  # noqa: T201
+        print("", end="")
         return x
 
     result, _ = capture(lambda x: quiet(x), X)
@@ -504,7 +531,10 @@ def test_trusted_functions_run_unwatched() -> None:
 
 
 def test_a_recorder_runs_one_function_at_a_time() -> None:
-    with Recorder(trusted=(*default_trusted(), core.__file__)) as rec, pytest.raises(CaptureError, match="already"):
+    with (
+        Recorder(trusted=(*default_trusted(), core.__file__)) as rec,
+        pytest.raises(CaptureError, match="already"),
+    ):
         rec.run(lambda x: core.apply(rec.run, len, x), X)
 
 
@@ -573,11 +603,13 @@ def test_deep_call_chains() -> None:
         (1, 1, True), (1, True, False), (1, 1.0, False), (0.0, -0.0, False), (math.nan, float("nan"), True),
         (math.nan, 1.0, False), (1j, complex(0, 1), True), (complex(0.0, 1), complex(-0.0, 1), False),
         ("a", "a" * 1, True), (b"a", b"b", False), ((1, (2.0,)), (1, (2.0,)), True), ((1,), (1.0,), False),
-        ((1,), (1, 2), False), (slice(1, 2), slice(1, 2), True), (range(0), range(1, 1), False), (None, 0, False),
+        ((1,), (1, 2), False), (slice(1, 2), slice(1, 2), True), (range(0), range(1, 1), False),
+        (None, 0, False),
         (np.float32(1), np.float32(1), True), (np.float32(1), np.float64(1), False), (np.int64(1), 1, False),
-        (np.float32("nan"), np.float32("nan"), True), (np.dtype("f4"), np.dtype("float32"), True), ([1], [1], False),
-        (Color.RED, Color.RED, True), (BASE.run, BASE.run, True), (BASE.run, DERIVED.run, False), (..., ..., True),
-        (2**70, 2**70, True), (frozenset({1}), frozenset({1}), True), ((X,), (X,), True), ((X,), (Tensor(),), False),
+        (np.float32("nan"), np.float32("nan"), True), (np.dtype("f4"), np.dtype("float32"), True),
+        (Color.RED, Color.RED, True), (BASE.run, BASE.run, True), (BASE.run, DERIVED.run, False),
+        (2**70, 2**70, True), (frozenset({1}), frozenset({1}), True), ((X,), (X,), True), (..., ..., True),
+        ((X,), (Tensor(),), False), ([1], [1], False),
     ],
 )  # fmt: skip
 def test_same(a: Any, b: Any, equal: bool) -> None:
@@ -592,7 +624,9 @@ def test_guards_can_be_listed() -> None:
 
 def test_classes_made_in_python_are_told_from_those_of_c() -> None:
     assert all(map(made_in_python, (Base, Slotted, Color, Pair, Frozen, Module, type("T", (), {}))))
-    assert not any(map(made_in_python, (list, collections.deque, np.ndarray, functools.partial, type(re_pattern()))))
+    assert not any(
+        map(made_in_python, (list, collections.deque, np.ndarray, functools.partial, type(re_pattern())))
+    )
 
 
 def re_pattern() -> Any:

@@ -1,6 +1,7 @@
 """Products as machine code, beside NumPy, for every level of processor that runs here."""
 
 import re
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -106,8 +107,10 @@ def test_rows_a_page_apart(target):
 @pytest.mark.parametrize("target", LEVELS)
 def test_batches(target):
     rng = np.random.default_rng(3)
+    a, b, out = matrix(rng, 2, 3, 30, 20), matrix(rng, 2, 3, 20, 40), np.zeros((2, 3, 30, 40), "f4")
+    assert_close(run(matmul(a, b, out), (a, b, out), target), a, b)  # panels of b are packed anew
     a, b, out = matrix(rng, 2, 3, 17, 20), matrix(rng, 2, 3, 20, 40), np.zeros((2, 3, 17, 40), "f4")
-    assert_close(run(matmul(a, b, out), (a, b, out), target), a, b)
+    assert_close(run(matmul(a, b, out), (a, b, out), target), a, b)  # b is read in place
     shared = np.broadcast_to(matrix(rng, 20, 40), (2, 3, 20, 40))  # as in a linear layer on sequences
     assert_close(run(matmul(a, shared, out), (a, shared, out), target), a, shared)
     apart = a.transpose(1, 0, 2, 3)  # the batch cannot be joined to the rows
@@ -129,6 +132,38 @@ def test_nothing_else_is_written(target, k):
     assert_close(out, a, b)
     whole[4:35, 3:38] = 5
     assert (whole == 5).all()
+
+
+def before_a_wall(array):
+    """A copy whose last byte is followed by memory that must not be touched."""
+    import ctypes
+    import mmap
+
+    pages = -(-array.nbytes // mmap.PAGESIZE)
+    memory = mmap.mmap(-1, (pages + 1) * mmap.PAGESIZE)
+    whole = np.frombuffer(memory, np.uint8)
+    protect = ctypes.CDLL(None, use_errno=True).mprotect
+    wall = ctypes.c_void_p(whole.ctypes.data + pages * mmap.PAGESIZE)
+    assert protect(wall, ctypes.c_size_t(mmap.PAGESIZE), 0) == 0  # PROT_NONE
+    end = pages * mmap.PAGESIZE
+    copy = whole[end - array.nbytes : end].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="protects memory with POSIX calls")
+@pytest.mark.parametrize("target", [*LEVELS, *(pytest.param(t, id=t.name) for t in targets("avx"))])
+def test_nothing_beyond_the_ends_is_touched(target):
+    rng = np.random.default_rng(11)
+    for m, k, n in ((31, 37, 35), (31, 331, 67), (5, 37, 9), (3, 41, 131)):
+        for transposed in range(4):
+            a, b = before_a_wall(matrix(rng, m, k)), before_a_wall(matrix(rng, k, n))
+            if transposed & 1:
+                a = before_a_wall(matrix(rng, k, m)).T
+            if transposed & 2:
+                b = before_a_wall(matrix(rng, n, k)).T
+            out = before_a_wall(np.zeros((m, n), "f4"))
+            assert_close(run(matmul(a, b, out), (a, b, out), target, (2,)), a, b)
 
 
 @pytest.mark.parametrize("target", LEVELS)

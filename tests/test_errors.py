@@ -175,8 +175,8 @@ def test_a_gradient_of_the_wrong_shape():
 
 def test_an_overwritten_value_names_both_lines():
     x = lp.ones(3, requires_grad=True) * 1
-    y = x * x; saved = here()  # noqa: E702  # one line, so that it can be named
-    x += 1; overwritten = here()  # noqa: E702
+    y = x * x; saved = here()  # noqa: E702  # one line, so that it can be named  # fmt: skip
+    x += 1; overwritten = here()  # noqa: E702  # fmt: skip
     with pytest.raises(OverwrittenError) as error:
         y.sum().backward()
     assert parts(error)["head"] == "mul: a value that the gradient needs was overwritten in place"
@@ -187,9 +187,9 @@ def test_an_overwritten_value_names_both_lines():
 
 def test_an_overwritten_value_names_the_last_write_through_any_view():
     x = lp.ones(3, requires_grad=True) * 1
-    y = x.sin(); saved = here()  # noqa: E702
+    y = x.sin(); saved = here()  # noqa: E702  # fmt: skip
     x.add_(1)
-    x.detach()[1:].zero_(); overwritten = here()  # noqa: E702
+    x.detach()[1:].zero_(); overwritten = here()  # noqa: E702  # fmt: skip
     with pytest.raises(OverwrittenError) as error:
         y.sum().backward()
     assert saved in str(error.value)
@@ -201,7 +201,7 @@ def test_lines_inside_the_users_own_functions_are_named():
         return x.exp()
 
     x = lp.ones(3, requires_grad=True)
-    y = layer(x); caller = here()  # noqa: E702
+    y = layer(x); caller = here()  # noqa: E702  # fmt: skip
     y.zero_()
     with pytest.raises(OverwrittenError) as error:
         y.sum().backward()

@@ -16,7 +16,8 @@ from lampion.testing import checks_of
 ROWS = [*OPS, *NN]
 CASES = [
     pytest.param(row, check, id=f"{row.name}-{name}")
-    for row in ROWS for name, check in checks_of(row).items()
+    for row in ROWS
+    for name, check in checks_of(row).items()
 ]
 
 # Public names that need no row: they take no tensor, or draw random numbers.

@@ -2,6 +2,7 @@ import ast
 import runpy
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -82,12 +83,14 @@ WRONG = {
 }
 
 
+@pytest.mark.skipif(find_spec("mypy") is None, reason="mypy is not installed")
 def test_programs_are_checked_by_mypy_as_they_should_be(tmp_path):
-    pytest.importorskip("mypy")
     program = tmp_path / "program.py"
     program.write_text(PROGRAM.format(wrong="\n".join(WRONG)), encoding="utf-8")
     # What is found through MYPYPATH counts as the user's own code, so its own errors are left out here.
-    (tmp_path / "mypy.ini").write_text(f"[mypy]\nstrict = true\nmypy_path = {ROOT}\n\n[mypy-lampion.*]\nignore_errors = true\n")
+    (tmp_path / "mypy.ini").write_text(
+        f"[mypy]\nstrict = true\nmypy_path = {ROOT}\n\n[mypy-lampion.*]\nignore_errors = true\n"
+    )
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--config-file", "mypy.ini", "--cache-dir", ".cache", "program.py"],
         cwd=tmp_path, capture_output=True, text=True, check=False,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import lampion as lp
 from lampion.compiler.capture import CaptureError
-from lampion.errors import InplaceError, OverwrittenError, ShapeError
+from lampion.errors import InplaceError, LampionError, OverwrittenError, ShapeError
 from lampion.testing import assert_close, assert_compiled, assert_identical, assert_interpreted, gradcheck
 
 
@@ -461,3 +461,21 @@ def test_programs_in_all_readings(program):
     with contextlib.suppress(OverwrittenError, CaptureError):
         assert_interpreted(function, *xs)
         assert_compiled(function, *xs)
+
+
+def test_view_shares_memory_or_fails():
+    x = lp.zeros(2, 3)
+    x.view(6).fill_(1)
+    assert x.tolist() == [[1.0] * 3] * 2
+    with pytest.raises(ShapeError, match=r"view: the elements do not lie in memory.*\n.*\(3, 2\) as \(6,\)"):
+        x.t().view(6)
+
+
+def test_rows_picked_by_a_tensor_cannot_be_written_to():
+    x, rows = lp.zeros(4, 2), lp.tensor([0, 2])
+    for key in (rows, [0, 2]):
+        with pytest.raises(LampionError, match="setitem: rows picked by a tensor or a list"):
+            x[key] = 1.0
+    with pytest.raises(LampionError, match="setitem"):
+        x[rows] += 1.0
+    assert x.tolist() == [[0.0, 0.0]] * 4

@@ -7,4 +7,6 @@ from lampion.autograd.tape import Node, record
 from lampion.autograd.walk import backward, grad
 from lampion.mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 
-__all__ = ["Node", "backward", "enable_grad", "grad", "is_grad_enabled", "no_grad", "record", "set_grad_enabled"]
+__all__ = [
+    "Node", "backward", "enable_grad", "grad", "is_grad_enabled", "no_grad", "record", "set_grad_enabled",
+]  # fmt: skip

@@ -93,7 +93,8 @@ class Node:
             tensor._version[0] = version  # for which a traced value holds
             if create_graph:
                 is_output = self.primitive.saves_output and position == len(self.saved) - 1
-                edge = self if is_output else self.edges[position] if position < count else None  # else: `save`
+                # Beyond the inputs and the output lies what `save` kept, which has no history.
+                edge = self if is_output else self.edges[position] if position < count else None
                 if isinstance(edge, Tensor):
                     tensor = edge  # a leaf: the tensor itself, so that its gradient arrives there
                 elif edge is not None:

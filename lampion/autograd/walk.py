@@ -151,7 +151,9 @@ def _walk(
                 continue
             if node.retained is not None and targets is None:
                 _accumulate(node.retained(), gradient, create_graph)
-            for edge, passed in zip(node.edges, _gradients(node, gradient, create_graph, follow), strict=True):
+            for edge, passed in zip(
+                node.edges, _gradients(node, gradient, create_graph, follow), strict=True
+            ):
                 if passed is not None:
                     _arrive(edge, passed, pending, leaves)
             if not retain:

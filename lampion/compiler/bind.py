@@ -29,7 +29,7 @@ class Returned:
     kind: "output" (number `index` of the graph's outputs), "tensor" (`thing`, an existing tensor, or
     argument `index`), or "plain" (`thing` itself). `chain` is the view to take of it: () is an alias as
     `detach()` makes it, None the tensor itself. `node` marks a result whose graph was used up by a backward
-    pass inside.
+    pass inside. `version` is that of an output that was written to in place after it was made.
     """
 
     kind: str
@@ -37,6 +37,7 @@ class Returned:
     index: int = -1
     chain: tuple[Any, ...] | None = None
     node: Node | None = None
+    version: tuple[int, Any] | None = None
 
 
 @dataclass
@@ -143,7 +144,8 @@ class BoundPlan:
         if len(scalars):
             self.scalars = (ctypes.c_double * len(scalars)).from_buffer(scalars.data)
         self.providers = [
-            (peek, start, start + count) for (peek, count, _), start in zip(binding.providers, starts, strict=False)
+            (peek, start, start + count)
+            for (peek, count, _), start in zip(binding.providers, starts, strict=False)
         ]
         self.commits = [commit for _, _, commit in binding.providers]
 
@@ -365,6 +367,8 @@ class BoundPlan:
             result = made.get(item.index)
             if result is None:
                 result = made[item.index] = wrap(outputs[self.buffer[item.index]])
+                if item.version is not None:
+                    result._version[:] = item.version
         if item.chain is not None:
             from lampion.ops.movement import follow
 

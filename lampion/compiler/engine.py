@@ -61,7 +61,9 @@ class Native:
         start = self.arena + place.index if place.arena else int(bound.table[place.index])
         offset = kernel.index.offset + sum(
             int(i) * s
-            for i, s in zip(np.unravel_index(failure.position, kernel.index.shape), kernel.index.strides, strict=True)
+            for i, s in zip(
+                np.unravel_index(failure.position, kernel.index.shape), kernel.index.strides, strict=True
+            )
         )
         dtype = kernel.operands[kernel.index.operand].dtype.numpy
         import ctypes

@@ -70,7 +70,10 @@ class PlanExplanation:
         times = self._bound.rehearse(
             lambda table: [engine.compiled.profile(table, engine.arena) for _ in range(repeat)]
         )
-        return [(call.label, min(column)) for call, column in zip(self.kernels, zip(*times, strict=True), strict=True)]
+        return [
+            (call.label, min(column))
+            for call, column in zip(self.kernels, zip(*times, strict=True), strict=True)
+        ]
 
     @property
     def ir(self) -> str:
@@ -87,7 +90,8 @@ class PlanExplanation:
         from lampion.compiler.loops import show_kernel
 
         return "\n\n".join(
-            f"# {number}: {call.label}\n{show_kernel(call.kernel)}" for number, call in enumerate(self.kernels)
+            f"# {number}: {call.label}\n{show_kernel(call.kernel)}"
+            for number, call in enumerate(self.kernels)
         )
 
     def __str__(self) -> str:
@@ -106,7 +110,9 @@ class PlanExplanation:
             shape = getattr(kernel, "shape", None)
             size = "x".join(map(str, shape)) if shape is not None else ""
             moved = sum(place.nbytes for place in call.places)
-            lines.append(f"  {number:3d}  {type(kernel).__name__:<10} {size:<16} {_bytes(moved):>9}  {call.label}")
+            lines.append(
+                f"  {number:3d}  {type(kernel).__name__:<10} {size:<16} {_bytes(moved):>9}  {call.label}"
+            )
         return "\n".join(lines)
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from lampion.autograd.tape import Node
 from lampion.compiler.bind import Binding, Returned
-from lampion.compiler.capture import Guards
+from lampion.compiler.capture import CaptureError, Guards
 from lampion.compiler.capture.policy import is_plain
 from lampion.compiler.graph import Value
 from lampion.compiler.outside import Reached, WatchedOptimizer
@@ -17,6 +18,7 @@ from lampion.compiler.trace import Trace, Tracer
 from lampion.compiler.tree import flatten
 from lampion.dtype import DType
 from lampion.mode import mode
+from lampion.origin import where
 from lampion.tensor import Tensor
 
 _GRAPH_FIX = "call backward() inside the compiled function, or run it under no_grad(), or return x.detach()"
@@ -32,12 +34,14 @@ class Finisher:
     """
 
     def __init__(
-        self, trace: Trace, function: Callable[..., Any], arguments: Any, leaves: list[Any], guards: Guards | None,
-        grad_mode: bool,
+        self, trace: Trace, function: Callable[..., Any], arguments: Any, leaves: list[Any],
+        guards: Guards | None, grad_mode: bool,
     ) -> None:  # fmt: skip
         self.trace, self.guards, self.grad_mode = trace, guards, grad_mode
-        self.leaves = leaves
-        self.numbers = {id(leaf): i for i, leaf in reversed(list(enumerate(leaves))) if isinstance(leaf, Tensor)}
+        self.function, self.leaves = function, leaves
+        self.numbers = {
+            id(leaf): i for i, leaf in reversed(list(enumerate(leaves))) if isinstance(leaf, Tensor)
+        }
         self.outputs: list[Value] = []
         self.targets: list[Value | None] = []
         self.made: dict[int, int] = {}  # by id of a tensor of the trace: which output it is
@@ -54,7 +58,7 @@ class Finisher:
         """The whole of what the trace found out, given what the function returned."""
         trace = self.trace
         if mode.grad is not self.grad_mode:
-            trace.refuse("leaves gradients switched on or off", "use `with lampion.no_grad():`")
+            self._refuse("leaves gradients switched on or off", "use `with lampion.no_grad():`")
         found: list[Any] = []
         self._check_containers(result, set())
         shape = flatten(result, found)
@@ -64,17 +68,22 @@ class Finisher:
         trace.graph.outputs = self.outputs
         outside = self._outside()
         inputs = {id(source.thing) for source in trace.sources if source.kind == "grad"}
+        owners = [(t, trace.grads_there[k]) for k, t in trace.grad_owner.items() if id(t) not in inputs]
+        tensors = [i for i, leaf in enumerate(self.leaves) if isinstance(leaf, Tensor)]
         return Binding(
             graph=trace.graph, sources=trace.sources, targets=self.targets, returned=returned, shape=shape,
             grads=grads, written=written, providers=trace.providers,
             generators=[(g, drawn) for g, _, drawn in trace.generators.values()], guards=self.guards,
             no_grad_yet=list(trace.no_grad_yet.values()),
-            grads_there=[(t, trace.grads_there[k]) for k, t in trace.grad_owner.items() if id(t) not in inputs],
-            optimizers=self._optimizers(), grad_mode=self.grad_mode, outside=outside,
+            grads_there=owners, optimizers=self._optimizers(), grad_mode=self.grad_mode, outside=outside,
             pins=[(i, leaf) for i, leaf in enumerate(self.leaves) if id(leaf) in outside],
-            free=[i for i, leaf in enumerate(self.leaves) if isinstance(leaf, Tensor) and id(leaf) not in outside],
+            free=[i for i in tensors if id(self.leaves[i]) not in outside],
             views=list(trace.outside_views.values()), keep=[trace.owners],
         )  # fmt: skip
+
+    def _refuse(self, what: str, fix: str) -> NoReturn:
+        # What is found only now, after the last line of the function, is told with its first.
+        raise CaptureError(what, *place_of(self.function), fix)
 
     # -- the outside ----------------------------------------------------------------------------------
 
@@ -97,7 +106,7 @@ class Finisher:
                 outside[id(tensor)] = tensor
         for key in trace.grads_there:
             if key in outside:
-                trace.refuse("uses the .grad of a tensor under another name too", "clone() one of them")
+                self._refuse("uses the .grad of a tensor under another name too", "clone() one of them")
         return outside
 
     def _optimizers(self) -> list[WatchedOptimizer]:
@@ -106,7 +115,9 @@ class Finisher:
         watched = [WatchedOptimizer(optimizer, trace.groups) for optimizer in found.values()]
         for optimizer in watched:
             if (name := optimizer.hidden()) is not None:
-                trace.refuse(f"attribute `{name}` of an optimizer is a container", "keep it outside of the optimizer")
+                self._refuse(
+                    f"attribute `{name}` of an optimizer is a container", "keep it outside of the optimizer"
+                )
         return watched
 
     # -- what is returned --------------------------------------------------------------------------------
@@ -115,7 +126,9 @@ class Finisher:
         """A list or dict that exists outside, or twice in the result, would be copied: refuse it."""
         if isinstance(result, list | dict):
             if id(result) in self.not_fresh or id(result) in seen:
-                self.trace.refuse(f"returns a {type(result).__name__} that is known elsewhere too", "return a new one")
+                self._refuse(
+                    f"returns a {type(result).__name__} that is known elsewhere too", "return a new one"
+                )
             seen.add(id(result))
         if isinstance(result, list | tuple | dict):
             for item in result.values() if isinstance(result, dict) else result:
@@ -131,7 +144,7 @@ class Finisher:
             return self._tensor(leaf, self._used_up(leaf))
         if leaf is None or is_plain(leaf) or isinstance(leaf, DType):
             return Returned("plain", leaf)
-        return self.trace.refuse(
+        return self._refuse(
             f"returns a {type(leaf).__name__}", "return tensors, numbers, and tuples, lists or dicts of them"
         )
 
@@ -142,7 +155,7 @@ class Finisher:
             return Returned("tensor", None, number)
         if type(leaf._array) is not Tracer:
             if id(leaf) in self.trace.grad_owner:
-                self.trace.refuse("returns a .grad that was there before", "clone() it")
+                self._refuse("returns a .grad that was there before", "clone() it")
             return Returned("tensor", leaf)
         owner = leaf if leaf._base is None else leaf._base
         chain = None if leaf is owner else leaf._chain
@@ -151,26 +164,27 @@ class Finisher:
             return Returned("tensor", None, number, chain, node)
         if type(owner._array) is not Tracer:
             if id(owner) in self.trace.grad_owner:
-                self.trace.refuse("returns a view of a .grad that was there before", "clone() it")
+                self._refuse("returns a view of a .grad that was there before", "clone() it")
             return Returned("tensor", owner, -1, chain, node)
         index = self.made.get(id(owner))
         if index is None:
             index = self.made[id(owner)] = self._output(self.trace.read(owner).value)
-        return Returned("output", None, index, chain, node)
+        version = (owner._version[0], owner._version[1]) if owner._version[0] else None
+        return Returned("output", None, index, chain, node, version)
 
     def _used_up(self, leaf: Tensor) -> Node | None:
         """The spent node of a result whose backward pass was made inside; an error if it still lives."""
         if type(leaf._array) is not Tracer or id(leaf) in self.numbers:
             return None  # it is the tensor itself that is returned
         if leaf._grad is not None:
-            self.trace.refuse("returns a tensor made inside that has a .grad", "return the .grad beside it")
+            self._refuse("returns a tensor made inside that has a .grad", "return the .grad beside it")
         if not leaf.requires_grad:
             return None
         node = leaf._node
         if node is None:
-            self.trace.refuse("returns a leaf made inside that requires a gradient", "return x.detach()")
+            self._refuse("returns a leaf made inside that requires a gradient", "return x.detach()")
         if not node.released:
-            self.trace.refuse("returns a tensor whose gradient can still be asked for", _GRAPH_FIX)
+            self._refuse("returns a tensor whose gradient can still be asked for", _GRAPH_FIX)
         return Node(node.primitive, [], [], {}, node.output_shape, node.where)
 
     # -- what is left behind -----------------------------------------------------------------------------
@@ -182,14 +196,14 @@ class Finisher:
                 continue  # a tensor of the trace itself
             if attribute != "_grad":
                 if tensor.__dict__.get(attribute) != old:
-                    self.trace.refuse(f"changes {attribute.strip('_')} of a tensor", "do that outside")
+                    self._refuse(f"changes {attribute.strip('_')} of a tensor", "do that outside")
                 continue
             owner, grad = self.numbers.get(id(tensor), tensor), tensor._grad
             if grad is None:
                 grads.append((owner, Returned("plain", None)))
                 continue
             if type(grad._array) is Tracer and (grad._node is not None or grad._requires_grad):
-                self.trace.refuse("leaves a .grad with a graph", "use autograd.grad for higher derivatives")
+                self._refuse("leaves a .grad with a graph", "use autograd.grad for higher derivatives")
             grads.append((owner, self._tensor(grad)))
         return grads
 
@@ -213,6 +227,17 @@ class Finisher:
                 self._output(trace.current[id(tensor)].value, inputs["captured", id(tensor)])
                 written.append((tensor, count, writer, False))
         return written
+
+
+def place_of(function: Any) -> tuple[str, int]:
+    """The file and line where a function is defined, or called from if it is not a plain function."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    code = getattr(function, "__code__", None)
+    if code is not None:
+        return code.co_filename, code.co_firstlineno
+    at = where()
+    return ("<unknown>", 0) if at is None else (at.code.co_filename, at.line)
 
 
 def _containers(thing: Any) -> set[int]:

@@ -14,7 +14,7 @@ from lampion import optim
 from lampion.compiler.bind import Binding, BoundPlan, Overlap, Retrace
 from lampion.compiler.capture import CaptureError, Recorder, default_trusted
 from lampion.compiler.engine import Interpreted, make_engine
-from lampion.compiler.finish import Finisher, array_of
+from lampion.compiler.finish import Finisher, array_of, place_of
 from lampion.compiler.trace import Trace
 from lampion.compiler.tree import flatten, flatten_arguments, is_known_by_name, signature
 from lampion.dtype import get_default_dtype
@@ -138,9 +138,7 @@ class CompiledFunction(Generic[P, R]):
         try:
             return BoundPlan(binding, make_engine(binding.graph, arrays, binding.targets))
         except Overlap as error:
-            code = getattr(self.function, "__code__", None)
-            file, line = (code.co_filename, code.co_firstlineno) if code else ("<unknown>", 0)
-            raise CaptureError(error.args[0], file, line, error.args[1]) from None
+            raise CaptureError(error.args[0], *place_of(self.function), error.args[1]) from None
 
     def explain(self) -> Any:
         """What became of the function: graph, kernels, memory. Prints well; see `compiler.explain`."""
@@ -164,7 +162,9 @@ def trace_call(
         for number, leaf in enumerate(leaves):
             if isinstance(leaf, Tensor) and id(leaf) not in trace.arguments:
                 if mode.grad and leaf.requires_grad and leaf._node is not None:
-                    trace.refuse("an argument is part of a graph that was recorded outside", "detach() it first")
+                    trace.refuse(
+                        "an argument is part of a graph that was recorded outside", "detach() it first"
+                    )
                 trace.bind_argument(leaf, number)
         guards, grad_mode = None, mode.grad
         mode.trace = trace

@@ -61,7 +61,9 @@ class _Lowering:
                 else:
                     stand_in = Value(-1, value.shape, value.dtype)
                     self.places[stand_in] = slot
-                    self.copies.append((value, Layout(stand_in, value.shape, contiguous_strides(value.shape, 1))))
+                    self.copies.append(
+                        (value, Layout(stand_in, value.shape, contiguous_strides(value.shape, 1)))
+                    )
             elif computed and self._may_overwrite(value, target):
                 self.places[value] = self.places[target]
                 direct.add(value)
@@ -131,7 +133,9 @@ class _Lowering:
         for equation in group.body:
             body.add(equation)
         stores = body.stores(self.schedule.stored(group))
-        self._call(record, ir.Map(group.shape, tuple(record.operands), tuple(body.values), stores), _label(group))
+        self._call(
+            record, ir.Map(group.shape, tuple(record.operands), tuple(body.values), stores), _label(group)
+        )
 
     def _reduce(self, group: Group) -> None:
         main = group.main
@@ -212,7 +216,9 @@ class _Lowering:
         source = record.window(self.layout(x), x.dtype)
         indices = record.window(self.layout(index), index.dtype)
         out = record.window(self.layouts[main.output], x.dtype, written=True)
-        self._call(record, ir.Gather(source, indices, out, main.params["dim"], tuple(record.operands)), "gather")
+        self._call(
+            record, ir.Gather(source, indices, out, main.params["dim"], tuple(record.operands)), "gather"
+        )
 
     def _kernel_scatter_add(self, main: Equation) -> None:
         base, index, source = main.inputs
@@ -224,7 +230,9 @@ class _Lowering:
         part = self.layout(source)
         values = record.window(Layout(part.root, index.shape, part.strides, part.offset), source.dtype)
         self._call(
-            record, ir.ScatterAdd(out, indices, values, main.params["dim"], tuple(record.operands)), "scatter_add"
+            record,
+            ir.ScatterAdd(out, indices, values, main.params["dim"], tuple(record.operands)),
+            "scatter_add",
         )
 
     def _kernel_random_bits(self, main: Equation) -> None:
@@ -233,7 +241,9 @@ class _Lowering:
         record.window(self.layout(state), state.dtype)
         record.window(self.layouts[main.output], main.output.dtype, written=True)
         params = main.params
-        self._call(record, ir.RandomBits(params["size"], params["delta"], tuple(record.operands)), "random_bits")
+        self._call(
+            record, ir.RandomBits(params["size"], params["delta"], tuple(record.operands)), "random_bits"
+        )
 
     # -- pieces ---------------------------------------------------------------------------------------
 
@@ -333,13 +343,16 @@ class _Body:
             like = out.dtype
         else:
             like = values[-1].dtype
-        args = tuple(self.read(x) if isinstance(x, Value) else self._literal(x, like) for x in equation.inputs)
+        args = tuple(
+            self.read(x) if isinstance(x, Value) else self._literal(x, like) for x in equation.inputs
+        )
         params = tuple(sorted(equation.params.items()))
         self._add(out, ir.Compute(equation.primitive, args, out.dtype, params))
 
     def stores(self, values: list[Value]) -> tuple[ir.Store, ...]:
         return tuple(
-            ir.Store(self._window(self.lowering.layouts[v], v.dtype, written=True), self.numbers[v]) for v in values
+            ir.Store(self._window(self.lowering.layouts[v], v.dtype, written=True), self.numbers[v])
+            for v in values
         )
 
 

@@ -54,6 +54,8 @@ class Arena:
             offsets[number] = offset
             self.nbytes = max(self.nbytes, offset + size)
         return [
-            replace(call, places=tuple(replace(p, index=offsets[p.index]) if p.arena else p for p in call.places))
+            replace(
+                call, places=tuple(replace(p, index=offsets[p.index]) if p.arena else p for p in call.places)
+            )
             for call in calls
         ]

@@ -37,7 +37,7 @@ class Reached:
         self._seen: dict[int, Any] = {}
 
     def add_guards(self, guards: Guards) -> None:
-        """Note all that the guards look at again. (Not what objects hold beside the attributes that were read.)"""
+        """Note all that the guards look at again (not what else objects hold than the attributes read)."""
         for _, _, want in (*guards.entries, *guards.types):
             self.add(want)
         for thing, *_ in (*guards.objects, *guards.sequences, *guards.dicts):
@@ -119,10 +119,10 @@ class WatchedOptimizer:
         if state is not self.state:
             return f"the state of {name} was replaced"
         everything = state.values()
-        if len(everything) != len(self.all_entries) or not all(map(is_, everything, self.all_entries)):
-            # Other parameters may have come or gone; looking up these takes longer.
-            if not all(state.get(p) is entry for p, entry in self.entries):
-                return f"the state of {name} was replaced"
+        same = len(everything) == len(self.all_entries) and all(map(is_, everything, self.all_entries))
+        # Otherwise, other parameters may have come or gone; looking up these takes longer.
+        if not same and not all(state.get(p) is entry for p, entry in self.entries):
+            return f"the state of {name} was replaced"
         for entry, key, value in self.tensors:
             if entry.get(key) is not value:
                 return f"{key} in the state of {name} was replaced"

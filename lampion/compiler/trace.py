@@ -113,7 +113,9 @@ class Trace:
         found = self.arguments.get(id(tensor))
         if found is not None:
             if found.version != version:
-                self.refuse("writes into the memory of an argument through another tensor", "clone() it first")
+                self.refuse(
+                    "writes into the memory of an argument through another tensor", "clone() it first"
+                )
             return found
         owner = tensor if tensor._base is None else tensor._base
         if owner is not tensor:
@@ -123,7 +125,9 @@ class Trace:
             if type(array) is Tracer:
                 self.refuse("uses a tensor of an earlier trace", "return tensors instead of storing them")
             if tensor._node is not None:
-                self.refuse("uses a tensor computed outside with its graph", "detach() it first, or compute it inside")
+                self.refuse(
+                    "uses a tensor computed outside with its graph", "detach() it first, or compute it inside"
+                )
             whose = self.grad_owner.get(id(tensor))
             source = Source("captured", tensor) if whose is None else Source("grad", whose)
             found = self.current[id(tensor)] = self._input(array, source)
@@ -152,13 +156,17 @@ class Trace:
         """A view that was made before: its memory must be where its history says, and its tape stays out."""
         follows = tensor._follows
         if mode.grad and follows is not None and (tensor._node is not None or follows.requires_grad):
-            self.refuse("uses a view, made outside, of a tensor that requires a gradient", "make the view inside")
+            self.refuse(
+                "uses a view, made outside, of a tensor that requires a gradient", "make the view inside"
+            )
         array = owner._array
         for primitive, params in tensor._chain:
             array = primitive.forward(np, array, **params)
         mine = tensor._array
         if array.shape != mine.shape or array.strides != mine.strides or address(array) != address(mine):
-            self.refuse("uses a view of a tensor whose data was replaced", "make the view anew, or clone() it")
+            self.refuse(
+                "uses a view of a tensor whose data was replaced", "make the view anew, or clone() it"
+            )
         self.outside_views[id(tensor)] = (tensor, owner, tensor._chain)
 
     def read_grad(self, tensor: Tensor) -> Tensor | None:
@@ -174,7 +182,10 @@ class Trace:
             self.refuse("adds to the .grad that an argument has", "set x.grad = None first, or do it outside")
         before = self.grad_owner.get(id(grad))
         if before is not tensor and (
-            before is not None or grad._base is not None or id(grad) in self.arguments or id(grad) in self.current
+            before is not None
+            or grad._base is not None
+            or id(grad) in self.arguments
+            or id(grad) in self.current
         ):
             self.refuse("uses a .grad that other tensors share", "clone() it before")
         self.grad_owner[id(grad)] = tensor
@@ -196,7 +207,11 @@ class Trace:
             value = self.graph.add(primitive, inputs, params, shape, source.dtype, at)
             # A fresh result of several non-contiguous inputs lies in memory as NumPy sees fit: whether
             # eager's reshape of it copies is not known, so it counts as shared, and is never written to.
-            out = Tracer(value, out_strides if source.strides is not None else None, source if start is not None else None)
+            out = Tracer(
+                value,
+                out_strides if source.strides is not None else None,
+                source if start is not None else None,
+            )
             if source.strides is None:
                 out.base = source
             return out

@@ -39,7 +39,8 @@ def flatten_arguments(thing: Any, leaves: list[Any]) -> Any:
         return None
     if kind is tuple or kind is list:
         return (kind, tuple([flatten_arguments(item, leaves) for item in thing]))
-    if kind is dict and all([type(key) is str for key in thing]):  # other keys are leaves: 1, 1.0, True are equal
+    # Other keys are leaves: 1, 1.0 and True are equal. A list is faster here than a generator.
+    if kind is dict and all([type(key) is str for key in thing]):  # noqa: C419
         return (kind, tuple([(key, flatten_arguments(item, leaves)) for key, item in thing.items()]))
     if kind is slice:
         thing = (thing.start, thing.stop, thing.step)

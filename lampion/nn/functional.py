@@ -165,8 +165,9 @@ def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     check_reduction("mse_loss", reduction)
     if input.shape != target.shape:
         warnings.warn(
-            f"mse_loss: input {tuple(input.shape)} and target {tuple(target.shape)} have different shapes and are "
-            f"broadcast; that is seldom meant ((N, 1) against (N,) becomes (N, N)): reshape one of them",
+            f"mse_loss: input {tuple(input.shape)} and target {tuple(target.shape)} have different shapes "
+            "and are broadcast; that is seldom meant ((N, 1) against (N,) becomes (N, N)): reshape one of "
+            "them",
             UserWarning, stacklevel=2,
         )  # fmt: skip
     difference = input - target

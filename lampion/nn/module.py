@@ -190,11 +190,11 @@ class Module:
         """This module and all those below it, with dotted names."""
         return self._walk(prefix, set() if remove_duplicate else None)
 
-    def _walk(self, prefix: str, seen: set[int] | None) -> Iterator[tuple[str, Module]]:
+    def _walk(self, prefix: str, seen: set[Any] | None) -> Iterator[tuple[str, Module]]:
         if seen is not None:
-            if id(self) in seen:
+            if self in seen:
                 return
-            seen.add(id(self))
+            seen.add(self)
         yield prefix, self
         for name, module in self._modules.items():
             if module is not None:
@@ -206,10 +206,10 @@ class Module:
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The modules directly below this one, each once."""
-        seen: set[int] = set()
+        seen: set[Any] = set()
         for name, module in self._modules.items():
-            if module is not None and id(module) not in seen:
-                seen.add(id(module))
+            if module is not None and module not in seen:
+                seen.add(module)
                 yield name, module
 
     def children(self) -> Iterator[Module]:
@@ -239,13 +239,13 @@ class Module:
     def _members(
         self, kind: str, prefix: str, recurse: bool, remove_duplicate: bool
     ) -> Iterator[tuple[str, Any]]:
-        seen: set[int] = set()
+        seen: set[Any] = set()
         for path, module in self.named_modules(prefix, remove_duplicate) if recurse else [(prefix, self)]:
             for name, member in module.__dict__[kind].items():
-                if member is None or id(member) in seen:
+                if member is None or member in seen:
                     continue
                 if remove_duplicate:
-                    seen.add(id(member))
+                    seen.add(member)
                 yield (f"{path}.{name}" if path else name), member
 
     def get_submodule(self, target: str) -> Module:
@@ -283,7 +283,8 @@ class Module:
         if not isinstance(mode, bool):
             raise ValueError("training mode is expected to be boolean")
         for module in self.modules():
-            module.training = mode
+            if module.training is not mode:  # no store where nothing changes: that may be compiled
+                module.training = mode
         return self
 
     def eval(self: M) -> M:

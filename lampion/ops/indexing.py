@@ -214,6 +214,11 @@ def getitem(x, key):
 
 def setitem(x, key, value: Tensor | float) -> None:
     """``x[key] = value``, in place."""
+    if isinstance(key, list) or (isinstance(key, Tensor) and key.ndim):
+        raise LampionError(
+            "setitem", "rows picked by a tensor or a list cannot be written to yet", got=f"x[{type(key).__name__}] = ...",
+            fix="use slices, lampion.where with a mask, or scatter_add",
+        )  # fmt: skip
     getitem(x, key).copy_(value)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lampion import dtype as dtypes
-from lampion.mode import mode
+from lampion.errors import ShapeError
 from lampion.ops import composite, creation, elementwise, indexing, matrix, movement, random, reduce
 from lampion.ops.define import OPERATIONS, cast_to
 from lampion.tensor import Tensor, as_tensor
@@ -80,8 +80,13 @@ def to(self, target: dtypes.DType | Tensor | str, *_: object):
 
 
 def view(self, *shape):
-    """`reshape`."""
-    return movement.reshape(self, *shape)
+    """The same memory in another shape. Where that is not possible, an error: `reshape` would copy."""
+    out = movement.reshape(self, *shape)
+    if out is not self and out._base is None:
+        raise ShapeError("view", "the elements do not lie in memory so that they can be seen in that shape",
+                         got=f"{tuple(self.shape)} as {tuple(out.shape)}, not contiguous",
+                         fix="use reshape(), which copies where it must, or contiguous() first")  # fmt: skip
+    return out
 
 
 def any_(self, dim=None, keepdim=False):

@@ -48,7 +48,9 @@ class Adam(Optimizer):
     def check(self, group: dict[str, Any]) -> None:
         super().check(group)
         if not all(0.0 <= beta < 1.0 for beta in group["betas"]):
-            raise LampionError("Adam", "betas are decay rates", expected="0 <= beta < 1", got=str(group["betas"]))
+            raise LampionError(
+                "Adam", "betas are decay rates", expected="0 <= beta < 1", got=str(group["betas"])
+            )
 
     def init_state(self, p: Tensor, group: dict[str, Any]) -> dict[str, Tensor]:
         from lampion.ops import zeros_like

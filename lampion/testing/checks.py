@@ -260,6 +260,7 @@ def check_errors(row: Row) -> None:
 
 def check_compiled_errors(row: Row) -> None:
     """The same calls fail in the same way when compiled."""
+
     def compiled(*args: Any, **kwargs: Any) -> Any:
         return read("compiled", lambda *xs: row.op(*xs, **kwargs), *args)
 

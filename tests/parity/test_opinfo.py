@@ -48,8 +48,6 @@ OPERATIONS = {
 }  # fmt: skip
 
 
-
-
 def has(*names):
     return lambda sample: any(name in sample.kwargs for name in names)
 

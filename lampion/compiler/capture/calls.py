@@ -99,7 +99,9 @@ class Caller:
                 elif isinstance(item, policy.C_CALLABLES):
                     self.rec.rules.callback(m, fn or code, item)
         if code.co_flags & inspect.CO_GENERATOR:
-            self.rec.generators.setdefault(code, []).append(call)  # its frame starts when it is first asked
+            self.rec.generators.setdefault(id(code), []).append(
+                call
+            )  # its frame starts later
             return Unseen(GeneratorType, fresh=True)
         m.call = call
         return m.expect(code)

@@ -182,7 +182,7 @@ class Frame:
     def given(self, codes: Collection[CodeType]) -> Any:
         """What the last of these callees returned; MISSING if none of them ran."""
         for code, value, _ in reversed(self.returns):
-            if code in codes and value is not NotImplemented:
+            if value is not NotImplemented and any(code is one for one in codes):
                 return value
         return MISSING
 

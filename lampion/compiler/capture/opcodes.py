@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import dis
 import sys
+import weakref
 from collections.abc import Callable, Sequence
 from types import CodeType
 from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from .frame import Frame
@@ -180,25 +180,34 @@ def handles(*names: str) -> Callable[[H], H]:
     return register
 
 
-_decoded: WeakKeyDictionary[CodeType, dict[int, Instruction]] = WeakKeyDictionary()
+# By identity: two codes that are equal have constants that are not the same objects.
+_decoded: dict[int, tuple[weakref.ref[CodeType], dict[int, Instruction]]] = {}
 
 
 def decode(code: CodeType) -> dict[int, Instruction]:
     """The instructions of a code object by the offset at which their event comes."""
-    table = _decoded.get(code)
-    if table is None:
-        table = _decoded[code] = {}
-        start = None  # of the prefixes of the instruction, if it has any
-        raws = list(dis.get_instructions(code))
-        ends = [raw.offset for raw in raws[1:]] + [len(code.co_code)]
-        for raw, end in zip(raws, ends, strict=True):
-            if raw.opname == "EXTENDED_ARG":
-                start = raw.offset if start is None else start
-                if VERSION > (3, 11):
-                    table[raw.offset] = Instruction(raw, end)
-                continue
-            table[raw.offset] = instruction = Instruction(raw, end)
-            if start is not None and VERSION == (3, 11):
-                table[start] = instruction  # 3.11 has one event for both, at the first prefix
-            start = None
+    key = id(code)
+    known = _decoded.get(key)
+    if known is not None and known[0]() is code:
+        return known[1]
+    table = _decode(code)
+    _decoded[key] = weakref.ref(code, lambda _: _decoded.pop(key, None)), table
+    return table
+
+
+def _decode(code: CodeType) -> dict[int, Instruction]:
+    table = {}
+    start = None  # of the prefixes of the instruction, if it has any
+    raws = list(dis.get_instructions(code))
+    ends = [raw.offset for raw in raws[1:]] + [len(code.co_code)]
+    for raw, end in zip(raws, ends, strict=True):
+        if raw.opname == "EXTENDED_ARG":
+            start = raw.offset if start is None else start
+            if VERSION > (3, 11):
+                table[raw.offset] = Instruction(raw, end)
+            continue
+        table[raw.offset] = instruction = Instruction(raw, end)
+        if start is not None and VERSION == (3, 11):
+            table[start] = instruction  # 3.11 has one event for both, at the first prefix
+        start = None
     return table

@@ -10,6 +10,7 @@ from typing import Any
 
 from . import policy
 from .frame import Frame
+from .machine import as_tuple
 from .opcodes import Instruction, handles
 from .policy import MISSING, python_method
 from .values import Unseen, is_known, stand_in, wrap
@@ -50,10 +51,15 @@ def kind_of(item: Any) -> type | None:
 
 
 def compute(
-    m: Frame, fn: Callable[..., Any], items: list[Any], names: tuple[str, ...], result: type | None = None
+    m: Frame,
+    fn: Callable[..., Any],
+    items: list[Any],
+    methods: list[tuple[int, str]],
+    result: type | None = None,
 ) -> Any:
     """The operator on plain data here and now; else the special method that runs gives the result.
 
+    `methods` are the candidates: the number of the operand, and the name that is looked up in its class.
     `result` is the type of the result where no Python method is involved.
     """
     values = [stand_in(item) for item in items]
@@ -63,36 +69,44 @@ def compute(
         except Exception:
             return Unseen()  # the program is about to meet the same
     kinds = [kind_of(item) for item in items]
-    for item, kind in zip(items, kinds, strict=True):
+    for item in items:
         m.rec.judge(m, item, f"`{m.ins.symbol or m.ins.name}` on")
-        if kind is not None and not m.rec.is_core_type(kind):
-            m.rec.reader.class_reads(m, kind, *names)
-    if codes := codes_of(kinds, names):
+    codes: list[CodeType] = []
+    for number, name in methods:
+        kind = kinds[number]
+        if kind is not None:
+            if not m.rec.is_core_type(kind):
+                m.rec.reader.class_read(m, kind, name)
+            codes += codes_of([kind], [name])
+    if codes:
         return m.expect(*codes)
-    if all(type(value) in (list, tuple) for value in values) and fn is operator.add:
-        return wrap(values[0] + values[1]) if type(values[0]) is type(values[1]) else Unseen()
+    whole = [item.like if type(item) is Unseen else item for item in items]
+    if fn is operator.add and type(whole[0]) is type(whole[1]) and type(whole[0]) in (list, tuple):
+        joined = whole[0] + whole[1]
+        return as_tuple(joined) if type(joined) is tuple else Unseen(list, fresh=True, like=joined)
     if result is None:
         result = next((kind for kind in kinds if kind in policy.CONTAINERS), None)
     return Unseen(result, fresh=result in policy.MUTABLE)
 
 
-def codes_of(kinds: Iterable[type | None], names: Iterable[str]) -> set[CodeType]:
-    """The code of the Python methods of these names: whichever of them runs, its value is the result."""
+def codes_of(kinds: Iterable[type | None], names: Iterable[str]) -> list[CodeType]:
+    """The code of the Python methods of these names: whichever of them runs last, its value is the result."""
     found = (python_method(kind, name) for kind in kinds if kind is not None for name in names)
-    return {method.__code__ for method in found if method is not None}
+    return [method.__code__ for method in found if method is not None]
 
 
 @handles("BINARY_OP")
 def binary_op(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
     symbol = ins.symbol
     fn, name = BINARY[symbol.removesuffix("=")]
+    methods = [(0, f"__{name}__"), (1, f"__r{name}__")]
     if symbol.endswith("="):
         target = taken[0]
         kind = kind_of(target)
         if kind in policy.MUTABLE and python_method(kind, f"__i{name}__") is None:
             return (extend_in_place(m, target, taken[1], symbol),)
-        return (compute(m, fn, taken, (f"__i{name}__", f"__{name}__", f"__r{name}__")),)
-    return (compute(m, fn, taken, (f"__{name}__", f"__r{name}__")),)
+        methods = [(0, f"__i{name}__"), *methods]
+    return (compute(m, fn, taken, methods),)
 
 
 def extend_in_place(m: Frame, target: Any, item: Any, symbol: str) -> Any:
@@ -115,13 +129,13 @@ def unary_op(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
 
 def unary(m: Frame, name: str, item: Any) -> Any:
     fn, method = UNARY[name]
-    return compute(m, fn, [item], (method,))
+    return compute(m, fn, [item], [(0, method)])
 
 
 @handles("COMPARE_OP")
 def compare_op(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
     fn, names = COMPARE[ins.value]
-    item = compute(m, fn, taken, names, bool)
+    item = compute(m, fn, taken, [(0, names[0]), (1, names[1])], bool)
     if ins.symbol.startswith("bool("):  # 3.13 folds the test of a condition into the comparison
         return (bool(item) if policy.is_data(item) else Unseen(bool),)
     return (item,)

@@ -11,7 +11,6 @@ import collections
 import contextlib
 import enum
 import functools
-import importlib
 import math
 import os
 import site

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from . import policy
+from . import loads, policy  # noqa: F401  # loads: for the handlers that it registers
 from .calls import Caller
 from .frame import Call, Frame
 from .guards import Guards, Note
@@ -84,10 +84,10 @@ class Recorder:
         self.seen: dict[int, Any] = {}  # contents already guarded
         self.spaces: dict[int, tuple[Any, str]] = {}  # an instance's `__dict__`, and its class
         self.shadows: dict[int, tuple[Any, Any]] = {}  # an iterator, and one that walks beside it
-        self.generators: dict[CodeType, list[Call]] = {}  # made, not all started yet
+        self.generators: dict[int, list[Call]] = {}  # by the identity of their code; not all started yet
         self.frames: dict[FrameType, Frame] = {}
         self.importing: FrameType | None = None  # the outermost frame of an import that is under way
-        self._functions: dict[CodeType, list[FunctionType]] = {}
+        self._functions: dict[int, list[FunctionType]] = {}
         self._untraced: dict[CodeType, bool] = {}
         self._active = False
         self.reader = Reader(self)
@@ -199,7 +199,7 @@ class Recorder:
 
     def _waiting(self, state: Frame, parent: Frame | None) -> Call | None:
         """The call that made the generator which starts to run."""
-        waiting = self.generators.get(state.code)
+        waiting = self.generators.get(id(state.code))
         if waiting is None:
             back = state.frame.f_back
             by_c = parent is not None and self._method_owner(state) is not None  # C asked for its `__iter__`
@@ -207,7 +207,7 @@ class Recorder:
                 self.abort("a generator that was made outside runs", "", back or state.frame)
             return None
         if len(waiting) == 1:
-            del self.generators[state.code]
+            del self.generators[id(state.code)]
             return waiting[0]
         if all(call.fn is waiting[0].fn and call.made is waiting[0].made for call in waiting):
             call = Call(state.code, [], {})  # which of them it is does not matter, but for the arguments
@@ -268,11 +268,11 @@ class Recorder:
 
     def _candidates(self, state: Frame) -> list[FunctionType]:
         code = state.code
-        alive = self._functions.get(code)
+        alive = self._functions.get(id(code))
         if alive is None:
             alive = [f for f in gc.get_referrers(code) if type(f) is FunctionType and f.__code__ is code]
             if len(alive) == 1:
-                self._functions[code] = alive
+                self._functions[id(code)] = alive
         return [fn for fn in alive if self._fits(fn, state)]
 
     @staticmethod

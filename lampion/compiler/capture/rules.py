@@ -49,9 +49,11 @@ def pure(kind: type | None = None, *methods: str) -> Rule:
             except Exception:
                 return Unseen()  # the program is about to meet the same
         judge_all(m, fn, args, kwargs)
-        for item in args[:1]:
-            guard_methods(m, item, methods)
-        if codes := codes_of(map(kind_of, args), methods):
+        codes = []
+        for item, name in zip(args, methods, strict=False):  # abs: __abs__; divmod: __divmod__, __rdivmod__
+            guard_methods(m, item, [name])
+            codes += codes_of([kind_of(item)], [name])
+        if codes:
             return m.expect(*codes)
         return Unseen(kind, fresh=kind in policy.MUTABLE)
 

@@ -305,11 +305,10 @@ FUNCTIONS: dict[Any, Rule] = {
     object: making(object), property: making(property), staticmethod: making(staticmethod),
     classmethod: making(classmethod), builtins.__build_class__: _build_class,
     # numbers and text
-    abs: pure(None, "__abs__"), round: pure(None, "__round__"), hash: pure(int),
-    divmod: pure(None, "__divmod__", "__rdivmod__"), pow: pure(None, "__pow__", "__rpow__"), ord: pure(int),
-    chr: pure(str), hex: pure(str), bin: pure(str), oct: pure(str), ascii: pure(str),
-    repr: pure(str, "__repr__"), format: pure(str, "__format__"), str: pure(str), bytes: pure(bytes),
-    int: pure(int), float: pure(float),
+    abs: pure(None, "__abs__"), round: pure(None, "__round__"), ord: pure(int), chr: pure(str),
+    hash: pure(int), divmod: pure(None, "__divmod__", "__rdivmod__"), pow: pure(None, "__pow__", "__rpow__"),
+    hex: pure(str), bin: pure(str), oct: pure(str), ascii: pure(str), repr: pure(str, "__repr__"),
+    str: pure(str), format: pure(str, "__format__"), bytes: pure(bytes), int: pure(int), float: pure(float),
     complex: pure(complex), bool: lambda m, fn, args, kwargs: truth(m, args[0]) if args else False,
     range: pure(range), slice: pure(slice),
     # iteration
@@ -388,7 +387,8 @@ for _name in ("union", "intersection", "difference", "symmetric_difference"):
     METHODS[set, _name] = pure(set)
 METHODS.update(
     {
-        (str, "format"): _format, (str, "format_map"): _format, (str, "__mod__"): pure(str), (str, "join"): folding(str),
+        (str, "format"): _format, (str, "format_map"): _format, (str, "__mod__"): pure(str),
+        (str, "join"): folding(str),
         (bytes, "join"): folding(bytes), (list, "append"): changing(_append), (list, "pop"): changing(_pop),
         (list, "sort"): changing(callbacks="key"), (list, "copy"): _copy, (list, "count"): pure(int),
         (list, "index"): pure(int), (dict, "get"): _get, (dict, "copy"): _copy, (dict, "pop"): changing(_pop),
@@ -411,8 +411,8 @@ METHODS.update(
 
 # As a callback of another C function: conversions and calculations.
 _HARMLESS = {
-    len, isinstance, abs, round, hash, ord, chr, repr, format, sum, any, all, min, max, sorted, callable, bool,
-    int, float, str, complex, bytes, range, list, tuple, set, frozenset, dict, zip, enumerate, reversed,
+    len, isinstance, abs, round, hash, ord, chr, repr, format, sum, any, all, min, max, sorted, callable,
+    bool, int, float, str, complex, bytes, range, list, tuple, set, frozenset, dict, zip, enumerate, reversed,
     *(f for f in FUNCTIONS if getattr(f, "__module__", None) in ("math", "_operator")),
 }  # fmt: skip
 

@@ -17,7 +17,9 @@ def simplify(graph: Graph) -> Graph:
     made_by: dict[Value, Equation] = {}
     kept = []
     for equation in graph:
-        inputs: tuple[Any, ...] = tuple(same.get(x, x) if isinstance(x, Value) else x for x in equation.inputs)
+        inputs: tuple[Any, ...] = tuple(
+            same.get(x, x) if isinstance(x, Value) else x for x in equation.inputs
+        )
         rewritten = _rewrite(
             Equation(equation.primitive, inputs, equation.params, equation.output, equation.where), made_by
         )
@@ -67,7 +69,12 @@ def _rewrite(equation: Equation, made_by: dict[Value, Equation]) -> Equation | V
 def _whole_put(equation: Equation) -> Equation:
     """Writing all of a tensor through a reshaped view of it is a reshape of what is written."""
     (base, value), chain = equation.inputs, equation.params["chain"]
-    if len(chain) == 1 and chain[0][0].name == "reshape" and isinstance(value, Value) and value.size == base.size:
+    if (
+        len(chain) == 1
+        and chain[0][0].name == "reshape"
+        and isinstance(value, Value)
+        and value.size == base.size
+    ):
         return Equation(chain[0][0], (value,), {"shape": base.shape}, equation.output, equation.where)
     return equation
 
@@ -82,7 +89,9 @@ def _with_numbers(equation: Equation, made_by: dict[Value, Equation]) -> Equatio
         others = [y for j, y in enumerate(inputs) if j != i and isinstance(y, Value)]
         # `where` takes its type from its branches, not from its condition.
         if equation.primitive.name == "where":
-            others = [y for j, y in enumerate(inputs) if j not in (0, i) and isinstance(y, Value)] if i else []
+            others = (
+                [y for j, y in enumerate(inputs) if j not in (0, i) and isinstance(y, Value)] if i else []
+            )
         fits = [y for y in others if y.dtype is x.dtype]
         if fits and any(y.shape == equation.output.shape for y in others):
             inputs[i] = _plain(made.params["value"], x.dtype.kind)

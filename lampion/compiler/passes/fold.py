@@ -37,9 +37,7 @@ def fold(graph: Graph) -> Graph:
 
 
 def _evaluate(equation: Equation, numbers: dict[Value, Any]) -> Any:
-    arrays = [
-        np.full((), numbers[x], x.dtype.numpy) if isinstance(x, Value) else x for x in equation.inputs
-    ]
+    arrays = [np.full((), numbers[x], x.dtype.numpy) if isinstance(x, Value) else x for x in equation.inputs]
     token = backend.quiet()
     try:
         return equation.primitive.forward(np, *arrays, **equation.params).item()

@@ -491,7 +491,7 @@ def from_numpy(array: Any) -> Tensor:
             "turns a NumPy array into a Tensor", "pass it as an argument, or make it a Tensor before"
         )
     dtypes.of(array.dtype)  # a clear error for types that Lampion does not have
-    return wrap(array)
+    return wrap(np.asarray(array))  # a matrix or a masked array would keep rules of its own
 
 
 def ones_like(x: Tensor) -> Tensor:

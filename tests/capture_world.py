@@ -44,8 +44,8 @@ import numpy as np
 from capture_core import Tensor
 from capture_harness import Linear, Module, Parameter
 
-IMPORTED = (abc, array, bisect, copy, datetime, gc, heapq, importlib, json, logging, math, operator, os, pickle)
-IMPORTED += (re, secrets, struct, subprocess, sys, tempfile, time, uuid, warnings, Parameter)
+IMPORTED = (abc, array, bisect, copy, datetime, gc, heapq, importlib, json, logging, math, operator, os)
+IMPORTED += (pickle, re, secrets, struct, subprocess, sys, tempfile, time, uuid, warnings, Parameter)
 
 
 class Plain:
@@ -369,7 +369,8 @@ plain.other = Plain()
 wrapped = decorated(other)
 read, write, local_class = make_closure(2.0)
 slotted, dynamic, filling, watched, described = Slotted(1, 2), Dynamic(), Filling(), Watched(), Described()
-config, attributes, doubling, memo, point, scaled = Config(), AttrDict(k=1), Doubling(k=1), Memo(), Point(1, [1]), Scaled()
+config, attributes, doubling, memo = Config(), AttrDict(k=1), Doubling(k=1), Memo()
+point, scaled = Point(1, [1]), Scaled()
 default = collections.defaultdict(list, a=[1])
 ordered = collections.OrderedDict(a=1, b=2)
 counter = collections.Counter("ab")
@@ -381,8 +382,10 @@ window = memoryview(bytes_)
 rng, numpy_rng = random.Random(0), np.random.default_rng(0)
 generator, started = (i for i in range(9)), (i for i in range(9))
 next(started)
-iterator, cycle, counts, lazy = iter([1, 2, 3]), itertools.cycle([1, 2]), itertools.count(), map(LOG.append, [1, 2])
+iterator, cycle = iter([1, 2, 3]), itertools.cycle([1, 2])
+counts, lazy = itertools.count(), map(LOG.append, [1, 2])
 reference, weak_set, weak_keys = weakref.ref(net), weakref.WeakSet(), weakref.WeakKeyDictionary({net: 1})
 append, partial_append, heap = LOG.append, functools.partial(LOG.append, 3), [3, 1]
-local, context, exits = threading.local(), contextvars.ContextVar("context", default=1), contextlib.ExitStack()
+local, exits = threading.local(), contextlib.ExitStack()
+context = contextvars.ContextVar("context", default=1)
 local.k = 1

@@ -71,11 +71,11 @@ CHANGES = [
     ("helper.__name__", "helper.__name__ = 'h'", "`__name__` of function"),
     ("other.note if hasattr(other, 'note') else 1", "other.note = 2", "`note`"),
     # containers
-    ("net.config['a']['b'][0]", "net.config['a']['b'][0] = 5", "`config` of Net['a']['b'][0] changed from 1 to 5"),
+    ("net.config['a']['b'][0]", "net.config['a']['b'][0] = 5", "Net['a']['b'][0] changed from 1 to 5"),
     ("len(net.config)", "net.config['n'] = 1", "length"),
     ("net.config['t'][1][0]", "net.config['t'] = (1, (2, 4))", "['t']"),
     ("len(net.config['l'][0])", "net.config['l'][0].append(2)", "['l'][0] (length) changed from 1 to 2"),
-    ("[v(x) for v in net.layers]", "net.layers.append(Linear())", "`layers` of Net (length) changed from 2 to 3"),
+    ("[v(x) for v in net.layers]", "net.layers.append(Linear())", "of Net (length) changed from 2 to 3"),
     ("[v(x) for v in net.layers]", "net.layers[0] = Linear()", "[0] was replaced"),
     ("[v(x) for v in net.layers]", "net.layers.reverse()", "[0] was replaced"),
     ("[v(x) for v in net.layers]", "net.layers[1].bias = Parameter(3)", "bias"),
@@ -148,8 +148,9 @@ CHANGES = [
         (expression, "SCALE = 9.0", "global `SCALE`")
         for expression in (
             "next(numbers())", "list(numbers())", "[*numbers()]", "sum(numbers())", "max(numbers())",
-            "core.stack(numbers())", "{v for v in numbers()}", "(lambda: (yield from numbers()))().__next__()",
-            "tuple(map(lambda v: v, numbers()))", "any(v for v in numbers())", "dict(a=next(numbers()))",
+            "core.stack(numbers())", "{v for v in numbers()}",
+            "(lambda: (yield from numbers()))().__next__()", "tuple(map(lambda v: v, numbers()))",
+            "any(v for v in numbers())", "dict(a=next(numbers()))",
         )
         if "__next__" not in expression
     ),
@@ -157,17 +158,18 @@ CHANGES = [
     *(
         (expression, "reading.k = 2", "`k` of Reading")
         for expression in (
-            "f'{reading}'", "f'{reading!r}'", "str(reading)", "repr(reading)", "'%s' % reading", "hash(reading)",
-            "{reading: 1}", "reading in [1]", "[5, 6, 7][reading]", "sorted([reading, reading])",
-            "min(reading, reading)", "reading()", "not reading", "[*reading]", "dict(a=[*reading])",
-            "(lambda a: a)(*reading)", "3 in reading", "any([reading])", "list(filter(None, [reading]))",
-            "range(reading)", "bool(reading)", "reading == 1", "reading != 1", "reading < 1", "{reading} | {1}",
-            "'a' * reading", "[1] * reading", "'abc'[reading:]", "next(iter(reading))", "[v for v in reading]",
-            "list(zip(reading))", "x if reading and True else None", "tuple(reading)", "len(reading)",
+            "f'{reading}'", "f'{reading!r}'", "str(reading)", "repr(reading)", "'%s' % reading",
+            "hash(reading)", "{reading: 1}", "reading in [1]", "[5, 6, 7][reading]",
+            "sorted([reading, reading])", "min(reading, reading)", "reading()", "not reading", "[*reading]",
+            "dict(a=[*reading])", "(lambda a: a)(*reading)", "3 in reading", "any([reading])",
+            "list(filter(None, [reading]))", "range(reading)", "bool(reading)", "reading == 1",
+            "reading != 1", "reading < 1", "{reading} | {1}", "'a' * reading", "[1] * reading",
+            "'abc'[reading:]", "next(iter(reading))", "[v for v in reading]", "list(zip(reading))",
+            "x if reading and True else None", "tuple(reading)", "len(reading)",
             "'-'.join(map(str, reading))", "int(reading)", "float(reading)", "abs(reading)", "-reading",
-            "reading[0]", "reading + 1", "1 + reading", "sum([reading])", "round(reading)", "math.floor(reading)",
-            "'{}'.format(reading)", "max([1, 2], key=lambda v: reading.k)", "1 if reading else 2",
-            "functools.reduce(lambda a, b: reading.k, [1, 2])", "reading * 2",
+            "reading[0]", "reading + 1", "1 + reading", "sum([reading])", "round(reading)",
+            "math.floor(reading)", "'{}'.format(reading)", "max([1, 2], key=lambda v: reading.k)",
+            "1 if reading else 2", "functools.reduce(lambda a, b: reading.k, [1, 2])", "reading * 2",
         )
     ),
 ]  # fmt: skip

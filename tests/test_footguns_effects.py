@@ -235,8 +235,8 @@ def sets_the_default_dtype(box, x):
     return y
 
 
-@effect
-def switches_gradients_off(box, x):  # HERE
+@effect  # HERE
+def switches_gradients_off(box, x):
     y = x * 2
     lp.set_grad_enabled(box.count == 1)
     return y

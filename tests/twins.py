@@ -1,6 +1,6 @@
-"""Scenarios for `lampion.compile`: a small program that is run twice from the same seed, once as it is and
-once compiled. Both runs must tell the same story: results, everything that the program can see afterwards,
-errors. The comment ``# HERE`` marks the line that the warning must name where a program runs eagerly.
+"""Scenarios for `lampion.compile`: a small program that is run three times from the same seed: as it is,
+compiled, and with its recorded graphs interpreted. All runs must tell the same story: results, everything
+that the program can see afterwards, errors; interpreted to the last bit. The comment ``# HERE`` marks the line that the warning must name where a program runs eagerly.
 """
 
 import contextlib
@@ -13,7 +13,8 @@ import numpy as np
 
 import lampion as lp
 from lampion import nn
-from lampion.compiler.engine import Native
+from lampion.compiler import function
+from lampion.compiler.engine import Interpreted, Native
 from lampion.nn import functional as F
 
 #: Compiled and eager round differently: a few units in the last place an operation (2**-24 = 6e-8 each),
@@ -62,10 +63,10 @@ class Compiler:
         self.really = really
         self.made = []
 
-    def __call__(self, function):
+    def __call__(self, fn):
         if not self.really:
-            return function
-        self.made.append(lp.compile(function))
+            return fn
+        self.made.append(lp.compile(fn))
         return self.made[-1]
 
 
@@ -106,8 +107,13 @@ def run(scenario, really):
     return notes, caught, compiler.made
 
 
+def interpreted(graph, arrays, targets, target=None, strict=False):
+    """In place of `make_engine`: no machine code, so that all differences from eager are mistakes."""
+    return Interpreted(graph, targets, "asked for by a test")
+
+
 def check(scenario):
-    """Run both twins and compare."""
+    """Run all twins and compare."""
     expected, quiet, _ = run(scenario, really=False)
     assert not quiet, [str(w.message) for w in quiet]
     actual, told, made = run(scenario, really=True)
@@ -118,15 +124,24 @@ def check(scenario):
         _check_line(scenario, words[0])
     else:
         assert not words, words
-        for function in made:
-            engines = [plan.engine for plans in function.plans.values() for plan in plans]
+        for compiled in made:
+            engines = [plan.engine for plans in compiled.plans.values() for plan in plans]
             assert engines, "the function has no plan"
             assert scenario.interpreted or all(isinstance(e, Native) for e in engines), engines
     if scenario.traces is not None:
         assert made[0].traces == scenario.traces
+    compare(actual, expected, "compiled", exact=scenario.eager)
+    if not scenario.eager:
+        with patched(function, "make_engine", interpreted):
+            actual, told, _ = run(scenario, really=True)
+        assert not told, [str(w.message) for w in told]
+        compare(actual, expected, "interpreted", exact=True)
+
+
+def compare(actual, expected, label, exact):
     assert len(actual) == len(expected)
     for number, (a, e) in enumerate(zip(actual, expected, strict=True)):
-        same(a, e, f"note {number}", exact=scenario.eager)
+        same(a, e, f"{label}, note {number}", exact)
 
 
 def _check_line(scenario, words):
@@ -172,10 +187,10 @@ def same(actual, expected, where, exact):
 # -- what scenarios are made of ------------------------------------------------------------------------
 
 
-def error_of(function, *args, **kwargs):
+def error_of(fn, *args, **kwargs):
     """The exception that a call raises."""
     try:
-        function(*args, **kwargs)
+        fn(*args, **kwargs)
     except Exception as error:
         return error
     raise AssertionError("no error")

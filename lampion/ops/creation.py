@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lampion import dtype as dtypes
-from lampion.errors import LampionError
+from lampion.errors import DTypeError, LampionError
 from lampion.mode import mode
 from lampion.ops.define import kernel
 from lampion.ops.shapes import flatten_sizes
@@ -26,7 +26,11 @@ class full:
         size = flatten_sizes((size,) if isinstance(size, int) else tuple(size))
         if any(n < 0 for n in size):
             raise LampionError("full", "a size is negative", got=str(size))
-        out = apply(full.primitive, shape=size, value=fill_value, dtype=dtypes.of(dtype or type(fill_value)))
+        dtype = dtypes.of(dtype or type(fill_value))
+        if dtype.kind in "iu" and not dtype.min <= fill_value <= dtype.max:
+            raise DTypeError("full", f"the number {fill_value} does not fit into {dtype}",
+                             expected=f"{dtype.min} to {dtype.max}")  # fmt: skip
+        out = apply(full.primitive, shape=size, value=fill_value, dtype=dtype)
         return out.requires_grad_() if requires_grad else out
 
 

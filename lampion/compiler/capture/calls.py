@@ -99,9 +99,7 @@ class Caller:
                 elif isinstance(item, policy.C_CALLABLES):
                     self.rec.rules.callback(m, fn or code, item)
         if code.co_flags & inspect.CO_GENERATOR:
-            self.rec.generators.setdefault(id(code), []).append(
-                call
-            )  # its frame starts later
+            self.rec.generators.setdefault(id(code), []).append(call)  # its frame starts later
             return Unseen(GeneratorType, fresh=True)
         m.call = call
         return m.expect(code)
@@ -173,7 +171,7 @@ class Caller:
         like = item.like if type(item) is Unseen else item
         if like is not MISSING and _walkable(type(like)) and not (like is not item and type(like) is set):
             walk = iter(like)
-            return Unseen(type(walk), fresh=True, like=walk)
+            return Unseen(type(walk) if type(like) is kind else None, fresh=True, like=walk)
         method = python_method(kind, "__iter__") if kind is not None else None
         if method is not None and kind is not None:
             self.rec.reader.class_read(m, kind, "__iter__")

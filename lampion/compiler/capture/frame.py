@@ -141,6 +141,13 @@ class Frame:
         if not bind(self.rec, self.result, value):
             self.lost()
 
+    def close(self) -> None:
+        """The frame is done: let go of what it held, without waiting for the collector."""
+        self.frame.f_trace = None
+        self.stack, self.after, self.returns, self.result = [], [], [], NULL
+        self.call = self.fn = self.made = None
+        del self.tracer
+
     def called_c(self, fn: Any) -> None:
         """A C function is called: it has to be the one that was judged."""
         if not self.unwinding and getattr(fn, "__name__", "") != self.c_name:

@@ -50,12 +50,11 @@ def kind_of(item: Any) -> type | None:
     return item.kind if type(item) is Unseen else type(item)
 
 
+Methods = list[tuple[int, str]]
+
+
 def compute(
-    m: Frame,
-    fn: Callable[..., Any],
-    items: list[Any],
-    methods: list[tuple[int, str]],
-    result: type | None = None,
+    m: Frame, fn: Callable[..., Any], items: list[Any], methods: Methods, result: type | None = None
 ) -> Any:
     """The operator on plain data here and now; else the special method that runs gives the result.
 

@@ -39,7 +39,10 @@ MAX_ITEMS = 10_000
 
 def is_data(obj: Any) -> bool:
     """A value with no identity and no code of the user's: a number, a string, a range, a dtype."""
-    return type(obj) in SCALARS or isinstance(obj, (np.generic, np.dtype))
+    kind = type(obj)
+    if kind is slice:
+        return is_data(obj.start) and is_data(obj.stop) and is_data(obj.step)
+    return kind in SCALARS or (isinstance(obj, (np.generic, np.dtype)) and not isinstance(obj, np.void))
 
 
 def is_plain(obj: Any) -> bool:

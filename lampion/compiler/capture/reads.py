@@ -229,14 +229,15 @@ class Reader:
         return Unseen()
 
     def _function(self, m: Frame, fn: FunctionType, name: str) -> Any:
-        if name in fn.__dict__:
-            return self.namespace(m, fn.__dict__, name, f"attribute `{name}` of function `{fn.__qualname__}`")
-        if name not in _FUNCTION_READS and hasattr(fn, name):
-            m.abort(f"attribute `{name}` of function `{fn.__qualname__}` cannot be guarded")
-        value = getattr(fn, name, Unseen())
+        what = f"attribute `{name}` of function `{fn.__qualname__}`"
+        if not hasattr(FunctionType, name):
+            value = self.namespace(m, fn.__dict__, name, what)
+            return Unseen() if value is MISSING else value
+        if name not in _FUNCTION_READS:
+            m.abort(f"{what} cannot be guarded")
+        value = getattr(fn, name)
         if type(value) is str:
-            note = self.rec.note(m, f"attribute `{name}` of function `{fn.__qualname__}`")
-            self.guards.type(fn, name, value, note)  # getattr works on any object
+            self.guards.type(fn, name, value, self.rec.note(m, what))  # getattr works on any object
         return value
 
     def _class(self, m: Frame, cls: type, name: str) -> Any:

@@ -291,8 +291,9 @@ class Recorder:
             back, code, state = frame.f_back, frame.f_code, self.frames.get(frame)
             by_yield = bool(code.co_flags & inspect.CO_GENERATOR) and not _returns(code, frame.f_lasti)
             failed = state is not None and state.unwinding != ""
-            if failed or not by_yield:
-                self.frames.pop(frame, None)
+            if state is not None and (failed or not by_yield):
+                del self.frames[frame]
+                state.close()
             if frame is self.importing:
                 self.importing = None
             parent = self.frames.get(back) if back is not None else None

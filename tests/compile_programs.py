@@ -1,0 +1,321 @@
+"""Random programs for the compiler: a list of steps, each a few numbers that choose among what is possible.
+
+What is possible depends on shapes and dtypes alone, so that every reading of the program goes the same way.
+All numbers stay small and away from poles, so that rounding does not decide anything.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+
+import lampion as lp
+from lampion import autograd
+from lampion.nn import functional as F
+
+SHAPES = ((2, 3), (3,), (4, 1), (), (2, 1, 3), (3, 2), (0, 3), (1, 5), (8, 17))
+DTYPES = (lp.float32, lp.float32, lp.float64, lp.int64, lp.bool)
+LIMIT = 400  # elements: larger results are left out
+
+numbers = st.integers(0, 99)
+steps = st.lists(st.tuples(st.integers(0, 199), numbers, numbers, numbers), min_size=1, max_size=12)
+inputs = st.lists(st.tuples(st.integers(0, len(SHAPES) - 1), st.integers(0, len(DTYPES) - 1), st.integers(0, 5)),
+                  min_size=1, max_size=4)  # fmt: skip
+
+
+def make_inputs(specs, seed=0):
+    """Tensors of the given shapes, dtypes and layouts in memory."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for shape, dtype, layout in specs:
+        shape, dtype = SHAPES[shape], DTYPES[dtype]
+        array = _array(rng, _stored(shape, layout), dtype)
+        if layout == 1:
+            array = array.T
+        elif layout == 2:
+            array = array[tuple(slice(None, None, 2) for _ in shape)]
+        elif layout == 3:
+            array = array[tuple(slice(None, None, -1) for _ in shape)]
+        elif layout == 4 and shape:
+            array = np.broadcast_to(array[:1], shape)
+        x = lp.from_numpy(np.asarray(array))
+        made.append(x.requires_grad_() if layout == 5 and dtype.is_floating_point else x)
+    return made
+
+
+def _stored(shape, layout):
+    if layout == 1:
+        return shape[::-1]
+    return tuple(2 * n for n in shape) if layout == 2 else shape
+
+
+def _array(rng, shape, dtype):
+    if dtype is lp.bool:
+        return rng.random(shape) < 0.5
+    if dtype is lp.int64:
+        return rng.integers(-3, 4, shape)
+    return np.asarray(rng.uniform(-1.5, 1.5, shape)).astype(dtype.numpy)
+
+
+class Program:
+    """Runs steps; `made` holds the tensors so far, inputs first."""
+
+    def __init__(self, program, inputs, writes=True):
+        self.made = list(inputs)
+        self.fixed = len(inputs)
+        self.writes = writes  # whether steps may write in place (not into leaves, nor while a graph is needed)
+        self.owned = set()  # ids of tensors that may be written to
+        for kind, a, b, c in program:
+            self.step(kind, a, b, c)
+
+    def pick(self, a, kinds="fib"):
+        """A tensor of one of these kinds: f, i, b (bool); converted if there is none."""
+        fits = [x for x in self.made if x.dtype.kind in kinds]
+        if fits:
+            return fits[a % len(fits)]
+        x = self.made[a % len(self.made)]
+        return x.float() if "f" in kinds else x.long() if "i" in kinds else x > 0
+
+    def keep(self, x):
+        if x.numel() <= LIMIT and x.ndim <= 4:
+            self.made.append(x)
+
+    def step(self, kind, a, b, c):
+        actions = (
+            self.unary, self.unary, self.binary, self.binary, self.binary, self.compare, self.choose, self.convert,
+            self.reduce, self.reduce, self.move, self.move, self.move, self.multiply, self.gather, self.join,
+            self.number, self.write, self.write, self.write, self.random, self.composed, self.pieces, self.scatter,
+        )  # fmt: skip
+        actions[kind % len(actions)](kind // len(actions), a, b, c)
+
+    # -- elementwise ---------------------------------------------------------------------------------------
+
+    def unary(self, kind, a, b, c):
+        x = self.pick(a, "f")
+        functions = (
+            lp.tanh, lp.sigmoid, lp.relu, lp.neg, lp.sin, lp.cos, lambda x: lp.exp(lp.tanh(x)),
+            lambda x: lp.sqrt(x * x + 1), lambda x: lp.log(x * x + 1), lambda x: x.clone(), lambda x: x.detach(),
+            lambda x: (x * x + 0.5) ** 1.5, lambda x: x**2, lambda x: lp.expm1(lp.sin(x)),
+        )  # fmt: skip
+        self.keep(functions[b % len(functions)](x))
+
+    def binary(self, kind, a, b, c):
+        x, y = self.pick(a), self.pick(b)
+        y = fitted(y, x.shape) if b % 3 else y
+        if not broadcasts(x, y):
+            y = fitted(y, x.shape)
+        name = ("add", "sub", "mul", "maximum", "minimum", "div", "add", "mul")[c % 8]
+        if name == "div":
+            y = y.float() * y.float() + 1.0
+        if x.dtype is lp.bool and y.dtype is lp.bool and name in ("sub", "div"):
+            name = "mul"
+        if x.dtype.kind == "i" and y.dtype.kind != "f" and name == "mul":
+            x, y = lp.minimum(lp.maximum(x, -9), 9), y
+        self.keep(getattr(lp, name)(x, y))
+
+    def number(self, kind, a, b, c):
+        x = self.pick(a)
+        n = (2, -1, 0.5, 1, 0, -0.0, True, 1e-3, 3)[b % 9]
+        operations = (
+            lambda: x + n, lambda: n - x, lambda: x * n, lambda: x / 2.5, lambda: lp.maximum(x, n), lambda: n + x,
+            lambda: x > n, lambda: x == n,
+        )  # fmt: skip
+        if x.dtype is lp.bool:
+            x = x.long()
+        self.keep(operations[c % len(operations)]())
+
+    def compare(self, kind, a, b, c):
+        x = self.pick(a)
+        y = fitted(self.pick(b), x.shape)
+        self.keep(getattr(lp, ("eq", "ne", "lt", "le", "gt", "ge")[c % 6])(x, y))
+
+    def choose(self, kind, a, b, c):
+        x = self.pick(a)
+        y, condition = fitted(self.pick(b), x.shape), fitted(self.pick(c), x.shape) > 0
+        self.keep(lp.where(condition, x, y) if c % 4 else lp.where(condition, x, 0.25))
+
+    def convert(self, kind, a, b, c):
+        x = self.pick(a)
+        if x.dtype.is_floating_point and b % 4 > 1:
+            x = x * 2
+        self.keep(x.to((lp.float32, lp.float64, lp.int64, lp.bool)[b % 4]))
+
+    # -- shapes ----------------------------------------------------------------------------------------------
+
+    def reduce(self, kind, a, b, c):
+        x = self.pick(a, "f" if b % 3 else "fib")
+        dim = None if c % 4 == 0 or not x.ndim else c % x.ndim
+        keepdim = bool(b % 2)
+        empty = x.numel() == 0
+        name = ("sum", "mean", "amax", "amin", "argmax", "sum", "max")[b % 7]
+        if empty and name != "sum":
+            name = "sum"
+        if name == "argmax":
+            self.keep(x.float().argmax(dim))
+        elif name == "max":
+            values, indices = lp.max(x.float().reshape(-1) if not x.ndim else x.float(), 0)
+            self.keep(values)
+            self.keep(indices)
+        elif name == "mean":
+            self.keep(x.float().mean(dim, keepdim))
+        else:
+            self.keep(getattr(x, name)(dim, keepdim))
+
+    def move(self, kind, a, b, c):
+        x = self.pick(a)
+        axis = b % x.ndim if x.ndim else 0
+        choice = c % 8
+        if choice == 0 and x.ndim:
+            order = list(range(x.ndim))
+            self.keep(x.permute(*order[axis:], *order[:axis]))
+        elif choice == 1 and x.ndim and x.shape[axis]:
+            self.keep(x[(slice(None),) * axis + (b % x.shape[axis],)])
+        elif choice == 2 and x.ndim:
+            self.keep(x[(slice(None),) * axis + (slice(b % 2, None, 1 + c % 3),)])
+        elif choice == 3:
+            self.keep(x.unsqueeze(b % (x.ndim + 1)))
+        elif choice == 4:
+            self.keep(x.reshape(-1))
+        elif choice == 5 and x.ndim > 1:
+            self.keep(x.T.reshape(x.shape))
+        elif choice == 6:
+            self.keep(lp.broadcast_to(x, (2, *x.shape)))
+        elif choice == 7 and x.ndim:
+            self.keep(x.flip(axis))
+
+    def pieces(self, kind, a, b, c):
+        x = self.pick(a)
+        if x.ndim and 1 < x.shape[0] < 5:
+            parts = [x[i] for i in range(x.shape[0])]
+            self.keep(lp.stack(parts[::-1], b % (parts[0].ndim + 1)))
+
+    def join(self, kind, a, b, c):
+        x = self.pick(a)
+        if x.ndim:
+            y = fitted(self.pick(b), x.shape)
+            self.keep(lp.cat([x, y, x], c % x.ndim))
+
+    def multiply(self, kind, a, b, c):
+        x, y = self.pick(a, "f").float(), self.pick(b, "f").float()
+        x = x if x.ndim > 1 else x.reshape(1, -1)
+        y = y if y.ndim > 1 else y.reshape(-1, 1)
+        if c % 2:
+            y = x.mT
+        if x.shape[-1] != y.shape[-2] or (x.ndim > 2 and y.ndim > 2 and x.shape[:-2] != y.shape[:-2]):
+            y = x.mT
+        self.keep(x @ y)
+
+    def gather(self, kind, a, b, c):
+        x = self.pick(a)
+        if not x.ndim or not x.numel():
+            return
+        dim = c % x.ndim
+        index = small_index(self.pick(b), x.shape[dim])
+        if c % 3:
+            self.keep(x.index_select(dim, index.reshape(-1)[:4]))
+        elif dim == 0:
+            self.keep(x[index])
+
+    def scatter(self, kind, a, b, c):
+        x = self.pick(a)
+        if x.ndim and x.numel() and x.dtype is not lp.bool:
+            dim = c % x.ndim
+            index = small_index(fitted(self.pick(b), x.shape), x.shape[dim])
+            self.keep(x.scatter_add(dim, index, x * 2))
+            self.keep(x.gather(dim, index))
+
+    # -- the rest ----------------------------------------------------------------------------------------------
+
+    def random(self, kind, a, b, c):
+        x = self.pick(a, "f")
+        choice = c % 4
+        if choice == 0:
+            self.keep(F.dropout(x, 0.3))
+        elif choice == 1:
+            self.keep(lp.rand(*x.shape) + x.detach())
+        elif choice == 2:
+            self.keep(lp.randint(-3, 4, x.shape))
+        else:
+            lp.rand(b % 5)
+
+    def composed(self, kind, a, b, c):
+        x = self.pick(a, "f")
+        if not x.ndim or not x.numel():
+            return
+        if b % 3 == 0:
+            self.keep(F.softmax(x, c % x.ndim))
+        elif b % 3 == 1:
+            self.keep(x.log_softmax(c % x.ndim))
+        elif x.ndim == 2:
+            labels = small_index(self.pick(c), x.shape[1]).reshape(-1)[: x.shape[0]]
+            if labels.shape[0] == x.shape[0]:
+                self.keep(F.cross_entropy(x, labels))
+
+    def write(self, kind, a, b, c):
+        """In place: into something that the program made, or (if it may) into an input."""
+        if not self.writes:
+            return
+        candidates = [x for x in self.made if not x.requires_grad]
+        if not candidates:
+            return
+        x = candidates[a % len(candidates)]
+        if x.numel() and 0 in [s for s, n in zip(x.numpy().strides if False else (1,), (1,), strict=True)]:
+            return
+        with lp.no_grad():
+            value = fitted(self.pick(b), x.shape).detach()
+            if lp.float32 in (value.dtype, x.dtype) or x.dtype is not value.dtype:
+                value = value.to(x.dtype)
+            choice = c % 7
+            if choice == 0:
+                x.copy_(value)
+            elif choice == 1 and x.dtype is not lp.bool:
+                x.add_(value)
+            elif choice == 2 and x.dtype.kind == "f":
+                x.mul_(0.5)
+            elif choice == 3 and x.ndim and x.shape[0]:
+                x[b % x.shape[0]] = value[0] if value.ndim else value
+            elif choice == 4:
+                x.zero_()
+            elif choice == 5 and x.ndim:
+                x[: 1 + b % 2].copy_(value[: 1 + b % 2])
+            elif choice == 6 and x.dtype.kind == "f":
+                x.sub_(value * 0.25)
+
+
+def fitted(y, shape):
+    """Something made of y that stretches to the shape: y itself where it does."""
+    have = tuple(y.shape)
+    fits = len(have) <= len(shape) and all(n in (1, m) for n, m in zip(have[::-1], shape[::-1], strict=False))
+    if not fits:
+        y = y.long().sum() if y.dtype.kind != "f" else y.sum().tanh()
+        y = lp.minimum(lp.maximum(y, -9), 9)
+    return lp.broadcast_to(y, tuple(shape)) * 1 if y.dtype is not lp.bool else lp.broadcast_to(y, tuple(shape))
+
+
+def small_index(x, size):
+    """Integers from 0 to size - 1, made of x."""
+    x = lp.minimum(lp.maximum(x.long(), 0), size - 1)
+    return x if x.ndim else x.reshape(1)
+
+
+def broadcasts(x, y):
+    return all(n == m or 1 in (n, m) for n, m in zip(x.shape[::-1], y.shape[::-1], strict=False))
+
+
+def function_of(program, writes=True, gradients=True):
+    """The program as a function of its inputs: all that it made, and the gradients of the leaves among the inputs."""
+
+    def run(*inputs):
+        made = Program(program, inputs, writes).made
+        leaves = [x for x in inputs if x.requires_grad]
+        slopes = []
+        if gradients and leaves:
+            total = None
+            for number, x in enumerate(made):
+                if x.requires_grad:
+                    part = (x * (0.3 * number + 1)).sin().sum().double()
+                    total = part if total is None else total + part
+            slopes = [s for s in autograd.grad(total, leaves, allow_unused=True) if s is not None]
+        return tuple(x.detach() * 1 if x.dtype is not lp.bool else x.detach() == True for x in made), slopes  # noqa: E712
+
+    return run

@@ -58,3 +58,12 @@ class OverwrittenError(GradientError):
 
 class InplaceError(LampionError):
     """An in-place operation where PyTorch's rules forbid one."""
+
+
+def unwritable(shape: tuple[int, ...]) -> InplaceError:
+    """The error about memory that cannot be written to, or where several elements share one place."""
+    return InplaceError(
+        "in-place write", "several elements of the tensor may share one place, or its memory is read-only",
+        got=f"an expanded tensor, or one made from a read-only array, of shape {tuple(shape)}",
+        fix="clone() it before",
+    )  # fmt: skip

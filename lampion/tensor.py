@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lampion import dtype as dtypes
-from lampion.errors import DTypeError, GradientError, InplaceError, LampionError, ShapeError
+from lampion.errors import DTypeError, GradientError, InplaceError, ShapeError, unwritable
 from lampion.mode import mode
 from lampion.origin import Where, where
 
@@ -130,6 +130,8 @@ class Tensor(_Methods):
                                 fix="use x.detach() for a copy without history")  # fmt: skip
         if mode.trace is not None:
             mode.trace.changing(self, "_requires_grad")
+        if requires_grad and self._node is None:
+            self._follows, self._path = None, ()  # from here on a leaf of its own, also where it is a view
         self._requires_grad = bool(requires_grad)
         return self
 
@@ -392,6 +394,13 @@ class Tensor(_Methods):
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if self.ndim == 0 and spec else repr(self)
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if self._node is not None:
+            raise GradientError("copy between processes", "only leaf tensors can be sent",
+                                fix="use x.detach()")  # fmt: skip
+        extra = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
+        return _received, (type(self), np.array(self._array), self._requires_grad, self._grad, extra)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if self._node is not None:
             raise GradientError("deepcopy", "only leaf tensors can be copied with copy.deepcopy",
@@ -409,16 +418,18 @@ class Tensor(_Methods):
     __copy__ = detach
 
 
-def unwritable(shape: tuple[int, ...]) -> InplaceError:
-    """The error about memory that cannot be written to, or where several elements share one place."""
-    return InplaceError(
-        "in-place write", "several elements of the tensor may share one place, or its memory is read-only",
-        got=f"an expanded tensor, or one made from a read-only array, of shape {tuple(shape)}",
-        fix="clone() it before",
-    )  # fmt: skip
-
-
 _new = object.__new__
+
+
+def _received(
+    cls: type[Tensor], array: Any, requires_grad: bool, grad: Tensor | None, extra: dict[str, Any]
+) -> Tensor:
+    """A tensor that arrives from another process: `Tensor.__reduce_ex__` sent it."""
+    result = _new(cls)
+    result._array, result._version = array, [0, None]
+    result._requires_grad, result._grad = requires_grad, grad
+    result.__dict__.update(extra)
+    return result
 
 
 def wrap(array: Any) -> Tensor:
@@ -427,86 +438,6 @@ def wrap(array: Any) -> Tensor:
     result._array = array
     result._version = [0, None]
     return result
-
-
-def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """A new tensor with a copy of `data`: numbers, nested lists, arrays or tensors.
-
-    Python floats become the default dtype (float32), integers int64, as in PyTorch.
-
-    >>> import lampion
-    >>> lampion.tensor([[1, 2], [3, 4]]).dtype
-    lampion.int64
-    """
-    check_device("tensor", device)
-    if isinstance(data, Tensor):
-        result = data.detach().clone()
-        if dtype is not None:
-            result = result.to(dtypes.of(dtype))
-    else:
-        if mode.trace is not None and not isinstance(data, bool | int | float):
-            mode.trace.refuse(
-                "turns an array into a Tensor", "pass it as an argument, or make it a Tensor before"
-            )
-        array = _array_of(data, dtype)
-        result = wrap(array if mode.trace is None else mode.trace.constant(array))
-    return result.requires_grad_() if requires_grad else result
-
-
-def _array_of(data: Any, dtype: Any) -> Any:
-    if isinstance(data, list | tuple) and any(isinstance(item, Tensor) for item in data):
-        data = [item.tolist() if isinstance(item, Tensor) else item for item in data]
-    try:
-        array = np.array(data)
-    except ValueError:
-        array = np.array(None)
-    if array.dtype == object:
-        raise LampionError("tensor", "the data is not a rectangular block of numbers", got=repr(data)[:80])
-    if dtype is not None:
-        return array.astype(dtypes.of(dtype).numpy)
-    plain = not hasattr(data, "dtype")
-    if plain and array.dtype.kind == "f":
-        return array.astype(dtypes.get_default_dtype().numpy)
-    if plain and not array.size and array.dtype == np.float64:
-        return array.astype(dtypes.get_default_dtype().numpy)
-    return array.astype(dtypes.of(array.dtype).numpy, copy=False)
-
-
-def as_tensor(data: Any, dtype: Any = None) -> Tensor:
-    """`data` as a Tensor, sharing memory where it can (Tensors and arrays of the right type)."""
-    if isinstance(data, Tensor):
-        return data if dtype is None else data.to(dtypes.of(dtype))
-    if isinstance(data, np.ndarray) and dtype is None and mode.trace is None:
-        return from_numpy(data)
-    return tensor(data, dtype)
-
-
-def from_numpy(array: Any) -> Tensor:
-    """A Tensor that shares the memory of a NumPy array."""
-    if not isinstance(array, np.ndarray):
-        raise DTypeError("from_numpy", "not a NumPy array", got=type(array).__name__,
-                         fix="use lampion.tensor(...) for lists and numbers")  # fmt: skip
-    if mode.trace is not None:
-        mode.trace.refuse(
-            "turns a NumPy array into a Tensor", "pass it as an argument, or make it a Tensor before"
-        )
-    dtypes.of(array.dtype)  # a clear error for types that Lampion does not have
-    return wrap(np.asarray(array))  # a matrix or a masked array would keep rules of its own
-
-
-def ones_like(x: Tensor) -> Tensor:
-    """A tensor of ones with the shape and dtype of `x`."""
-    from lampion.ops import full
-
-    return full(x.shape, 1, dtype=x.dtype)
-
-
-def check_device(name: str, device: Any) -> None:
-    """Refuse devices that are not there (None and "cpu" are)."""
-    if device is not None and str(device) != "cpu":
-        raise LampionError(
-            name, f"there is no device {str(device)!r} yet", expected='"cpu"', got=repr(device)
-        )
 
 
 def _is_unshared(x: Tensor) -> bool:
@@ -557,3 +488,9 @@ def _calibrate() -> tuple[int, int, int, int]:
 
 
 _UNSHARED = _calibrate()
+
+
+# What makes tensors from data stands in a file of its own, and needs the class: hence here, at the end.
+from lampion.construct import as_tensor, check_device, from_numpy, ones_like, tensor  # noqa: E402
+
+__all__ = ["Tensor", "as_tensor", "check_device", "from_numpy", "ones_like", "tensor", "wrap"]

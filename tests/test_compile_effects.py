@@ -11,7 +11,7 @@ table = Table()
 A, B = randn(3, 4, seed=2), randn(3, 4, seed=3)
 
 
-# -- writing --------------------------------------------------------------------------------------------------
+# -- writing -----------------------------------------------------------------------------------------
 
 
 @table(traces=1)
@@ -53,7 +53,15 @@ def written_memory_that_others_share(compile, note):
         x.copy_(y[:6] * 2)
         return x * 1, y * 1
 
-    for x, y in ((lp.ones(6), right), (left, lp.ones(6)), (left, right), (right, left), (left, whole), (left, left)):
+    pairs = [
+        (lp.ones(6), right),
+        (left, lp.ones(6)),
+        (left, right),
+        (right, left),
+        (left, whole),
+        (left, left),
+    ]
+    for x, y in pairs:
         note(move(x, y), whole)
 
 
@@ -152,12 +160,14 @@ def versions_count_writes(compile, note):
     note(own, buffer, type(error_of(saved.backward)).__name__)
 
 
-# -- random numbers ----------------------------------------------------------------------------------------------
+# -- random numbers ----------------------------------------------------------------------------------
 
 
 @table
 def random_numbers_are_the_same(compile, note):
-    step = compile(lambda x: (F.dropout(x, 0.3), lp.rand(3), lp.randint(0, 100, (4,)), F.dropout(x, 0.7), lp.randn(5)))
+    step = compile(
+        lambda x: (F.dropout(x, 0.3), lp.rand(3), lp.randint(0, 100, (4,)), F.dropout(x, 0.7), lp.randn(5))
+    )
     note(step(A), lp.rand(2), step(A))
     lp.manual_seed(5)
     note(step(A), lp.rand(2))
@@ -182,7 +192,8 @@ def generators_of_their_own(compile, note):
     mine = lp.Generator().manual_seed(3)
     step = compile(lambda x, g: (x + lp.rand(4, generator=g), lp.rand(1)))
     other = lp.Generator().manual_seed(4)
-    note(step(A, mine), step(A, other), step(A, mine), lp.rand(3, generator=mine), lp.rand(3, generator=other))
+    note(step(A, mine), step(A, other), step(A, mine))
+    note(lp.rand(3, generator=mine), lp.rand(3, generator=other))
     mine.manual_seed(3)
     note(step(A, mine))
 

@@ -1,4 +1,4 @@
-"""Models under compiled training: shared, frozen, replaced and converted parameters, buffers, updates by hand."""
+"""Models in compiled training: shared, frozen, replaced and converted parameters, buffers, own updates."""
 
 import copy
 

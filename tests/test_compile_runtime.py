@@ -15,7 +15,7 @@ from twins import Table, X, Y, check, error_of, net, randn, state, training_step
 
 import lampion as lp
 from lampion import nn
-from lampion.errors import GradientError, IndexRangeError, LampionError, OverwrittenError, ShapeError
+from lampion.errors import GradientError, IndexRangeError, OverwrittenError, ShapeError
 from lampion.mode import mode
 from lampion.nn import functional as F
 
@@ -113,7 +113,12 @@ def test_errors_while_recording_leave_everything_as_it_was():
 
     step(X, Y)
     before = _all(model, optimizer)
-    expected = {"twice": GradientError, "overwritten": OverwrittenError, "shape": ShapeError, "": ZeroDivisionError}
+    expected = {
+        "twice": GradientError,
+        "overwritten": OverwrittenError,
+        "shape": ShapeError,
+        "": ZeroDivisionError,
+    }
     for how, kind in [*expected.items(), *expected.items()]:
         with pytest.raises(kind):
             stumble(X, Y, how)
@@ -129,7 +134,8 @@ def test_errors_while_recording_leave_everything_as_it_was():
 
 def _all(model, optimizer):
     parts = [*model.parameters(), *(p.grad for p in model.parameters())]
-    return [t if t is None else (t.tolist(), t._version[0], t.requires_grad) for t in parts], str(optimizer.state)
+    seen = [t if t is None else (t.tolist(), t._version[0], t.requires_grad) for t in parts]
+    return seen, str(optimizer.state)
 
 
 def test_errors_are_those_of_eager():
@@ -256,7 +262,7 @@ def _train_small(seed):
     return [step(X, Y).item() for _ in range(5)], [p.tolist() for p in model.parameters()]
 
 
-# -- memory -----------------------------------------------------------------------------------------------------
+# -- memory ------------------------------------------------------------------------------------------
 
 
 def test_memory_stays_flat():
@@ -308,7 +314,7 @@ def test_plans_of_few_shapes_are_kept():
     assert step(lp.ones(1)).tolist() == [2.0]
 
 
-# -- copies --------------------------------------------------------------------------------------------------------
+# -- copies ------------------------------------------------------------------------------------------
 
 
 def test_models_and_optimizers_are_copied_and_pickled():

@@ -1,6 +1,5 @@
 """Compiled training steps leave every object of the user's as eager steps do."""
 
-
 import pytest
 from twins import Table, X, Y, check, net, randn, state, training_step
 

@@ -326,7 +326,7 @@ def a_frozen_flag_of_a_module(compile, note):
     note(step(X))
 
 
-# -- gradients that are not what they were ---------------------------------------------------------------------
+# -- gradients that are not what they were -----------------------------------------------------------
 
 
 @table
@@ -407,7 +407,7 @@ def a_gradient_is_read_only(compile, note):
         note(type(error_of(step, A)).__name__, p.grad)
 
 
-# -- programs that look hard and are not ---------------------------------------------------------------------------
+# -- programs that look hard and are not -------------------------------------------------------------
 
 
 @table
@@ -423,7 +423,7 @@ def recursion_generators_and_comprehensions(compile, note):
     def step(x):
         total = lp.stack([part * k for k, part in enumerate(parts(x), 1)]).sum()
         pieces = [part + 1 for part in parts(x)]
-        for a, b in zip(pieces, pieces[1:], strict=False):
+        for a, b in zip(pieces, pieces[1:], strict=False):  # noqa: RUF007
             total = total + a * b
         return power(x, 3), total, {name: x * len(name) for name in ("a", "bb")}
 

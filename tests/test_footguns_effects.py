@@ -1,4 +1,4 @@
-"""Effects that a recorded step cannot have: the function runs as it is, with one warning that names the line."""
+"""Effects that a recorded step cannot have: the function runs as it is, and a warning names the line."""
 
 import collections
 import contextlib
@@ -41,7 +41,7 @@ class Holder:
         return x * self.k
 
 
-# -- effects: the function runs as it is -------------------------------------------------------------------------
+# -- effects: the function runs as it is -------------------------------------------------------------
 
 
 def effect(function=None, **options):
@@ -59,7 +59,8 @@ def effect(function=None, **options):
         random.seed(0)
         for seed in range(3):
             note(step(box, randn(4, seed=seed)))
-            note(box.items, box.table, box.count, sorted(box.names), box.array.tolist(), box.k, list(box.queue))
+            note(box.items, box.table, box.count, sorted(box.names), list(box.queue))
+            note(box.array.tolist(), box.k)
             box.array += 1
             box.k += 1
             lp.set_grad_enabled(True)

@@ -1,6 +1,7 @@
 """Scenarios for `lampion.compile`: a small program that is run three times from the same seed: as it is,
 compiled, and with its recorded graphs interpreted. All runs must tell the same story: results, everything
-that the program can see afterwards, errors; interpreted to the last bit. The comment ``# HERE`` marks the line that the warning must name where a program runs eagerly.
+that the program can see afterwards, errors; interpreted to the last bit. The comment ``# HERE`` marks the
+line that the warning must name where a program runs eagerly.
 """
 
 import contextlib

@@ -28,6 +28,8 @@ log = logging.getLogger("lampion.compile")
 
 #: Specialisations kept for one function; beyond it the one that was not used for longest goes.
 MAX_PLANS = 16
+#: Recordings after which a function is taken to be different at every call.
+MAX_TRACES = 64
 #: Optimizers answer for their own reads and effects, as the core does: see `Trace.guard_group`.
 _TRUSTED = (*default_trusted(), os.path.dirname(optim.__file__) + os.sep)
 _tracing = threading.RLock()  # sys.settrace is for one thread, but versions and attributes are shared
@@ -130,6 +132,12 @@ class CompiledFunction(Generic[P, R]):
 
     def _specialize(self, args: Any, kwargs: Any, leaves: list[Any], reason: str | None) -> BoundPlan:
         """Record one call, and make a plan of it."""
+        if self.traces >= MAX_TRACES:
+            raise CaptureError(
+                f"it was recorded {self.traces} times, the last time because of {reason or 'new arguments'}",
+                *place_of(self.function),
+                "pass numbers that change at every call as tensors: lampion.tensor(lr); keep shapes to a few",
+            )
         self.traces += 1
         if self.traces > 1:
             log.info("%s: recorded again (%d): %s", self, self.traces, reason or "new shapes or types")

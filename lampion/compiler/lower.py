@@ -13,6 +13,9 @@ from lampion.compiler.schedule import Group, Layout, Schedule, window_of
 from lampion.compiler.strides import contiguous_strides
 from lampion.dtype import DType
 
+#: The primitives whose kernels check their indices.
+_CHECKED = frozenset({"gather", "scatter_add"})
+
 
 class NoLowering(Exception):
     """A primitive that has no native kernel: the graph is interpreted instead."""
@@ -44,6 +47,11 @@ class _Lowering:
         for slot, value in enumerate(known):
             self.places[value] = ir.Place(False, slot, value.nbytes)
         self.externals = len(known)
+        # The last group that can come upon an index out of range.
+        self.last_check = max(
+            (i for i, g in enumerate(self.schedule.groups) if g.main and g.main.primitive.name in _CHECKED),
+            default=-1,
+        )
         self.copies: list[tuple[Value, Layout]] = []  # what has to be copied to its output at the end
         self._bind_outputs(targets)
 
@@ -79,6 +87,8 @@ class _Lowering:
         if value.shape != target.shape or layout.strides != contiguous_strides(target.shape, 1):
             return False
         own = self.schedule.position[value]
+        if own < self.last_check:
+            return False  # a later kernel may find an error, after which the user's tensors are as they were
         for index, group in enumerate(self.schedule.groups):
             for equation in group.equations:
                 for read in equation.values:

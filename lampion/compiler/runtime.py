@@ -57,10 +57,10 @@ def set_num_threads(n: int) -> None:
             _drop()
 
 
-def launch(entry: int, table: int, arena: int, threads: int) -> int:
+def launch(entry: int, table: int, arena: int, threads: int, claims: int, nbytes: int) -> int:
     """Run a plan's function on `threads` threads, this one included.
 
-    The result is the plan's status (`OK`, or what failed), or `BUSY` where another plan has the pool, and
+    `claims` is the address of `nbytes` bytes through which they share out the work. The result is the plan's status (`OK`, or what failed), or `BUSY` where another plan has the pool, and
     nothing was run.
     """
     pool = _pool
@@ -73,7 +73,7 @@ def launch(entry: int, table: int, arena: int, threads: int) -> int:
                 _start(max(threads, get_num_threads()))
             pool = _pool
         assert pool is not None
-    status: int = pool.launch(pool.address, entry, table, arena, threads)
+    status: int = pool.launch(pool.address, entry, table, arena, threads, claims, nbytes)
     return status
 
 
@@ -110,6 +110,7 @@ class _Pool:
 
         write(native_pool.HOME, -1)
         write(native_pool.SIZE, self.size)
+        cores = set(range(os.cpu_count() or 1))
         if hasattr(os, "sched_getaffinity"):
             cores = os.sched_getaffinity(0)
             bits = sum(1 << core for core in cores).to_bytes(max(1, -(-max(cores) // 8) + 1), "little")
@@ -119,6 +120,8 @@ class _Pool:
                     offset = native_pool.MAILBOXES + native_pool.MAILBOX * number + 8
                     write(offset, worker.native_id or 0)
                 write(native_pool.SPARE, int(self.size <= len(cores)))
+        for offset in native_pool.EVENTS_SPARE:
+            write(offset, int(self.size <= len(cores)))
 
     def _worker(self, life: Callable[..., Any], number: int) -> threading.Thread:
         # Daemons, so that the interpreter does not wait for them before it calls `_drop`.
@@ -153,7 +156,7 @@ class _Native:
 
         self.prepare = function("prepare", None, pointer)
         self.worker = function("worker", None, pointer, i64)
-        self.launch = function("launch", i64, pointer, pointer, pointer, pointer, i64)
+        self.launch = function("launch", i64, *[pointer] * 4, i64, pointer, i64)
         self.stop = function("stop", i64, pointer, i64)
         library.keep_forever()  # a daemon thread may stand in it when the interpreter ends
 

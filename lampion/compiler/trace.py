@@ -18,9 +18,10 @@ from lampion.compiler.capture import CaptureError
 from lampion.compiler.graph import Graph, Value
 from lampion.compiler.strides import contiguous_strides, is_contiguous, move
 from lampion.mode import mode
+from lampion.errors import unwritable
 from lampion.origin import where
 from lampion.primitive import Primitive
-from lampion.tensor import Tensor, unwritable, wrap
+from lampion.tensor import Tensor, wrap
 
 
 class Tracer:
@@ -30,9 +31,10 @@ class Tracer:
         version: the storage's version for which this value holds.
         strides: how eager's array would lie in memory, in bytes; None where that is not known.
         base: the Tracer that it is a view of: set where eager's array would share memory.
+        doubt: shared by all views of one storage: whether one of them may be a copy in eager.
     """
 
-    __slots__ = ("base", "dtype", "shape", "strides", "value", "version")
+    __slots__ = ("base", "doubt", "dtype", "shape", "strides", "value", "version")
 
     def __init__(self, value: Value, strides: tuple[int, ...] | None, base: Tracer | None = None) -> None:
         self.value = value
@@ -41,6 +43,7 @@ class Tracer:
         self.strides = strides
         self.base = base
         self.version = 0
+        self.doubt: list[bool] = [False] if base is None else base.doubt
 
     @property
     def ndim(self) -> int:
@@ -147,7 +150,9 @@ class Trace:
             derived = self.read(owner)
         for primitive, params in tensor._chain:
             derived = self.record(primitive, [derived], params)
+        doubt = derived.doubt
         derived = Tracer(derived.value, derived.strides, derived.base)
+        derived.doubt = doubt
         derived.version = version
         self.views[id(tensor)] = (tensor, derived)
         return derived
@@ -213,7 +218,9 @@ class Trace:
                 source if start is not None else None,
             )
             if source.strides is None:
-                out.base = source
+                out.base, out.doubt = source, source.doubt
+                if primitive.name == "reshape":
+                    out.doubt[0] = True
             return out
         shape, dtype = primitive.infer(*arrays, **params)
         value = self.graph.add(primitive, inputs, params, shape, dtype, at)
@@ -221,7 +228,7 @@ class Trace:
             x.strides is not None and is_contiguous(x.shape, x.strides, x.dtype.itemsize)
             for x in arrays if type(x) is Tracer and x.ndim > 1
         )  # fmt: skip
-        if plain or primitive.kind == "kernel":
+        if plain or primitive.name in _ALWAYS_CONTIGUOUS:
             return Tracer(value, contiguous_strides(value.shape, value.dtype.itemsize))
         return Tracer(value, _kept_order(arrays, value))
 
@@ -250,7 +257,11 @@ class Trace:
             self.refuse("writes a result with a graph into a tensor made outside", "detach() it first")
         new = self.read(value)
         strides = self.read(tensor).strides
-        if strides is not None and any(s == 0 and n > 1 for s, n in zip(strides, tensor.shape, strict=True)):
+        if (
+            strides is not None
+            and 0 not in tensor.shape
+            and any(s == 0 and n > 1 for s, n in zip(strides, tensor.shape, strict=True))
+        ):
             raise unwritable(tensor.shape)
         if tensor._base is not None:
             if id(tensor) in self.arguments:
@@ -263,6 +274,8 @@ class Trace:
         version = owner._version[0]
         self.versions.setdefault(id(owner._version), (owner._version, version, owner._version[1]))
         old = self.read(owner)  # makes it an input, if it was not one
+        if old.doubt[0]:
+            self.refuse("writes to a tensor of which eager might have made a copy before", "clone() it first")
         new = Tracer(new.value, old.strides)  # new contents, in the same place
         new.version = version + 1
         if type(owner._array) is Tracer:
@@ -322,6 +335,10 @@ class Trace:
                 tensor.__dict__[attribute] = old
         for storage, version, at in self.versions.values():
             storage[0], storage[1] = version, at
+
+
+#: Kernels whose results lie in order whatever their inputs do; cat and gather keep those' order.
+_ALWAYS_CONTIGUOUS = frozenset({"full", "matmul", "put", "scatter_add", "random_bits"})
 
 
 def _kept_order(arrays: Sequence[Any], value: Value) -> tuple[int, ...] | None:

@@ -8,7 +8,6 @@ import operator
 
 from lampion import dtype as dtypes
 from lampion.errors import DTypeError, IndexRangeError, LampionError, ShapeError
-from lampion.mode import mode
 from lampion.ops.creation import zeros
 from lampion.ops.define import cast_to, kernel
 from lampion.ops.elementwise import where
@@ -31,13 +30,6 @@ def out_of_range(name, bad, size, dim):
         name, f"index {bad} is out of range", expected=f"0 to {size - 1} along dim {dim}", got=str(bad),
         fix="check the labels or token ids, and the size of the table",
     )  # fmt: skip
-
-
-def _check_rows(index, size):
-    """Refuse rows outside [-size, size)."""
-    bad = index[(index < -size) | (index >= size)]
-    if bad.size:
-        raise out_of_range("index", int(bad.flat[0]), size, 0)
 
 
 @kernel(saves=(1,))
@@ -214,8 +206,6 @@ def getitem(x, key):
         if not x.ndim:
             raise IndexRangeError("index", "a 0-d tensor has no rows to pick")
         key = cast_to(key, dtypes.int64)
-        if mode.trace is None:  # before the shift, so that the message has the user's own number
-            _check_rows(key._array, x.shape[0])
         picked = index_select(x, 0, reshape(where(key < 0, key + x.shape[0], key), -1))
         return reshape(picked, (*key.shape, *x.shape[1:]))
     bounds, shape = _parse(x, key)
@@ -226,7 +216,8 @@ def setitem(x, key, value: Tensor | float) -> None:
     """``x[key] = value``, in place."""
     if isinstance(key, list) or (isinstance(key, Tensor) and key.ndim):
         raise LampionError(
-            "setitem", "rows picked by a tensor or a list cannot be written to yet", got=f"x[{type(key).__name__}] = ...",
+            "setitem", "rows picked by a tensor or a list cannot be written to yet",
+            got=f"x[{type(key).__name__}] = ...",
             fix="use slices, lampion.where with a mask, or scatter_add",
         )  # fmt: skip
     getitem(x, key).copy_(value)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from lampion.errors import ShapeError
+from lampion.errors import DTypeError, ShapeError
 from lampion.ops.define import kernel, promote
 from lampion.ops.movement import matrix_transpose, reshape
 from lampion.ops.shapes import broadcast_shapes
 from lampion.primitive import apply
+from lampion.tensor import Tensor
 
 
 @kernel(saves="others")
@@ -41,7 +42,13 @@ class matmul:
 
     def call(x, y):
         """The matrix product of x and y; leading dimensions broadcast."""
-        x, y = promote("matmul", x, y)
+        if isinstance(x, Tensor) and isinstance(y, Tensor):
+            if x._array.dtype != y._array.dtype:
+                raise DTypeError("matmul", "the two have different types", expected="one type for both",
+                                 got=f"{x.dtype} and {y.dtype}",
+                                 fix="convert one of them: x.float() or x.to(w.dtype)")  # fmt: skip
+        else:
+            x, y = promote("matmul", x, y)
         if not getattr(x, "ndim", 0) or not getattr(y, "ndim", 0):
             raise ShapeError("matmul", "both must have at least one dimension", fix="use * for numbers",
                              got=f"{getattr(x, 'shape', x)} @ {getattr(y, 'shape', y)}")  # fmt: skip

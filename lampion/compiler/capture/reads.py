@@ -49,9 +49,7 @@ class Reader:
         if policy.is_plain(value) or id(value) in rec.fresh or id(value) in rec.roots:
             return
         if policy.made_in_python(kind) and not rec.is_core(value):
-            self.guards.object(
-                value, namespace_of(value), note._replace(what=f"the class of a {kind.__name__}")
-            )
+            self._class_of(value, note)
         if rec.is_accounted(value):
             return
         rec.seen[id(value)] = value
@@ -76,6 +74,15 @@ class Reader:
             m.abort(
                 f"{note.what} is a {type(value).__name__}: a window onto something that capture cannot see"
             )
+
+    def _class_of(self, obj: Any, note: Note) -> None:
+        """Guard that an object keeps its class, and the namespace that its attributes are read from."""
+        kind = type(obj)
+        plain = (
+            python_method(kind, "__getattribute__") is None
+        )  # else looking at it would run the user's code
+        note = note._replace(what=f"the class of a {kind.__name__}")
+        self.guards.object(obj, namespace_of(obj) if plain else None, note)
 
     def _container(self, m: Frame, value: Any, note: Note) -> None:
         if len(value) > policy.MAX_ITEMS:
@@ -307,7 +314,7 @@ class Reader:
             return self.bind(m, raw, obj, cls, name)
         space = namespace_of(obj)
         if space is not None and not core and id(obj) not in rec.fresh:
-            self.guards.object(obj, space, rec.note(m, f"the class of a {cls.__name__}"))
+            self._class_of(obj, rec.note(m, ""))
             value = self.namespace(m, space, name, f"attribute `{name}` of {cls.__name__}")
         else:
             value = MISSING if space is None else space.get(name, MISSING)
@@ -376,7 +383,7 @@ class Reader:
         elif (
             space is not None
         ):  # looked up by key, mostly: guarded entry by entry where it is (`calls.subscript`)
-            self.guards.object(obj, space, self.rec.note(m, f"the class of a {type(obj).__name__}"))
+            self._class_of(obj, self.rec.note(m, ""))
             self.rec.spaces[id(space)] = (space, type(obj).__name__)
         return space
 

@@ -2,11 +2,15 @@
 
     void plan(ptr table, ptr arena, i64 thread, i64 threads, ptr sync)
 
-Each kernel call has a fixed number of chunks; a thread runs its share of them. Threads meet at a barrier
-only before a call that touches what another thread wrote, or overwrites what another thread read, since
-the last one. A kernel that fails leaves (call, position) in `sync`; the least is kept, and all threads
-leave together at the next barrier. There is always one between a call that can fail and a later one that
-writes outside the arena: after an error, parameters are as they were.
+Each kernel call has a fixed number of chunks, which the threads share out (see `pool`). A thread waits for
+earlier calls to be complete only before a call that reads what they write, or overwrites what they use (see
+`order`). A kernel that fails leaves (call, position) in `sync`; the least is kept. There is always a look at
+it between a call that can fail and a later one that writes outside the arena, and all threads leave there
+together: after an error, parameters are as they were.
+
+    i64 solo(ptr table, ptr arena)
+
+is the same plan for one thread alone, without any of this; it returns the status.
 """
 
 from __future__ import annotations
@@ -15,17 +19,16 @@ import ctypes
 import functools
 import itertools
 import time
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import llvmlite.ir as ir
 
 from lampion.compiler import cache, runtime
-from lampion.compiler.codegen import cost, gather, map, matmul, random, reduce
+from lampion.compiler.codegen import cost, gather, map, matmul, order, random, reduce
 from lampion.compiler.codegen.builder import I64, POINTER, emit_object, optimize
 from lampion.compiler.codegen.loader import Library
-from lampion.compiler.codegen.pool import ARRIVALS, EVENT, NOW, OK, STATUS, SYNC_BYTES, WAIT, WAKE
+from lampion.compiler.codegen.pool import CLAIM, CLAIMS, EVENT, NOW, OK, STATUS, WAIT, WAKE
 from lampion.compiler.codegen.target import Target
 from lampion.compiler.kernel_ir import (
     Call,
@@ -52,7 +55,7 @@ _MODULES: dict[type, ModuleType] = {
 
 # Below this, waking other threads costs more than they save (ns on one core).
 SERIAL = 50_000.0
-# A kernel below this is left to one thread of a plan that has several: a barrier costs about 0.2 us.
+# A kernel below this is left to one thread of a plan that has several: to share it takes about 0.3 us.
 SMALL = 1_500.0
 
 _POSITION_BITS = 40
@@ -63,6 +66,15 @@ class Failure(NamedTuple):
 
     call: int
     position: int
+
+
+class _Memory:
+    """Some bytes at a multiple of 64."""
+
+    def __init__(self, nbytes: int) -> None:
+        self.nbytes = nbytes
+        self._buffer = ctypes.create_string_buffer(nbytes + 64)
+        self.address = (ctypes.addressof(self._buffer) + 63) & -64
 
 
 class CompiledPlan:
@@ -83,6 +95,7 @@ class CompiledPlan:
         self._library = Library(code, target)
         self._solo = _solo_function(self._library)
         self._entry = 0 if serial else self._library.address("plan")
+        self._claims = _Memory(0)
 
     def run(self, table: int, arena: int, threads: int | None = None) -> Failure | None:
         """Run the plan: None, or what failed.
@@ -100,13 +113,23 @@ class CompiledPlan:
 
     def _shared(self, table: int, arena: int, threads: int) -> int:
         if threads > 1:
-            status = runtime.launch(self._entry, table, arena, threads)
+            status = self._launch(self._entry, table, arena, threads)
             if status != runtime.BUSY:
                 return status
         return int(self._solo(table, arena))
 
+    def _launch(self, entry: int, table: int, arena: int, threads: int) -> int:
+        nbytes, claims = self._layout.nbytes(threads), self._claims
+        if claims.nbytes < nbytes:
+            claims = self._claims = _Memory(nbytes)
+        return runtime.launch(entry, table, arena, threads, claims.address, nbytes)
+
+    @functools.cached_property
+    def _layout(self) -> _Claims:
+        return _Emitter(self.plan, self.target, self.serial).claims
+
     def profile(self, table: int, arena: int, threads: int | None = None) -> list[float]:
-        """Run the plan once, with a barrier after every call: the nanoseconds that each call took."""
+        """Run the plan once, each call after the one before is complete: the nanoseconds that each call took."""
         if self.serial:
             threads = 1
         elif threads is None:
@@ -117,7 +140,7 @@ class CompiledPlan:
         ctypes.memmove(pointers, table, 8 * self.plan.externals)
         pointers[self.plan.externals] = ctypes.addressof(marks)
         entry, table = self._timed.address("plan"), ctypes.addressof(pointers)
-        while runtime.launch(entry, table, arena, threads) == runtime.BUSY:
+        while self._launch(entry, table, arena, threads) == runtime.BUSY:
             time.sleep(0.001)
         return [float(b - a) for a, b in itertools.pairwise(marks)]
 
@@ -198,49 +221,8 @@ def _failure(status: int) -> Failure:
     return Failure(status >> _POSITION_BITS, status & ((1 << _POSITION_BITS) - 1))
 
 
-def can_fail(kernel: Kernel) -> bool:
-    """Whether the kernel can come upon an index out of range."""
-    return isinstance(kernel, Gather | ScatterAdd)
-
-
-# What happens before a call: nothing; a barrier; or a barrier at which all leave if something failed.
-
-
-@dataclass
-class _Touch:
-    """A call's use of a range of bytes since the last barrier."""
-
-    space: int  # -1 the arena, else the number of the external
-    start: int
-    stop: int
-    written: bool
-    shared: bool  # by several threads, or by thread 0 alone
-
-    def conflicts(self, other: _Touch) -> bool:
-        return (
-            (self.written or other.written)
-            and (self.shared or other.shared)
-            and self.space == other.space
-            and self.start < other.stop
-            and other.start < self.stop
-        )
-
-
-def _touches(call: Call, shared: bool) -> list[_Touch]:
-    touches = []
-    for operand, place in zip(call.kernel.operands, call.places, strict=True):
-        space, start = (-1, place.index) if place.arena else (place.index, 0)
-        touches.append(_Touch(space, start, start + place.nbytes, operand.written, shared))
-    return touches
-
-
-def _writes_outside(call: Call) -> bool:
-    pairs = zip(call.kernel.operands, call.places, strict=True)
-    return any(operand.written and not place.arena for operand, place in pairs)
-
-
 class _Emitter:
-    """The LLVM module of one plan: its kernels, `plan` (unless serial) and `solo`."""
+    """The LLVM module of one plan: its kernels, `plan` (unless serial, or timed) and `solo`."""
 
     def __init__(self, plan: Plan, target: Target, serial: bool, timed: bool = False) -> None:
         self.plan = plan
@@ -249,20 +231,18 @@ class _Emitter:
         self.timed = timed
         self.module = ir.Module("plan")
         self.kernels: dict[Kernel, ir.Function] = {}
+        self.chunks = [_MODULES[type(call.kernel)].chunks(call.kernel) for call in plan.calls]
+        self.shared = _shared(plan, self.chunks, target)
+        self.claims = _Claims(len(plan.calls), sum(self.shared))
 
     def emit(self) -> ir.Module:
         for call in self.plan.calls:
             if call.kernel not in self.kernels:
                 self.kernels[call.kernel] = self._kernel(call.kernel)
-        self._barrier = None if self.serial else self._emit_barrier()
-        signature = ir.FunctionType(ir.VoidType(), [POINTER, POINTER, I64, I64, POINTER])
-        function = ir.Function(self.module, signature, "plan")
-        if self.serial and not self.timed:
-            function.linkage = "internal"
-        function.attributes.add("nounwind")
-        function.attributes.add("noinline")
-        self._emit_plan(function)
-        self._emit_solo(function)
+        if self.timed or not self.serial:
+            self._emit_plan()
+        if not self.timed:
+            self._emit_solo()
         return self.module
 
     def _kernel(self, kernel: Kernel) -> ir.Function:
@@ -273,123 +253,175 @@ class _Emitter:
         function.attributes.add("noinline")  # one kernel, one symbol: for profilers and for readers
         return function
 
-    def _emit_plan(self, function: ir.Function) -> None:
-        _, _, _, threads, sync = function.args
+    def _function(self, name: str, returns: Any, *args: Any, internal: bool = False) -> ir.Function:
+        function = ir.Function(self.module, ir.FunctionType(returns, list(args)), name)
+        function.attributes.add("nounwind")
+        if internal:
+            function.linkage = "internal"
+            function.attributes.add("noinline")
+        return function
+
+    def _emit_solo(self) -> None:
+        function = self._function("solo", I64, POINTER, POINTER)
+        table, arena = function.args
         b = ir.IRBuilder(function.append_basic_block("entry"))
-        leave = function.append_basic_block("leave")
-        since: list[_Touch] = []  # what was touched since the last barrier
-        doubtful = False  # whether a call since the last check can have failed
-        barriers = 0
-        self._mark(b, function, 0)
-        for number, call in enumerate(self.plan.calls):
-            chunks = _MODULES[type(call.kernel)].chunks(call.kernel)
-            if chunks == 0:
-                self._mark(b, function, number + 1)
-                continue
-            shared = chunks > 1 and cost.nanoseconds(call.kernel, self.target) >= SMALL
-            touches = _touches(call, shared)
-            meet = any(new.conflicts(old) for new in touches for old in since)
-            if meet or self.timed or (doubtful and _writes_outside(call)):
-                barriers += 1
-                since = []
-                self._meet(b, sync, threads, barriers)
-                if doubtful:
-                    self._check(b, sync, number, leave)
-                    doubtful = False
-            since += touches
-            doubtful = doubtful or can_fail(call.kernel)
-            self._call(b, call, number, chunks, shared, function)
-            if self.timed:
-                barriers += 1
-                self._meet(b, sync, threads, barriers)
-            self._mark(b, function, number + 1)
-        b.branch(leave)
-        b.position_at_end(leave)
+        for number, (call, chunks) in enumerate(zip(self.plan.calls, self.chunks, strict=True)):
+            if chunks:
+                pointers = [_pointer(b, place, table, arena) for place in call.places]
+                status = b.call(self.kernels[call.kernel], [*pointers, I64(0), I64(chunks)])
+                if order.can_fail(call.kernel):
+                    with b.if_then(b.icmp_signed("!=", status, I64(0)), likely=False):
+                        b.ret(_where(b, number, status))
+        b.ret(I64(OK))
+
+    def _emit_plan(self) -> None:
+        function = self._function("plan", ir.VoidType(), POINTER, POINTER, I64, I64, POINTER)
+        self.table, self.arena, self.thread, self.threads, self.sync = function.args
+        self.b = b = ir.IRBuilder(function.append_basic_block("entry"))
+        self.leave = function.append_basic_block("leave")
+        self.claims_at = b.load(_at(b, self.sync, CLAIMS), typ=POINTER, align=8)
+        self.first = b.icmp_unsigned("==", self.thread, I64(0))
+        self.wait, self.report = self._emit_wait(), self._emit_report()
+        self._mark(0)
+        for number, step in enumerate(order.steps(self.plan.calls, self.shared)):
+            if self.chunks[number]:
+                after = function.append_basic_block(f"after.{number}")
+                if step.all_wait:
+                    self._before(number, step, after)
+                if self.shared[number]:
+                    self._share(number)
+                else:
+                    with b.if_then(self.first):
+                        if not step.all_wait:
+                            self._before(number, step, after)
+                        self._run(number, I64(0), I64(self.chunks[number]))
+                        self._report(number, I64(1))
+                b.branch(after)
+                b.position_at_end(after)
+                if self.timed:
+                    self._wait_for(number)
+            self._mark(number + 1)
+        b.branch(self.leave)
+        b.position_at_end(self.leave)
         b.ret_void()
 
-    def _call(
-        self, b: ir.IRBuilder, call: Call, number: int, chunks: int, shared: bool, function: ir.Function
-    ) -> None:
-        """Run this thread's share of the chunks."""
-        table, arena, thread, threads, sync = function.args
-
-        def share(n: Any) -> Any:
-            return b.udiv(b.mul(n, I64(chunks)), threads)
-
-        after = None
-        if self.serial:
-            lo, hi = I64(0), I64(chunks)
-        elif shared:
-            lo, hi = share(thread), share(b.add(thread, I64(1)))
-        else:
-            lo, hi = I64(0), I64(chunks)
-            mine, after = function.append_basic_block("first"), function.append_basic_block("after")
-            b.cbranch(b.icmp_unsigned("==", thread, I64(0)), mine, after)
-            b.position_at_end(mine)
-        pointers = [_pointer(b, place, table, arena) for place in call.places]
-        status = b.call(self.kernels[call.kernel], [*pointers, lo, hi])
-        if can_fail(call.kernel):
-            with b.if_then(b.icmp_signed("!=", status, I64(0)), likely=False):
-                where = b.add(status, I64((number << _POSITION_BITS) - 1))
-                b.atomic_rmw("umin", _at(b, sync, STATUS), where, "seq_cst")
-        if after is not None:
-            b.branch(after)
-            b.position_at_end(after)
-
-    def _meet(self, b: ir.IRBuilder, sync: Any, threads: Any, barriers: int) -> None:
-        if self._barrier is not None:
-            b.call(self._barrier, [sync, threads, b.mul(threads, I64(barriers))])
-
-    def _check(self, b: ir.IRBuilder, sync: Any, number: int, leave: ir.Block) -> None:
-        """Leave if a call before this one failed. All threads decide the same: what others, already past
-        the barrier, may write meanwhile is about later calls, and compares as such.
+    def _before(self, number: int, step: order.Step, after: ir.Block) -> None:
+        """Wait for what the call needs; leave if something failed. A thread that comes late, when the
+        call is complete, goes straight on.
         """
-        status = b.load_atomic(_at(b, sync, STATUS), "monotonic", 8, typ=I64)
-        onward = b.append_basic_block("onward")
-        b.cbranch(b.icmp_unsigned("<", status, I64(number << _POSITION_BITS)), leave, onward)
-        b.position_at_end(onward)
+        b = self.b
+        if step.waits:
+            done = b.load_atomic(self._done(number), "acquire", 8, typ=I64)
+            late, early = b.append_basic_block("late"), b.append_basic_block("early")
+            b.cbranch(b.icmp_signed(">=", done, I64(self._goal(number))), late, early)
+            b.position_at_end(late)
+            b.branch(after)
+            b.position_at_end(early)
+        for earlier in step.waits:
+            self._wait_for(earlier)
+        if step.check:
+            # All decide the same: what may be written here meanwhile is about later calls, and compares
+            # as such.
+            status = b.load_atomic(_at(b, self.sync, STATUS), "monotonic", 8, typ=I64)
+            onward = b.append_basic_block("onward")
+            b.cbranch(b.icmp_unsigned("<", status, I64(number << _POSITION_BITS)), self.leave, onward)
+            b.position_at_end(onward)
 
-    def _mark(self, b: ir.IRBuilder, function: ir.Function, number: int) -> None:
-        """In the timed variant: thread 0 notes the time."""
-        if self.timed:
-            table, _, thread, _, sync = function.args
-            with b.if_then(b.icmp_unsigned("==", thread, I64(0))):
-                marks = b.load(_at(b, table, 8 * self.plan.externals), typ=POINTER, align=8)
-                b.store(_call_at(b, sync, NOW, returns=I64), _at(b, marks, 8 * number), align=8)
+    def _share(self, number: int) -> None:
+        """Take chunks as long as there are any."""
+        b, shared = self.b, sum(self.shared[:number])
+        words = _at(b, self.claims_at, self.claims.start + 8 * shared)
+        more, some, none = (b.append_basic_block(name) for name in ("more", "some", "none"))
+        b.branch(more)
+        b.position_at_end(more)
+        chunks = I64(self.chunks[number])
+        taken = _call_at(
+            b, self.sync, CLAIM, words, I64(self.claims.row), self.thread, self.threads, chunks, returns=I64
+        )
+        b.cbranch(b.icmp_unsigned("==", taken, I64(0)), none, some)
+        b.position_at_end(some)
+        lo, hi = b.lshr(taken, I64(32)), b.and_(taken, I64(0xFFFFFFFF))
+        self._run(number, lo, hi)
+        self._report(number, b.sub(hi, lo))
+        b.branch(more)
+        b.position_at_end(none)
 
-    def _emit_barrier(self) -> ir.Function:
-        """Count this thread in; the last one wakes the others, who wait for the count."""
-        signature = ir.FunctionType(ir.VoidType(), [POINTER, I64, I64])
-        function = ir.Function(self.module, signature, "barrier")
-        function.linkage = "internal"
-        function.attributes.add("noinline")
-        sync, threads, goal = function.args
+    def _run(self, number: int, lo: Any, hi: Any) -> None:
+        """Some chunks of a call. The least (call, position) of all that failed is kept."""
+        b, call = self.b, self.plan.calls[number]
+        pointers = [_pointer(b, place, self.table, self.arena) for place in call.places]
+        status = b.call(self.kernels[call.kernel], [*pointers, lo, hi])
+        if order.can_fail(call.kernel):
+            with b.if_then(b.icmp_signed("!=", status, I64(0)), likely=False):
+                b.atomic_rmw("umin", _at(b, self.sync, STATUS), _where(b, number, status), "seq_cst")
+
+    def _goal(self, number: int) -> int:
+        """What a call's word counts to."""
+        return self.chunks[number] if self.shared[number] else 1
+
+    def _done(self, number: int) -> Any:
+        return _at(self.b, self.claims_at, 8 * number)
+
+    def _wait_for(self, number: int) -> None:
+        if self.chunks[number]:
+            self.b.call(self.wait, [self.sync, self._done(number), I64(self._goal(number))])
+
+    def _report(self, number: int, count: Any) -> None:
+        self.b.call(self.report, [self.sync, self._done(number), count, I64(self._goal(number))])
+
+    def _emit_wait(self) -> ir.Function:
+        """Return once *word >= goal; mostly that is so already."""
+        function = self._function("wait_for", ir.VoidType(), POINTER, POINTER, I64, internal=True)
+        sync, word, goal = function.args
         b = ir.IRBuilder(function.append_basic_block("entry"))
-        arrivals = _at(b, sync, ARRIVALS)
-        arrived = b.add(b.atomic_rmw("add", arrivals, I64(1), "seq_cst"), I64(1))
-        event = b.load(_at(b, sync, EVENT), typ=POINTER, align=8)
-        with b.if_else(b.icmp_unsigned("==", arrived, goal)) as (last, early):
-            with last, b.if_then(b.icmp_unsigned("!=", threads, I64(1))):  # alone, there is no event
-                _call_at(b, sync, WAKE, event)
-            with early:
-                _call_at(b, sync, WAIT, event, arrivals, goal)
+        done = b.load_atomic(word, "acquire", 8, typ=I64)
+        with b.if_then(b.icmp_signed("<", done, goal)):
+            _call_at(b, sync, WAIT, b.load(_at(b, sync, EVENT), typ=POINTER, align=8), word, goal)
         b.ret_void()
         return function
 
-    def _emit_solo(self, plan: ir.Function) -> None:
-        """i64 solo(ptr table, ptr arena): the plan on this thread alone; its status."""
-        function = ir.Function(self.module, ir.FunctionType(I64, [POINTER, POINTER]), "solo")
-        function.attributes.add("nounwind")
-        table, arena = function.args
+    def _emit_report(self) -> ir.Function:
+        """Add to *word, and wake whoever waits for the goal if this reaches it."""
+        function = self._function("report", ir.VoidType(), POINTER, POINTER, I64, I64, internal=True)
+        sync, word, count, goal = function.args
         b = ir.IRBuilder(function.append_basic_block("entry"))
-        block = b.alloca(ir.ArrayType(I64, SYNC_BYTES // 8))
-        block.align = 64
-        sync = b.inttoptr(b.ptrtoint(block, I64), POINTER)  # llvmlite types what alloca returns
-        b.store(I64(0), _at(b, sync, ARRIVALS), align=8)
-        b.store(I64(OK), _at(b, sync, STATUS), align=8)
-        b.store(ir.Constant(POINTER, None), _at(b, sync, EVENT), align=8)
-        b.call(plan, [table, arena, I64(0), I64(1), sync])
-        b.ret(b.load(_at(b, sync, STATUS), typ=I64, align=8))
+        done = b.add(b.atomic_rmw("add", word, count, "seq_cst"), count)
+        with b.if_then(b.icmp_signed(">=", done, goal)):
+            _call_at(b, sync, WAKE, b.load(_at(b, sync, EVENT), typ=POINTER, align=8))
+        b.ret_void()
+        return function
+
+    def _mark(self, number: int) -> None:
+        """In the timed variant: thread 0 notes the time."""
+        if self.timed:
+            b = self.b
+            with b.if_then(self.first):
+                marks = b.load(_at(b, self.table, 8 * self.plan.externals), typ=POINTER, align=8)
+                b.store(_call_at(b, self.sync, NOW, returns=I64), _at(b, marks, 8 * number), align=8)
+
+
+def _shared(plan: Plan, chunks: list[int], target: Target) -> list[bool]:
+    """Which calls all threads work on; the others are too small to be worth it."""
+    return [
+        count > 1 and cost.nanoseconds(call.kernel, target) >= SMALL
+        for call, count in zip(plan.calls, chunks, strict=True)
+    ]
+
+
+class _Claims:
+    """The layout of the words through which threads share out a plan's work (see `pool`)."""
+
+    def __init__(self, calls: int, shared: int) -> None:
+        self.start = -(-8 * calls // 64) * 64  # after a word for each call: how much of it is done
+        self.row = -(-8 * shared // 64) * 64  # one thread's words
+
+    def nbytes(self, threads: int) -> int:
+        return self.start + self.row * threads
+
+
+def _where(b: ir.IRBuilder, call: int, status: Any) -> Any:
+    """A kernel's status (1 + position) as the plan's."""
+    return b.add(status, I64((call << _POSITION_BITS) - 1))
 
 
 def _at(b: ir.IRBuilder, base: Any, offset: int) -> Any:

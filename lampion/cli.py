@@ -137,7 +137,7 @@ def _train(options: argparse.Namespace) -> None:
                if importlib.util.find_spec(module) is None]  # fmt: skip
     if missing:  # now, rather than when the training is done and the pictures are to be drawn
         raise LampionError("train", f"recipes need {' and '.join(missing)}, not installed here",
-                           fix='pip install "lampion[recipes]"')  # fmt: skip
+                           fix='pip install ".[recipes]"')  # fmt: skip
     try:
         lampion.set_num_threads(options.threads or lampion.get_num_threads())
     except ValueError as error:  # LAMPION_NUM_THREADS is not a number
@@ -165,8 +165,8 @@ def _doctor(options: argparse.Namespace) -> None:
         ("processor", _processor()),
         ("threads", _threads()),
         ("cupy (GPU)", _cupy()),
-        ("scikit-learn", _version("scikit-learn", 'pip install "lampion[recipes]"')),
-        ("matplotlib", _version("matplotlib", 'pip install "lampion[recipes]"')),
+        ("scikit-learn", _version("scikit-learn", 'pip install ".[recipes]"')),
+        ("matplotlib", _version("matplotlib", 'pip install ".[recipes]"')),
         ("environment", ", ".join(f"{v}={os.environ[v]}" for v in _VARIABLES if v in os.environ) or "-"),
     ]  # fmt: skip
     width = max(len(name) for name, _ in lines)

@@ -74,7 +74,9 @@ def from_numpy(array: Any) -> Tensor:
             "turns a NumPy array into a Tensor", "pass it as an argument, or make it a Tensor before"
         )
     dtypes.of(array.dtype)  # a clear error for types that Lampion does not have
-    return wrap(np.asarray(array))  # a matrix or a masked array would keep rules of its own
+    # A plain view: a matrix would keep rules of its own, and reshaping the user's array in place
+    # (a.shape = ...) must not reshape the tensor.
+    return wrap(array.view(np.ndarray))
 
 
 def ones_like(x: Tensor) -> Tensor:

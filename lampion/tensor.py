@@ -56,8 +56,11 @@ class Tensor(_Methods):
 
     __array_priority__ = 1000  # so that `numpy_array * tensor` asks Tensor first
 
-    def __init__(self, data: Any = (), *, requires_grad: bool = False) -> None:
-        source = tensor(data)
+    def __init__(self, *data: Any, requires_grad: bool = False) -> None:
+        """Floats, as in PyTorch: ``Tensor([1, 2])``, or sizes: ``Tensor(2, 3)``."""
+        if data and all(type(n) is int for n in data):
+            data = (np.zeros(data),)
+        source = tensor(*(data or ((),)), dtype=dtypes.get_default_dtype())
         self._array = source._array
         self._version = source._version
         self.requires_grad = requires_grad
@@ -230,6 +233,8 @@ class Tensor(_Methods):
 
     @data.setter
     def data(self, value: Tensor) -> None:
+        if value._version is self._version and value._chain == self._chain:
+            return  # `p.data -= x` ends by assigning p.data to itself
         if mode.trace is not None:
             mode.trace.refuse("assigns to .data", "write into the tensor instead: p.copy_(value)")
         self._array = value._array
@@ -356,7 +361,8 @@ class Tensor(_Methods):
                 "numpy", "the array of a tensor that requires a gradient would bypass autograd",
                 fix="use x.detach().numpy()",
             )  # fmt: skip
-        return self._array if isinstance(self._array, np.ndarray) else self._array.get()
+        # A view, so that what is done to its shape or flags is not done to the tensor.
+        return self._array.view() if isinstance(self._array, np.ndarray) else self._array.get()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         array = self.numpy()
@@ -392,7 +398,7 @@ class Tensor(_Methods):
         return format_tensor(self)
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if self.ndim == 0 and spec else repr(self)
+        return format(self.item(), spec) if self.ndim == 0 else repr(self)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         if self._node is not None:

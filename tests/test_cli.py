@@ -110,7 +110,7 @@ def test_missing_extras_are_named_before_anything_runs(capsys, monkeypatch):
     )
     assert cli.main(["train", "digits"]) == 1
     err = capsys.readouterr().err
-    assert "recipes need scikit-learn, not installed" in err and 'pip install "lampion[recipes]"' in err
+    assert "recipes need scikit-learn, not installed" in err and 'pip install ".[recipes]"' in err
 
 
 def test_options_reach_the_recipe(capsys, monkeypatch):

@@ -1,5 +1,6 @@
 """Whole plans as machine code: their order, their barriers, what happens when a kernel fails."""
 
+import random
 import re
 
 import numpy as np
@@ -13,6 +14,7 @@ from plan_harness import Built, copy, gather, matmul, operand, scatter_add
 from lampion import dtype as dtypes
 from lampion.compiler import cache
 from lampion.compiler import kernel_ir as ir
+from lampion.compiler.codegen import order
 from lampion.compiler.codegen import plan as plans
 from lampion.compiler.codegen.builder import ir as llvm_ir
 from lampion.compiler.codegen.plan import Failure, compile_plan
@@ -176,47 +178,86 @@ def test_a_chain_of_dependent_kernels():
         np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
 
-def barriers(built, **options):
-    """How many barriers a plan has. Its kernels are made to count as large."""
-    text = str(plans._Emitter(built.plan(**options), Target.host(), serial=False).emit())
-    return len(re.findall(r'call void @"?barrier"?\(', text))
+def waits(built, shared=True):
+    """For each call, the calls that are waited for."""
+    everything = [shared] * len(built.calls) if isinstance(shared, bool) else shared
+    return [step.waits for step in order.steps(built.calls, everything)]
 
 
-@pytest.fixture
-def large(monkeypatch):
-    """Count every kernel as worth sharing."""
-    monkeypatch.setattr(plans, "SMALL", 0.0)
+def test_calls_wait_only_for_what_they_depend_on():
+    x, y, z, w = (np.zeros((3, 3), "f4") for _ in range(4))
+    assert waits(Built().call(copy(x, y), x, y).call(copy(z, w), z, w)) == [(), ()]
+    assert waits(Built().call(copy(x, y), x, y).call(copy(x, z), x, z)) == [(), ()]  # reads of the same
+    assert waits(Built().call(copy(x, y), x, y).call(copy(y, z), y, z)) == [(), (0,)]  # write, then read
+    assert waits(Built().call(copy(x, y), x, y).call(copy(z, x), z, x)) == [(), (0,)]  # read, then write
+    assert waits(Built().call(copy(x, y), x, y).call(copy(z, y), z, y)) == [(), (0,)]  # write, then write
+    chain = (
+        Built().call(copy(x, y), x, y).call(copy(y, z), y, z).call(copy(z, w), z, w).call(copy(w, y), w, y)
+    )
+    assert waits(chain) == [(), (0,), (1,), (2,)]  # the last needs 0, 1 and 2; 2 implies the others
+    assert waits(chain, shared=False) == [(), (), (), ()]  # thread 0 runs them one after the other
+    assert waits(chain, [False, False, True, True]) == [(), (), (1,), (2,)]
+    assert waits(chain, [True, True, False, False]) == [(), (0,), (1,), ()]
 
 
-def test_barriers_only_between_dependent_kernels(large):
-    x, y, z, w = (np.zeros((300, 300), "f4") for _ in range(4))
-    assert barriers(Built().call(copy(x, y), x, y).call(copy(z, w), z, w)) == 0
-    assert barriers(Built().call(copy(x, y), x, y).call(copy(x, z), x, z)) == 0  # reads of the same
-    assert barriers(Built().call(copy(x, y), x, y).call(copy(y, z), y, z)) == 1  # write, then read
-    assert barriers(Built().call(copy(x, y), x, y).call(copy(z, x), z, x)) == 1  # read, then write
-    assert barriers(Built().call(copy(x, y), x, y).call(copy(z, y), z, y)) == 1  # write, then write
-    # One barrier, before w = y, serves all that came before it: x = z needs none of its own.
-    both = Built().call(copy(x, y), x, y).call(copy(x, z), x, z).call(copy(y, w), y, w).call(copy(z, x), z, x)
-    assert barriers(both) == 1
-
-
-def test_parts_of_the_arena_are_told_apart(large):
+def test_parts_of_the_arena_are_told_apart():
     x, y = np.zeros((300, 300), "f4"), np.zeros((300, 300), "f4")
     size = x.nbytes
     first, second, middle = (ir.Place(True, start, size) for start in (0, size, size // 2))
-    apart = Built().call(copy(x, y), x, first).call(copy(x, y), second, y)
-    assert barriers(apart, arena_bytes=2 * size) == 0
-    overlapping = Built().call(copy(x, y), x, first).call(copy(x, y), middle, y)
-    assert barriers(overlapping, arena_bytes=2 * size) == 1
+    assert waits(Built().call(copy(x, y), x, first).call(copy(x, y), second, y)) == [(), ()]
+    assert waits(Built().call(copy(x, y), x, first).call(copy(x, y), middle, y)) == [(), (0,)]
 
 
-def test_small_kernels_stay_on_one_thread_without_barriers():
+def test_any_order_of_threads_respects_every_dependency():
+    """Random plans, run by imaginary threads that take turns at random: when a call begins, all earlier calls
+    whose data it touches are complete; and nobody waits for ever."""
+    rng = random.Random(0)
+    array = np.zeros((2, 2), "f4")
+    for _ in range(300):
+        calls, shared = [], []
+        for _ in range(rng.randrange(2, 12)):
+            source, out = rng.sample(range(4), 2)
+            places = tuple(ir.Place(n > 1, 16 * n if n > 1 else n, 16) for n in (source, out))
+            calls.append(ir.Call(copy(array, array), places))
+            shared.append(rng.random() < 0.5)
+        touched = [{(place, operand.written) for place, operand in zip(c.places, c.kernel.operands, strict=True)}
+                   for c in calls]  # fmt: skip
+        needs = [
+            [n for n in range(m) if any(p == q and (v or w) for p, v in touched[n] for q, w in touched[m])]
+            for m in range(len(calls))
+        ]
+        plan = order.steps(calls, shared)
+        taken, done = [0] * len(calls), [0] * len(calls)
+        goal = [3 if s else 1 for s in shared]
+        at, holds = [0, 0, 0], [None, None, None]  # each thread's next call; the call it has a chunk of
+        while min(at) < len(calls):
+            moved = False
+            for thread in rng.sample(range(3), 3):
+                call = at[thread]
+                if holds[thread] is not None:
+                    if rng.random() < 0.5:
+                        done[holds[thread]] += 1
+                        holds[thread], moved = None, True
+                elif call < len(calls):
+                    step, late = plan[call], plan[call].waits and done[call] >= goal[call]
+                    mine = shared[call] or thread == 0
+                    if not late and (step.all_wait or mine) and any(done[n] < goal[n] for n in step.waits):
+                        continue
+                    if not late and mine and taken[call] < goal[call]:
+                        assert all(done[n] >= goal[n] for n in needs[call])
+                        taken[call] += 1
+                        holds[thread] = call
+                    else:
+                        at[thread] += 1
+                    moved = True
+            assert moved or any(h is not None for h in holds)
+
+
+def test_small_kernels_stay_on_one_thread():
     x, y, z = (np.zeros(10, "f4") for _ in range(3))
-    assert barriers(Built().call(copy(x, y), x, y).call(copy(y, z), y, z)) == 0
     big, out = np.zeros((300, 300), "f4"), np.zeros((300, 300), "f4")
-    mixed = Built().call(copy(x, y), x, y).call(matmul(big, big, out), big, big, out).call(copy(y, z), y, z)
-    assert barriers(mixed) == 0
-    assert barriers(mixed.call(copy(out[0, :10], x), out, x)) == 1
+    built = Built().call(copy(x, y), x, y).call(matmul(big, big, out), big, big, out).call(copy(y, z), y, z)
+    assert plans._Emitter(built.plan(), Target.host(), serial=False).shared == [False, True, False]
 
 
 # Failure --------------------------------------------------------------------------------------------------
@@ -278,7 +319,9 @@ def test_equal_kernels_are_emitted_once():
     x, y, z = (np.zeros((30, 30), "f4") for _ in range(3))
     built = Built().call(matmul(x, y, z), x, y, z).call(matmul(x, y, z), y, x, z).call(copy(x, y), x, y)
     compiled = built.compiled().compiled
-    assert re.findall(r"define internal .*@(\w+)\(", compiled.ir) == ["matmul_0", "map_1", "barrier"]
+    assert re.findall(r"define internal .*@(\w+)\(", compiled.ir) == [
+        "matmul_0", "map_1", "wait_for", "report",
+    ]  # fmt: skip
     assert "matmul_0" in compiled.assembly
     assert compiled.labels == ("", "", "")
 

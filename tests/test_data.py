@@ -226,6 +226,6 @@ def test_digits():
 def test_digits_without_scikit_learn(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(
-        LampionError, match=r'(?s)scikit-learn, which is not installed.*pip install "lampion\[recipes\]"'
+        LampionError, match=r'(?s)scikit-learn, which is not installed.*pip install "\.\[recipes\]"'
     ):
         Digits()

@@ -150,7 +150,7 @@ def test_a_busy_pool_is_reported_and_not_waited_for():
     lease = np.frombuffer((runtime.ctypes.c_int64 * 1).from_address(pool.address), np.int64)
     lease[0] = 1  # as while another plan runs
     try:
-        assert runtime.launch(run.compiled._entry, 0, 0, 2) == runtime.BUSY
+        assert run.compiled._launch(run.compiled._entry, 0, 0, 2) == runtime.BUSY
         assert run(2) is None  # alone
     finally:
         lease[0] = 0
@@ -314,7 +314,7 @@ def test_ctrl_c_strands_nobody():
             x[...] = start
             assert run(3) is None
             assert np.array_equal(x, expected)
-            assert runtime.launch(run.compiled._entry, run.address, run.arena, 3) == runtime.OK  # not busy
+            assert run.compiled._launch(run.compiled._entry, run.address, run.arena, 3) == runtime.OK  # not busy
         print("done")
     """)
         == "done"

@@ -86,6 +86,12 @@ class CompiledFunction(Generic[P, R]):
     def __repr__(self) -> str:
         return f"<compiled {getattr(self.function, '__qualname__', self.function)!s}>"
 
+    def __getattr__(self, name: str) -> Any:
+        # What is asked of a compiled module (parameters(), train(), ...) is asked of the module.
+        if name.startswith("__") or "function" not in self.__dict__:
+            raise AttributeError(name)
+        return getattr(self.function, name)
+
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
 

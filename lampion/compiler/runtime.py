@@ -60,8 +60,8 @@ def set_num_threads(n: int) -> None:
 def launch(entry: int, table: int, arena: int, threads: int, claims: int, nbytes: int) -> int:
     """Run a plan's function on `threads` threads, this one included.
 
-    `claims` is the address of `nbytes` bytes through which they share out the work. The result is the plan's status (`OK`, or what failed), or `BUSY` where another plan has the pool, and
-    nothing was run.
+    `claims` is the address of `nbytes` bytes through which they share out the work. The result is the
+    plan's status (`OK`, or what failed), or `BUSY` where another plan has the pool, and nothing was run.
     """
     pool = _pool
     if pool is None or pool.size < threads:

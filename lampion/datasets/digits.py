@@ -33,7 +33,7 @@ class Digits(TensorDataset):
             from sklearn.datasets import load_digits
         except ImportError:
             raise LampionError("Digits", "the images come with scikit-learn, which is not installed",
-                               fix='pip install "lampion[recipes]"') from None  # fmt: skip
+                               fix='pip install ".[recipes]"') from None  # fmt: skip
         images, labels = load_digits(return_X_y=True)
         learn, test = split(labels)
         chosen = learn if train else test

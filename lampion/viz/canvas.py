@@ -29,7 +29,7 @@ def style() -> Any:
         import matplotlib
     except ImportError:
         raise LampionError("viz", "pictures are drawn by matplotlib, which is not installed",
-                           fix='pip install "lampion[recipes]"') from None  # fmt: skip
+                           fix='pip install ".[recipes]"') from None  # fmt: skip
     return matplotlib.rc_context(_STYLE)
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import policy
+from .cleanup import exit_acts
 from .frame import Call, Frame
 from .machine import as_tuple
 from .opcodes import VERSION, Instruction, handles
@@ -125,6 +126,8 @@ class Caller:
         reader = self.rec.reader
         if not (policy.is_solid(cls) or self.rec.is_core_type(cls)):
             m.abort(f"`{name_of(cls)}` is called, a type that capture does not know")
+        if python_method(cls, "__del__") is not None:
+            m.abort(f"`{name_of(cls)}` has a finalizer", "it cannot be replayed: make the object outside")
         reader.class_reads(m, cls, "__new__", "__init__")
         if (new := python_method(cls, "__new__")) is not None:
             return self.python(m, new, None if args is None else [cls, *args], kwargs)
@@ -276,6 +279,11 @@ def before_with(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
         enter, leave = python_method(kind, "__enter__"), python_method(kind, "__exit__")
     if enter is None or leave is None or kind is None:
         return m.abort("a `with` statement enters something that capture cannot look into")
+    if exit_acts(m.rec, leave, m.is_fresh(manager)):
+        m.abort(
+            f"`{leave.__qualname__}` may act outside Lampion when a capture is given up",
+            "keep the with statement outside of the compiled function",
+        )
     m.rec.reader.class_reads(m, kind, "__enter__", "__exit__")
     exit_method = MethodType(leave, manager) if is_known(manager) else Bound(leave, manager)
     return (exit_method, m.rec.caller.python(m, enter, [manager], {}))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 from types import CodeType, FrameType, FunctionType
 from typing import TYPE_CHECKING, Any
 
+from .cleanup import brinks
 from .opcodes import REFUSED, Instruction, decode
 from .policy import MISSING, may_catch
 from .values import FRESH, NULL, Made, Unseen, bind, seen
@@ -56,6 +57,7 @@ class Frame:
         self.made: Made | None = None
         self.unwinding = ""  # the last instruction seen while an exception is on its way
         self.tracer = self.trace  # one bound method for the life of the frame
+        self.brinks = brinks(rec, self)
 
     # ---- events -------------------------------------------------------------------------------------
 
@@ -85,6 +87,13 @@ class Frame:
             self.returns = []
         self.call = self.c_name = None
         ins = self.ins = self.table[offset]
+        if offset in self.brinks:
+            self.rec.abort(
+                "the clean-up of a try statement may act outside Lampion",
+                "keep the try statement outside of the compiled function",
+                self.frame,
+                self.brinks[offset],
+            )
         handler = ins.handler
         if handler is None:
             if ins.name != "EXTENDED_ARG":

@@ -148,9 +148,9 @@ REFUSED: dict[str, str] = {
 
 
 class Instruction:
-    """One decoded instruction: what it takes and puts, its handler, and where the next one starts."""
+    """One decoded instruction: what it takes and puts, its handler, where the next one starts, a jump's target."""
 
-    __slots__ = ("arg", "handler", "name", "next", "pops", "pushes", "symbol", "value")
+    __slots__ = ("arg", "handler", "name", "next", "pops", "pushes", "symbol", "target", "value")
 
     def __init__(self, raw: dis.Instruction, following: int) -> None:
         self.name = raw.opname
@@ -158,6 +158,7 @@ class Instruction:
         self.value = raw.argval
         self.symbol = raw.argrepr
         self.next = following
+        self.target = raw.argval if raw.opcode in dis.hasjrel or raw.opcode in dis.hasjabs else None
         self.handler = HANDLERS.get(raw.opname)
         pops, pushes = EFFECTS.get(raw.opname, (0, 0))
         self.pops = pops if isinstance(pops, int) else pops(self.arg)

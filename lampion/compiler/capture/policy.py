@@ -291,6 +291,10 @@ def is_lampions_file(filename: str) -> bool:
     return filename.startswith(f"{_ROOT}{os.sep}")
 
 
+def is_context_library(filename: str) -> bool:
+    return filename == contextlib.__file__
+
+
 def is_library(filename: str) -> bool:
     """Not the reader's own file: messages look further up the stack for a line to name."""
     return filename.startswith(_LIBRARIES)

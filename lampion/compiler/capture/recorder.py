@@ -183,6 +183,8 @@ class Recorder:
     def _start(self, state: Frame, parent: Frame | None) -> None:
         """Find the function that a new frame runs, and name the arguments that were placeholders."""
         code, call = state.code, parent.call if parent is not None else None
+        if state.frame.f_lasti in state.brinks:
+            state.step()  # says so
         if state.ins.name != "RESUME" or state.ins.arg & 3:
             self.abort("a generator that was started outside goes on", "", state.frame.f_back or state.frame)
         if call is None or call.code is not code:
@@ -328,11 +330,12 @@ class Recorder:
             self.error = error
         return error
 
-    def abort(self, reason: str, fix: str, frame: FrameType) -> NoReturn:
+    def abort(self, reason: str, fix: str, frame: FrameType, at: int | None = None) -> NoReturn:
         filename, line = self._user_line(frame)
         if filename != frame.f_code.co_filename:
             reason += f", in {frame.f_code.co_qualname}"
-        raise CaptureError(reason, filename, line, fix)
+            at = None
+        raise CaptureError(reason, filename, line if at is None else at, fix)
 
     def note(self, m: Frame, what: str) -> Note:
         return Note(what, *self._user_line(m.frame))

@@ -326,7 +326,7 @@ FUNCTIONS: dict[Any, Rule] = {
     # containers
     list: gathering(list), tuple: gathering(tuple), set: gathering(set), frozenset: gathering(frozenset),
     dict: _dict, deque: making(deque), OrderedDict: making(OrderedDict), defaultdict: _defaultdict,
-    operator.getitem: lambda m, fn, args, kwargs: subscript(m, args[0], args[1]),
+    operator.index: pure(int, "__index__"), operator.getitem: lambda m, fn, args, kwargs: subscript(m, args[0], args[1]),
     operator.contains: lambda m, fn, args, kwargs: contains(m, args[1], args[0]),
     # no
     **dict.fromkeys((print, input, open, exec, eval), _ACTS),

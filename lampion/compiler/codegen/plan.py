@@ -31,7 +31,6 @@ from lampion.compiler.codegen.loader import Library
 from lampion.compiler.codegen.pool import CLAIM, CLAIMS, EVENT, NOW, OK, STATUS, WAIT, WAKE
 from lampion.compiler.codegen.target import Target
 from lampion.compiler.kernel_ir import (
-    Call,
     Compute,
     Gather,
     Kernel,
@@ -129,7 +128,7 @@ class CompiledPlan:
         return _Emitter(self.plan, self.target, self.serial).claims
 
     def profile(self, table: int, arena: int, threads: int | None = None) -> list[float]:
-        """Run the plan once, each call after the one before is complete: the nanoseconds that each call took."""
+        """Run the plan once, one call after the other: the nanoseconds that each call took."""
         if self.serial:
             threads = 1
         elif threads is None:
@@ -232,7 +231,10 @@ class _Emitter:
         self.module = ir.Module("plan")
         self.kernels: dict[Kernel, ir.Function] = {}
         self.chunks = [_MODULES[type(call.kernel)].chunks(call.kernel) for call in plan.calls]
-        self.shared = _shared(plan, self.chunks, target)
+        self.shared = [
+            count > 1 and cost.nanoseconds(call.kernel, target) >= SMALL
+            for call, count in zip(plan.calls, self.chunks, strict=True)
+        ]  # the other calls are too small to be worth it
         self.claims = _Claims(len(plan.calls), sum(self.shared))
 
     def emit(self) -> ir.Module:
@@ -282,7 +284,11 @@ class _Emitter:
         self.claims_at = b.load(_at(b, self.sync, CLAIMS), typ=POINTER, align=8)
         self.first = b.icmp_unsigned("==", self.thread, I64(0))
         self.wait, self.report = self._emit_wait(), self._emit_report()
-        self._mark(0)
+        if self.timed:  # nobody begins before the clock is read
+            self._mark(0)
+            with b.if_then(self.first):
+                self._report(len(self.plan.calls), I64(1))
+            self._wait_for(len(self.plan.calls))
         for number, step in enumerate(order.steps(self.plan.calls, self.shared)):
             if self.chunks[number]:
                 after = function.append_basic_block(f"after.{number}")
@@ -300,7 +306,8 @@ class _Emitter:
                 b.position_at_end(after)
                 if self.timed:
                     self._wait_for(number)
-            self._mark(number + 1)
+            if self.timed:
+                self._mark(number + 1)
         b.branch(self.leave)
         b.position_at_end(self.leave)
         b.ret_void()
@@ -357,14 +364,13 @@ class _Emitter:
 
     def _goal(self, number: int) -> int:
         """What a call's word counts to."""
-        return self.chunks[number] if self.shared[number] else 1
+        return self.chunks[number] if number < len(self.chunks) and self.shared[number] else 1
 
     def _done(self, number: int) -> Any:
         return _at(self.b, self.claims_at, 8 * number)
 
     def _wait_for(self, number: int) -> None:
-        if self.chunks[number]:
-            self.b.call(self.wait, [self.sync, self._done(number), I64(self._goal(number))])
+        self.b.call(self.wait, [self.sync, self._done(number), I64(self._goal(number))])
 
     def _report(self, number: int, count: Any) -> None:
         self.b.call(self.report, [self.sync, self._done(number), count, I64(self._goal(number))])
@@ -393,26 +399,18 @@ class _Emitter:
 
     def _mark(self, number: int) -> None:
         """In the timed variant: thread 0 notes the time."""
-        if self.timed:
-            b = self.b
-            with b.if_then(self.first):
-                marks = b.load(_at(b, self.table, 8 * self.plan.externals), typ=POINTER, align=8)
-                b.store(_call_at(b, self.sync, NOW, returns=I64), _at(b, marks, 8 * number), align=8)
-
-
-def _shared(plan: Plan, chunks: list[int], target: Target) -> list[bool]:
-    """Which calls all threads work on; the others are too small to be worth it."""
-    return [
-        count > 1 and cost.nanoseconds(call.kernel, target) >= SMALL
-        for call, count in zip(plan.calls, chunks, strict=True)
-    ]
+        b = self.b
+        with b.if_then(self.first):
+            marks = b.load(_at(b, self.table, 8 * self.plan.externals), typ=POINTER, align=8)
+            b.store(_call_at(b, self.sync, NOW, returns=I64), _at(b, marks, 8 * number), align=8)
 
 
 class _Claims:
     """The layout of the words through which threads share out a plan's work (see `pool`)."""
 
     def __init__(self, calls: int, shared: int) -> None:
-        self.start = -(-8 * calls // 64) * 64  # after a word for each call: how much of it is done
+        # After a word for each call, how much of it is done; and one for the start of the timed variant.
+        self.start = -(-8 * (calls + 1) // 64) * 64
         self.row = -(-8 * shared // 64) * 64  # one thread's words
 
     def nbytes(self, threads: int) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,9 +59,8 @@ class Tensor(_Methods):
 
     def __init__(self, *data: Any, requires_grad: bool = False) -> None:
         """Floats, as in PyTorch: ``Tensor([1, 2])``, or sizes: ``Tensor(2, 3)``."""
-        if data and all(type(n) is int for n in data):
-            data = (np.zeros(data),)
-        source = tensor(*(data or ((),)), dtype=dtypes.get_default_dtype())
+        values = np.zeros(data) if data and all(type(n) is int for n in data) else data[0] if data else ()
+        source = tensor(values, dtypes.get_default_dtype())
         self._array = source._array
         self._version = source._version
         self.requires_grad = requires_grad
@@ -186,8 +186,6 @@ class Tensor(_Methods):
 
     def retain_grad(self) -> None:
         """Keep the gradient of a computed tensor too, in its `.grad`."""
-        import weakref
-
         if not self.requires_grad:
             raise GradientError("retain_grad", "the tensor does not require a gradient", got=repr(self.shape))
         node = self.grad_fn

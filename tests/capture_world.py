@@ -137,6 +137,11 @@ class Writing(Plain):
         return 3
 
 
+class Noisy:
+    def __del__(self):
+        LOG.append("gone")
+
+
 class Net(Module):
     rate = 0.5
     shared = {"a": 1}  # noqa: RUF012

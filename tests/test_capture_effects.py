@@ -6,6 +6,7 @@ names the line, nothing has changed, and (where given) the message says these wo
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,7 +32,7 @@ EFFECTS: dict[str, list[str]] = {
         "sorted([1], key=lambda v: plain.bump())", "delattr(plain, 'k')",
     ],
     "attribute `k` of Writing is set": [
-        "with writing:\n    pass", "writing()", "[*writing]", "list(writing)", "len(writing)",
+        "writing()", "[*writing]", "list(writing)", "len(writing)",
         "bool(writing)", "1 if writing else 2", "not writing", "writing == 3", "writing.prop",
         "hash(writing)", "writing[0]", "str(writing)", "f'{writing}'", "f'{writing!r}'", "repr(writing)",
         "'%s' % writing", "-writing", "writing + 1", "abs(writing)", "round(writing)", "[1, 2][writing]",
@@ -104,6 +105,17 @@ EFFECTS: dict[str, list[str]] = {
         "core.apply(append, 1)", "list(map(partial_append, [1]))", "collections.defaultdict(time.time)['a']",
         "iter(time.time, 1)",
     ],
+    # what would happen again when a capture is given up
+    "may act outside Lampion": [
+        "with writing:\n    pass", "try:\n    x = x.relu()\nfinally:\n    LOG.append(1)",
+        "try:\n    x = x.relu()\nexcept:\n    LOG.append(1)",
+        "try:\n    x.item()\nfinally:\n    plain.k += 1",
+        "for i in [1]:\n    try:\n        x.item()\n    except BaseException:\n        CELL[0] = 1",
+        "with core.no_grad():\n    try:\n        x.item()\n    finally:\n        LOG.append(1)",
+        "try:\n    x.item()\nexcept (TypeError, BaseException):\n    LOG.append(1)",
+        "def inner():\n    try:\n        yield x\n    finally:\n        LOG.append(1)\nnext(inner())",
+    ],
+    "has a finalizer": ["Noisy()", "y = Noisy(); del y"],
     # input and output, clocks, chance, processes
     "": [
         "print('a')", "print('a', file=stream)", "functools.partial(print, 'a')()", "input()",
@@ -142,6 +154,8 @@ def test_an_effect_ends_the_capture(code: str, words: str) -> None:
     row = world.function(code)
     before = world.state()
     error = refused(row, X, line=2 if "\n" not in code else None)
+    if "Noisy" in code:
+        gc.collect()
     assert words in str(error)
     assert world.state() == before
     assert no_grad.entered == 0

@@ -6,6 +6,7 @@ what `guards.check()` must say. Names are those of `capture_world.py`; each row 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -176,7 +177,9 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("run", "change", "words"), CHANGES, ids=[f"{row[0]} | {row[1]}" for row in CHANGES])
-def test_a_change_is_noticed(run: str, change: str, words: str) -> None:
+def test_a_change_is_noticed(run: str, change: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("argv", "modules"):
+        monkeypatch.setattr(sys, name, getattr(sys, name))  # what a row assigns is put back
     world = World()
     guards = guarded(world.function(run), X)
     world.change(change)

@@ -94,7 +94,7 @@ def test_strides_below_zero(target, flips):
     assert_close(run(matmul(a, b, out), (a, b, out), target), a, b)
 
 
-@pytest.mark.parametrize("target", LEVELS)
+@pytest.mark.parametrize("target", [LEVELS[0], LEVELS[-1]])
 def test_rows_a_page_apart(target):
     """Rows that would share a few cache sets are packed."""
     rng = np.random.default_rng(2)
@@ -104,7 +104,7 @@ def test_rows_a_page_apart(target):
     assert_close(run(matmul(a, b, out), (a, b, out), target), a, b)
 
 
-@pytest.mark.parametrize("target", LEVELS)
+@pytest.mark.parametrize("target", [LEVELS[0], LEVELS[-1]])
 def test_batches(target):
     rng = np.random.default_rng(3)
     a, b, out = matrix(rng, 2, 3, 30, 20), matrix(rng, 2, 3, 20, 40), np.zeros((2, 3, 30, 40), "f4")
@@ -122,7 +122,7 @@ def test_batches(target):
     assert_close(run(matmul(one, b, out), (one, b, out), target), one, b)
 
 
-@pytest.mark.parametrize("target", LEVELS)
+@pytest.mark.parametrize("target", [LEVELS[0], LEVELS[-1]])
 @pytest.mark.parametrize("k", [20, 200], ids=["one block of k", "several"])
 def test_nothing_else_is_written(target, k):
     rng = np.random.default_rng(4)
@@ -166,7 +166,7 @@ def test_nothing_beyond_the_ends_is_touched(target):
             assert_close(run(matmul(a, b, out), (a, b, out), target, (2,)), a, b)
 
 
-@pytest.mark.parametrize("target", LEVELS)
+@pytest.mark.parametrize("target", [LEVELS[0], LEVELS[-1]])
 @pytest.mark.parametrize("m, k, n", [(29, 20, 45), (29, 170, 45), (5, 80, 9)])
 @pytest.mark.parametrize("name", ["maximum", "tanh"])  # one short enough for registers, one not
 def test_epilogue(target, m, k, n, name):
@@ -195,7 +195,7 @@ def test_epilogue(target, m, k, n, name):
         )
 
 
-@pytest.mark.parametrize("target", LEVELS)
+@pytest.mark.parametrize("target", [LEVELS[0], LEVELS[-1]])
 def test_several_stores_and_an_update_in_place(target):
     rng = np.random.default_rng(6)
     a, b, total, mask = (

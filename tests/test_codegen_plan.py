@@ -220,8 +220,8 @@ def test_any_order_of_threads_respects_every_dependency():
             places = tuple(ir.Place(n > 1, 16 * n if n > 1 else n, 16) for n in (source, out))
             calls.append(ir.Call(copy(array, array), places))
             shared.append(rng.random() < 0.5)
-        touched = [{(place, operand.written) for place, operand in zip(c.places, c.kernel.operands, strict=True)}
-                   for c in calls]  # fmt: skip
+        written = [o.written for o in calls[0].kernel.operands]
+        touched = [list(zip(call.places, written, strict=True)) for call in calls]
         needs = [
             [n for n in range(m) if any(p == q and (v or w) for p, v in touched[n] for q, w in touched[m])]
             for m in range(len(calls))
@@ -258,6 +258,26 @@ def test_small_kernels_stay_on_one_thread():
     big, out = np.zeros((300, 300), "f4"), np.zeros((300, 300), "f4")
     built = Built().call(copy(x, y), x, y).call(matmul(big, big, out), big, big, out).call(copy(y, z), y, z)
     assert plans._Emitter(built.plan(), Target.host(), serial=False).shared == [False, True, False]
+
+
+def test_a_call_without_work_holds_nobody_up(monkeypatch):
+    monkeypatch.setattr(plans, "SMALL", 0.0)
+    rng = np.random.default_rng(8)
+    x = rng.standard_normal((300, 300)).astype("f4")
+    out, nothing = np.zeros((300, 300), "f4"), np.zeros((0, 3), "f4")
+    place = ir.Place(True, 0, x.nbytes)
+    empty = ir.Call(
+        copy(nothing, nothing), (place, place)
+    )  # touches the arena by its place, but has no points
+    built = Built().call(copy(x, out), x, place)
+    built.calls.append(empty)
+    built.call(copy(out, out), place, out)
+    run = built.compiled(arena_bytes=x.nbytes)
+    for threads in (1, 2, 3):
+        out[...] = 0
+        assert run(threads) is None
+        np.testing.assert_array_equal(out, x)
+    assert len(run.profile(2)) == 3
 
 
 # Failure --------------------------------------------------------------------------------------------------

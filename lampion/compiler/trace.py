@@ -17,8 +17,8 @@ from lampion.compiler.address import address
 from lampion.compiler.capture import CaptureError
 from lampion.compiler.graph import Graph, Value
 from lampion.compiler.strides import contiguous_strides, is_contiguous, move
-from lampion.mode import mode
 from lampion.errors import unwritable
+from lampion.mode import mode
 from lampion.origin import where
 from lampion.primitive import Primitive
 from lampion.tensor import Tensor, wrap

@@ -123,8 +123,17 @@ class put:
         view = out
         for primitive, params in chain:
             view = primitive.forward(xp, view, **params)
-        view[...] = value
-        return out
+        if view.base is not None and xp.may_share_memory(view, out):
+            view[...] = value
+            return out
+        # `out` lies in memory in another way than what was written through, and a reshape on the way had to
+        # copy. So find the places by following the chain with their numbers.
+        places = xp.arange(base.size).reshape(base.shape)
+        for primitive, params in chain:
+            places = primitive.forward(xp, places, **params)
+        flat = out.reshape(-1)
+        flat[places] = value
+        return flat.reshape(base.shape)
 
     def vjp(g, chain):
         return lambda: put(g, full((), 0, g.dtype), chain), lambda: follow(g, chain)

@@ -28,26 +28,42 @@ _ENDS = frozenset({"RERAISE", "RAISE_VARARGS", "RETURN_VALUE", "RETURN_CONST"})
 
 
 def brinks(rec: Recorder, m: Frame) -> dict[int, int]:
-    """The instructions from which control enters a region that must not be entered; the line of its start."""
-    code = m.code
+    """Where control is about to enter what must not be entered: the offset, and the line of its start."""
+    code, table = m.code, decode(m.code)
     if policy.is_lampions_file(code.co_filename) or policy.is_context_library(code.co_filename):
         return {}  # they clean up what is their own
-    regions = [
-        (entry.start, entry.end)
-        for entry in dis.Bytecode(code).exception_entries
-        if _acts(rec, m, decode(code)[entry.target])
-    ]
+    entries = getattr(dis.Bytecode(code), "exception_entries", ())
+    entries = [entry for entry in entries if not _is_plumbing(table[entry.target])]
+    regions = [(entry.start, entry.end) for entry in entries if _acts(rec, m, table[entry.target])]
     if not regions:
         return {}
-    lines = {start: line for start, _, line in code.co_lines() if line is not None}
-    inside = {offset for offset in decode(code) if any(start <= offset < end for start, end in regions)}
+    inside = {offset for offset in table if any(start <= offset < end for start, end in regions)}
+    covered = {offset for offset in table if any(entry.start <= offset < entry.end for entry in entries)}
+    gates = _leading_to(table, inside)
+    # The instruction of the `try` itself does nothing, and is the one that no handler covers: an exception
+    # there would skip the clean-up of an outer `with`. Then the one before it has to do.
+    for nop in [offset for offset in gates if table[offset].name == "NOP" and offset not in covered]:
+        before = _leading_to(table, {nop})
+        if any(offset in covered for offset in before):
+            before = dict.fromkeys(before, gates.pop(nop))
+            gates.update((offset, start) for offset, start in before.items() if offset not in inside)
+    lines = sorted((start, line) for start, _, line in code.co_lines() if line is not None)
+    return {gate: [line for start, line in lines if start <= entered][-1] for gate, entered in gates.items()}
+
+
+def _leading_to(table: dict[int, Instruction], inside: set[int]) -> dict[int, int]:
+    """The instructions outside of a region that lead into it, and to where."""
     found = {}
-    for offset, ins in decode(code).items():
-        entered = [to for to in _successors(ins) if to in inside and offset not in inside]
-        if entered:
-            line = max((start, line) for start, line in lines.items() if start <= entered[0])[1]
-            found[offset] = line
+    for offset, ins in table.items():
+        for to in _successors(ins):
+            if to in inside and offset not in inside:
+                found[offset] = to
     return found
+
+
+def _is_plumbing(handler: Instruction) -> bool:
+    # A StopIteration in a generator becomes a RuntimeError; `yield from` passes an exception on.
+    return handler.name in ("CALL_INTRINSIC_1", "CLEANUP_THROW")
 
 
 def exit_acts(rec: Recorder, leave: FunctionType, fresh: bool) -> bool:
@@ -89,8 +105,8 @@ def _walk(rec: Recorder, names: dict[str, Any], code: CodeType, first: Instructi
             if name in _CALLS and not _harmless(rec, recent):
                 return True
             if name == "CHECK_EXC_MATCH" and following is not None and not _may_match(recent):
-                table_jump = following.target  # the clause is for other exceptions: skip its body
-                following = table.get(table_jump) if table_jump is not None else None
+                # The clause is for other exceptions: go on where the test that follows jumps to.
+                following = None if following.target is None else table.get(following.target)
             elif ins.target is not None and (other := table.get(ins.target)) and id(other) not in seen:
                 seen.add(id(other))
                 todo.append(other)

@@ -57,7 +57,10 @@ class Frame:
         self.made: Made | None = None
         self.unwinding = ""  # the last instruction seen while an exception is on its way
         self.tracer = self.trace  # one bound method for the life of the frame
-        self.brinks = brinks(rec, self)
+        known = rec.brinks.get(id(self.code))
+        if known is None:
+            known = rec.brinks[id(self.code)] = self.code, brinks(rec, self)
+        self.brinks = known[1]
 
     # ---- events -------------------------------------------------------------------------------------
 

@@ -148,7 +148,7 @@ REFUSED: dict[str, str] = {
 
 
 class Instruction:
-    """One decoded instruction: what it takes and puts, its handler, where the next one starts, a jump's target."""
+    """One decoded instruction: what it takes and puts, its handler, and where control may go next."""
 
     __slots__ = ("arg", "handler", "name", "next", "pops", "pushes", "symbol", "target", "value")
 

@@ -86,6 +86,9 @@ class Recorder:
         self.shadows: dict[int, tuple[Any, Any]] = {}  # an iterator, and one that walks beside it
         self.generators: dict[int, list[Call]] = {}  # by the identity of their code; not all started yet
         self.frames: dict[FrameType, Frame] = {}
+        self.brinks: dict[
+            int, tuple[CodeType, dict[int, int]]
+        ] = {}  # see cleanup.py; by identity of the code
         self.importing: FrameType | None = None  # the outermost frame of an import that is under way
         self._functions: dict[int, list[FunctionType]] = {}
         self._untraced: dict[CodeType, bool] = {}

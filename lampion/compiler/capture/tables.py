@@ -310,7 +310,7 @@ FUNCTIONS: dict[Any, Rule] = {
     hex: pure(str), bin: pure(str), oct: pure(str), ascii: pure(str), repr: pure(str, "__repr__"),
     str: pure(str), format: pure(str, "__format__"), bytes: pure(bytes), int: pure(int), float: pure(float),
     complex: pure(complex), bool: lambda m, fn, args, kwargs: truth(m, args[0]) if args else False,
-    range: pure(range), slice: pure(slice),
+    range: pure(range), slice: pure(slice), operator.index: pure(int, "__index__"),
     # iteration
     iter: _iter, next: _next, sum: folding(None, "__add__", "__radd__"), any: folding(bool),
     all: folding(bool), math.fsum: folding(float), math.prod: folding(None, "__mul__", "__rmul__"),
@@ -326,7 +326,7 @@ FUNCTIONS: dict[Any, Rule] = {
     # containers
     list: gathering(list), tuple: gathering(tuple), set: gathering(set), frozenset: gathering(frozenset),
     dict: _dict, deque: making(deque), OrderedDict: making(OrderedDict), defaultdict: _defaultdict,
-    operator.index: pure(int, "__index__"), operator.getitem: lambda m, fn, args, kwargs: subscript(m, args[0], args[1]),
+    operator.getitem: lambda m, fn, args, kwargs: subscript(m, args[0], args[1]),
     operator.contains: lambda m, fn, args, kwargs: contains(m, args[1], args[0]),
     # no
     **dict.fromkeys((print, input, open, exec, eval), _ACTS),

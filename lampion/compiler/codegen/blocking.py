@@ -138,7 +138,7 @@ class Blocking:
         """
         down, along = self.kernel.a.strides[-2:]
         itemsize = self.kernel.dtype.itemsize
-        if self.m == 1 or self.k == 1:
+        if self.m <= 1 or self.k <= 1:
             return True
         if along != 1:
             return down == 1 and along * itemsize <= 256

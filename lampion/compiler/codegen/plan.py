@@ -16,6 +16,7 @@ is the same plan for one thread alone, without any of this; it returns the statu
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import functools
 import itertools
 import time
@@ -289,28 +290,41 @@ class _Emitter:
             with b.if_then(self.first):
                 self._report(len(self.plan.calls), I64(1))
             self._wait_for(len(self.plan.calls))
-        for number, step in enumerate(order.steps(self.plan.calls, self.shared)):
-            if self.chunks[number]:
-                after = function.append_basic_block(f"after.{number}")
-                if step.all_wait:
-                    self._before(number, step, after)
-                if self.shared[number]:
-                    self._share(number)
-                else:
-                    with b.if_then(self.first):
-                        if not step.all_wait:
-                            self._before(number, step, after)
-                        self._run(number, I64(0), I64(self.chunks[number]))
-                        self._report(number, I64(1))
-                b.branch(after)
-                b.position_at_end(after)
-                if self.timed:
-                    self._wait_for(number)
+        steps = self._steps()
+        for number in range(len(self.plan.calls)):
+            if number in steps:
+                self._call(number, steps[number])
             if self.timed:
                 self._mark(number + 1)
         b.branch(self.leave)
         b.position_at_end(self.leave)
         b.ret_void()
+
+    def _steps(self) -> dict[int, order.Step]:
+        """What happens before each call that has any work at all."""
+        present = [number for number, chunks in enumerate(self.chunks) if chunks]
+        found = order.steps([self.plan.calls[n] for n in present], [self.shared[n] for n in present])
+        return {
+            number: dataclasses.replace(step, waits=tuple(present[n] for n in step.waits))
+            for number, step in zip(present, found, strict=True)
+        }
+
+    def _call(self, number: int, step: order.Step) -> None:
+        b, after = self.b, self.b.append_basic_block(f"after.{number}")
+        if step.all_wait:
+            self._before(number, step, after)
+        if self.shared[number]:
+            self._share(number)
+        else:
+            with b.if_then(self.first):
+                if not step.all_wait:
+                    self._before(number, step, after)
+                self._run(number, I64(0), I64(self.chunks[number]))
+                self._report(number, I64(1))
+        b.branch(after)
+        b.position_at_end(after)
+        if self.timed:
+            self._wait_for(number)
 
     def _before(self, number: int, step: order.Step, after: ir.Block) -> None:
         """Wait for what the call needs; leave if something failed. A thread that comes late, when the

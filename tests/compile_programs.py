@@ -1,7 +1,8 @@
 """Random programs for the compiler: a list of steps, each a few numbers that choose among what is possible.
 
 What is possible depends on shapes and dtypes alone, so that every reading of the program goes the same way.
-All numbers stay small and away from poles, so that rounding does not decide anything.
+All numbers stay small and away from poles, and only numbers that no reading rounds (inputs, and what is
+picked out of them) are compared or converted to integers: so rounding does not decide anything.
 """
 
 from __future__ import annotations
@@ -63,29 +64,32 @@ class Program:
 
     def __init__(self, program, inputs, writes=True):
         self.made = list(inputs)
-        self.fixed = len(inputs)
-        self.writes = writes  # whether steps may write in place (not into leaves or what a graph needs)
-        self.owned = set()  # ids of tensors that may be written to
+        self.writes = writes  # whether steps may write in place
+        self.number = lp.tensor(2)
+        self.exact = set(map(id, inputs))  # of tensors that are the same in every reading, to the last bit
         for kind, a, b, c in program:
             self.step(kind, a, b, c)
 
-    def pick(self, a, kinds="fib"):
+    def pick(self, a, kinds="fib", exact=False):
         """A tensor of one of these kinds: f, i, b (bool); converted if there is none."""
-        fits = [x for x in self.made if x.dtype.kind in kinds]
+        fits = [x for x in self.made if x.dtype.kind in kinds and (not exact or id(x) in self.exact)]
         if fits:
             return fits[a % len(fits)]
-        x = self.made[a % len(self.made)]
-        return x.float() if "f" in kinds else x.long() if "i" in kinds else x > 0
+        x = self.number if "i" in kinds else self.made[0]
+        return x.float() if "f" in kinds else x
 
-    def keep(self, x):
+    def keep(self, x, *sources):
+        """Add a result; it is as exact as its sources, if they are given."""
         if x.numel() <= LIMIT and x.ndim <= 4:
             self.made.append(x)
+            if x.dtype.kind != "f" or (sources and all(id(source) in self.exact for source in sources)):
+                self.exact.add(id(x))
 
     def step(self, kind, a, b, c):
         actions = (
             self.unary, self.unary, self.binary, self.binary, self.binary, self.compare, self.choose,
             self.convert, self.reduce, self.reduce, self.move, self.move, self.move, self.multiply,
-            self.gather, self.join, self.number, self.write, self.write, self.write, self.random,
+            self.gather, self.join, self.with_number, self.write, self.write, self.write, self.random,
             self.composed, self.pieces, self.scatter,
         )  # fmt: skip
         actions[kind % len(actions)](kind // len(actions), a, b, c)
@@ -116,8 +120,9 @@ class Program:
             x, y = lp.minimum(lp.maximum(x, -9), 9), y
         self.keep(getattr(lp, name)(x, y))
 
-    def number(self, kind, a, b, c):
-        x = self.pick(a)
+    def with_number(self, kind, a, b, c):
+        choice = c % 8
+        x = self.pick(a, exact=choice > 5)
         n = (2, -1, 0.5, 1, 0, -0.0, True, 1e-3, 3)[b % 9]
         operations = (
             lambda: x + n, lambda: n - x, lambda: x * n, lambda: x / 2.5, lambda: lp.maximum(x, n),
@@ -125,23 +130,22 @@ class Program:
         )  # fmt: skip
         if x.dtype is lp.bool:
             x = x.long()
-        self.keep(operations[c % len(operations)]())
+        self.keep(operations[choice]())
 
     def compare(self, kind, a, b, c):
-        x = self.pick(a)
-        y = fitted(self.pick(b), x.shape)
+        x, y = self.pick(a, exact=True), self.pick(b, exact=True)
+        y = y if stretches(y, x.shape) else fitted(self.pick(b, "ib"), x.shape)
         self.keep(getattr(lp, ("eq", "ne", "lt", "le", "gt", "ge")[c % 6])(x, y))
 
     def choose(self, kind, a, b, c):
         x = self.pick(a)
-        y, condition = fitted(self.pick(b), x.shape), fitted(self.pick(c), x.shape) > 0
+        y, condition = fitted(self.pick(b), x.shape), fitted(self.pick(c, "ib"), x.shape) > 0
         self.keep(lp.where(condition, x, y) if c % 4 else lp.where(condition, x, 0.25))
 
     def convert(self, kind, a, b, c):
-        x = self.pick(a)
-        if x.dtype.is_floating_point and b % 4 > 1:
-            x = x * 2
-        self.keep(x.to((lp.float32, lp.float64, lp.int64, lp.bool)[b % 4]))
+        x = self.pick(a, exact=b % 4 > 1)
+        to = (lp.float32, lp.float64, lp.int64, lp.bool)[b % 4]
+        self.keep((x * 2 if x.dtype.kind == "f" and b % 4 > 1 else x).to(to))
 
     # -- shapes ----------------------------------------------------------------------------------------------
 
@@ -154,9 +158,14 @@ class Program:
         if empty and name != "sum":
             name = "sum"
         if name == "argmax":
-            self.keep(x.float().argmax(dim))
+            x = self.pick(a, exact=True)
+            if x.numel():
+                self.keep(x.float().reshape(-1, 1).argmax(0))
         elif name == "max":
-            values, indices = lp.max(x.float().reshape(-1) if not x.ndim else x.float(), 0)
+            x = self.pick(a, "ib" if a % 2 else "fib", exact=True)
+            if 0 in x.shape:
+                return
+            values, indices = lp.max(x.float() if x.ndim else x.float().reshape(1), 0)
             self.keep(values)
             self.keep(indices)
         elif name == "mean":
@@ -170,21 +179,21 @@ class Program:
         choice = c % 8
         if choice == 0 and x.ndim:
             order = list(range(x.ndim))
-            self.keep(x.permute(*order[axis:], *order[:axis]))
+            self.keep(x.permute(*order[axis:], *order[:axis]), x)
         elif choice == 1 and x.ndim and x.shape[axis]:
-            self.keep(x[(slice(None),) * axis + (b % x.shape[axis],)])
+            self.keep(x[(slice(None),) * axis + (b % x.shape[axis],)], x)
         elif choice == 2 and x.ndim:
-            self.keep(x[(slice(None),) * axis + (slice(b % 2, None, 1 + c % 3),)])
+            self.keep(x[(slice(None),) * axis + (slice(b % 2, None, 1 + c % 3),)], x)
         elif choice == 3:
-            self.keep(x.unsqueeze(b % (x.ndim + 1)))
+            self.keep(x.unsqueeze(b % (x.ndim + 1)), x)
         elif choice == 4:
-            self.keep(x.reshape(-1))
+            self.keep(x.reshape(-1), x)
         elif choice == 5 and x.ndim > 1:
-            self.keep(x.T.reshape(x.shape))
+            self.keep(x.T.reshape(x.shape), x)
         elif choice == 6:
-            self.keep(lp.broadcast_to(x, (2, *x.shape)))
+            self.keep(lp.broadcast_to(x, (2, *x.shape)), x)
         elif choice == 7 and x.ndim:
-            self.keep(x.flip(axis))
+            self.keep(x.flip(axis), x)
 
     def pieces(self, kind, a, b, c):
         x = self.pick(a)
@@ -213,7 +222,7 @@ class Program:
         if not x.ndim or not x.numel():
             return
         dim = c % x.ndim
-        index = small_index(self.pick(b), x.shape[dim])
+        index = small_index(self.pick(b, "ib"), x.shape[dim])
         if c % 3:
             self.keep(x.index_select(dim, index.reshape(-1)[:4]))
         elif dim == 0:
@@ -223,7 +232,7 @@ class Program:
         x = self.pick(a)
         if x.ndim and x.numel() and x.dtype is not lp.bool:
             dim = c % x.ndim
-            index = small_index(fitted(self.pick(b), x.shape), x.shape[dim])
+            index = small_index(fitted(self.pick(b, "ib"), x.shape), x.shape[dim])
             self.keep(x.scatter_add(dim, index, x * 2))
             self.keep(x.gather(dim, index))
 
@@ -250,7 +259,7 @@ class Program:
         elif b % 3 == 1:
             self.keep(x.log_softmax(c % x.ndim))
         elif x.ndim == 2:
-            labels = small_index(self.pick(c), x.shape[1]).reshape(-1)[: x.shape[0]]
+            labels = small_index(self.pick(c, "ib"), x.shape[1]).reshape(-1)[: x.shape[0]]
             if labels.shape[0] == x.shape[0]:
                 self.keep(F.cross_entropy(x, labels))
 
@@ -263,9 +272,9 @@ class Program:
             return
         x = candidates[a % len(candidates)]
         with lp.no_grad():
-            value = fitted(self.pick(b), x.shape).detach()
-            if lp.float32 in (value.dtype, x.dtype) or x.dtype is not value.dtype:
-                value = value.to(x.dtype)
+            value = fitted(self.pick(b, "fib" if x.dtype.kind == "f" else "ib"), x.shape).detach().to(x.dtype)
+            if x.dtype.kind == "f":  # what is written may be rounded, and any float may be a view of x
+                self.exact = {id(x) for x in self.made if x.dtype.kind != "f"}
             choice = c % 7
             if choice == 0:
                 x.copy_(value)
@@ -283,11 +292,14 @@ class Program:
                 x.sub_(value * 0.25)
 
 
+def stretches(y, shape):
+    have = tuple(y.shape)
+    return len(have) <= len(shape) and all(n in (1, m) for n, m in zip(have[::-1], shape[::-1], strict=False))
+
+
 def fitted(y, shape):
     """Something made of y that stretches to the shape: y itself where it does."""
-    have = tuple(y.shape)
-    fits = len(have) <= len(shape) and all(n in (1, m) for n, m in zip(have[::-1], shape[::-1], strict=False))
-    if not fits:
+    if not stretches(y, shape):
         y = y.long().sum() if y.dtype.kind != "f" else y.sum().tanh()
         y = lp.minimum(lp.maximum(y, -9), 9)
     stretched = lp.broadcast_to(y, tuple(shape))

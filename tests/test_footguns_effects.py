@@ -410,6 +410,20 @@ def a_loss_that_is_still_wanted(compile, note):
         note(loss, state(model))
 
 
+@table()
+def data_is_written_inside(compile, note):
+    weight = randn(4, requires_grad=True)
+
+    @compile
+    def step(x):
+        weight.grad = None
+        (weight * x).sum().backward()
+        weight.data -= 0.1 * weight.grad
+
+    for _ in range(3):
+        note(step(A), weight, weight.grad)
+
+
 @table(eager=True)
 def data_is_replaced_inside(compile, note):
     weight = randn(4, requires_grad=True)
@@ -418,7 +432,7 @@ def data_is_replaced_inside(compile, note):
     def step(x):
         weight.grad = None
         (weight * x).sum().backward()
-        weight.data -= 0.1 * weight.grad  # HERE
+        weight.data = weight.data - 0.1 * weight.grad  # HERE
 
     for _ in range(3):
         note(step(A), weight, weight.grad)

@@ -81,6 +81,29 @@ def test_usable_cores_are_those_of_the_process():
         assert printed(f"os.sched_setaffinity(0, {{{one}}}); print(runtime.usable_cores())") == "1"
 
 
+@pytest.mark.parametrize(
+    "triple, platform",
+    [
+        ("x86_64-pc-windows-msvc-elf", "win32"),
+        ("arm64-apple-darwin", "darwin"),
+        ("aarch64-unknown-linux-gnu", "linux"),
+    ],
+)
+def test_the_pool_can_be_emitted_for_other_systems(triple, platform):
+    """It cannot run here, but it must compile, and call nothing that is not on the list."""
+    import llvmlite.binding as llvm
+
+    from lampion.compiler.codegen.pool import POOL_SYMBOLS, pool_ir
+    from lampion.compiler.codegen.symbols import undefined_symbols
+
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    module = llvm.parse_assembly(pool_ir(triple, platform))
+    module.verify()
+    machine = llvm.Target.from_triple(triple).create_target_machine(reloc="pic", codemodel="small")
+    assert undefined_symbols(machine.emit_object(module)) <= POOL_SYMBOLS
+
+
 # Running --------------------------------------------------------------------------------------------------
 
 

@@ -92,16 +92,20 @@ class _Lowering:
         for index, group in enumerate(self.schedule.groups):
             for equation in group.equations:
                 for read in equation.values:
-                    if self.schedule.is_scalar(read) or self.layouts[read].root is not target:
+                    if self._root(read) is not target:
                         continue
                     same_point = read is target and group.kind in ("map", "matmul", "reduce") and (
                         equation is not group.main and (group.kind == "map" or equation in group.epilogue)
                     )  # fmt: skip
                     if index > own or (index == own and not same_point):
                         return False
-        return all(
-            self.schedule.is_scalar(v) or self.layouts[v].root is not target for v in self.graph.outputs
-        )
+        return all(self._root(v) is not target for v in self.graph.outputs)
+
+    def _root(self, value: Value) -> Value | None:
+        """The value whose memory a kernel looks at where it reads this one; None for Python numbers."""
+        while value in self.schedule.inlined:
+            (value,) = self.schedule.inlined[value].inputs
+        return None if value in self.schedule.numbers else self.layouts[value].root
 
     # -- the plan -----------------------------------------------------------------------------------
 
@@ -116,7 +120,7 @@ class _Lowering:
         overwritten = {layout.root for _, layout in self.copies}
         ready = []
         for value, layout in self.copies:
-            if not self.schedule.is_scalar(value) and self.layouts[value].root in overwritten:
+            if self._root(value) in overwritten:
                 # Another copy overwrites what this one reads: set it aside first.
                 aside = Value(-1, value.shape, value.dtype)
                 self.layouts[aside] = Layout(aside, value.shape, contiguous_strides(value.shape, 1))
@@ -328,7 +332,7 @@ class _Body:
         constants = self.lowering.schedule.numbers
         if value in constants:
             return self._literal(constants[value], value.dtype)
-        if value in self.lowering.schedule.inlined and value not in self.lowering.layouts:
+        if value in self.lowering.schedule.inlined:
             self.add(self.lowering.schedule.inlined[value])
             return self.numbers[value]
         layout = self.lowering.layouts[value]

@@ -63,7 +63,6 @@ class Caller:
         if isinstance(fn, policy.C_CALLABLES):
             if args is None:
                 m.abort(f"`{name_of(fn)}` is called with arguments that capture cannot see")
-            m.c_name = fn.__name__
             return self.rec.rules.judge(m, fn, args or [], kwargs)
         if kind in (np.ufunc, _DISPATCHER):
             return self._numpy(m, fn, args, kwargs)

@@ -50,7 +50,6 @@ class Frame:
         self.after: list[Callable[[int], None]] = []  # what the last instruction left open
         self.returns: list[tuple[CodeType, Any, bool]] = []  # what callees gave: code, value, by a yield
         self.call: Call | None = None
-        self.c_name: str | None = None  # the C function that may be called now
         self.keywords: tuple[str, ...] = ()
         self.result: Any = NULL  # what is being returned or yielded
         self.fn: FunctionType | None = None
@@ -72,7 +71,7 @@ class Frame:
             elif event == "exception":
                 self.raised(arg)
             elif event == "return":
-                self.leave(arg)
+                return self.leave(arg)
         except BaseException as error:
             raise self.rec.stop(error, frame) from error.__cause__
         return self.tracer
@@ -88,7 +87,7 @@ class Frame:
                 finish(offset)
         if self.returns:
             self.returns = []
-        self.call = self.c_name = None
+        self.call = None
         ins = self.ins = self.table[offset]
         if offset in self.brinks:
             self.rec.abort(
@@ -143,15 +142,21 @@ class Frame:
         testing = last == "CHECK_EXC_MATCH" and ins.name.startswith("POP_JUMP")
         self.unwinding = "MATCH" if testing else ins.name
 
-    def leave(self, value: Any) -> None:
-        """The frame returns or yields."""
-        if self.unwinding:
-            return
-        for finish in self.after:
-            finish(-1)
-        self.after = []
-        if not bind(self.rec, self.result, value):
-            self.lost()
+    def leave(self, value: Any) -> Any:
+        """The frame returns or yields; or an exception leaves it."""
+        if not self.unwinding:
+            for finish in self.after:
+                finish(-1)
+            self.after = []
+            if not bind(self.rec, self.result, value):
+                self.lost()
+            by_yield = self.ins.name == "YIELD_VALUE"
+            self.rec.give(self.frame, value, by_yield)
+            if by_yield:
+                return self.tracer
+        del self.rec.frames[self.frame]
+        self.close()
+        return None
 
     def close(self) -> None:
         """The frame is done: let go of what it held, without waiting for the collector."""
@@ -159,11 +164,6 @@ class Frame:
         self.stack, self.after, self.returns, self.result = [], [], [], NULL
         self.call = self.fn = self.made = None
         del self.tracer
-
-    def called_c(self, fn: Any) -> None:
-        """A C function is called: it has to be the one that was judged."""
-        if not self.unwinding and getattr(fn, "__name__", "") != self.c_name:
-            self.lost()
 
     # ---- help for the handlers ------------------------------------------------------------------------
 

@@ -1,13 +1,14 @@
 """The recorder: runs a function once, watches it instruction by instruction, and keeps its guards.
 
-Python's trace and profile hooks are set for the time of the run and put back after it, whatever
-happens. User code (and the parts of Lampion that are written like it) is followed by a symbolic `Frame`
-for each running frame; trusted code runs unwatched, but what it returns is seen. The first thing that
+Python's trace hook is set for the time of the run and put back after it, whatever happens. User code
+(and the parts of Lampion that are written like it) is followed by a symbolic `Frame` for each running
+frame; trusted code runs unwatched, but what it returns to user code is seen. The first thing that
 cannot be guarded or replayed raises `CaptureError`, and from then on nothing is watched.
 """
 
 from __future__ import annotations
 
+import dis
 import gc
 import inspect
 import sys
@@ -21,7 +22,7 @@ from . import loads, policy  # noqa: F401  # loads: for the handlers that it reg
 from .calls import Caller
 from .frame import Call, Frame
 from .guards import Guards, Note
-from .opcodes import SUPPORTED, VERSION, decode
+from .opcodes import SUPPORTED, VERSION
 from .policy import MISSING, Trust, python_method
 from .reads import Reader
 from .tables import Rules
@@ -91,7 +92,10 @@ class Recorder:
         ] = {}  # see cleanup.py; by identity of the code
         self.importing: FrameType | None = None  # the outermost frame of an import that is under way
         self._functions: dict[int, list[FunctionType]] = {}
-        self._untraced: dict[CodeType, bool] = {}
+        self._unwatched: dict[int, bool] = {}  # by the identity of the code
+        self._codes: list[CodeType] = []  # those codes
+        self._watcher = self._watch  # one bound method for all frames of the core
+        self._failing: FrameType | None = None
         self._active = False
         self.reader = Reader(self)
         self.caller = Caller(self)
@@ -122,23 +126,20 @@ class Recorder:
         for argument in (*args, *kwargs.values()):
             self._add_root(argument, start)
         self.caller.call(start, fn, list(args), kwargs)
-        tracer, profiler, collecting = sys.gettrace(), sys.getprofile(), gc.isenabled()
+        tracer, collecting = sys.gettrace(), gc.isenabled()
         self._active = True
         gc.disable()  # a finalizer of somebody else's must not run in the middle
         here.f_trace_opcodes = True  # 3.12 asks for it before the hook is set
         try:
-            sys.setprofile(self._profile)
             sys.settrace(self._enter)
             result = fn(*args, **kwargs)
         finally:
             sys.settrace(None)
-            sys.setprofile(None)
             here.f_trace_opcodes = False
             self._active = False
             self._release(start)
             if collecting:
                 gc.enable()
-            sys.setprofile(profiler)
             sys.settrace(tracer)
         if self.error is not None:  # caught by a bare `except:` on its way
             raise self.error
@@ -157,14 +158,21 @@ class Recorder:
 
     def _enter(self, frame: FrameType, event: str, arg: Any) -> Any:
         """The global trace function: a frame starts, or a generator goes on."""
+        if self.importing is not None:
+            return None
         code = frame.f_code
-        if event != "call" or self.importing is not None:
+        unwatched = self._unwatched.get(id(code))
+        if unwatched is None:
+            unwatched = self.is_untraced(code)
+        if unwatched:
+            if frame.f_back in self.frames:
+                frame.f_trace_lines = False
+                return self._watcher  # called by user code, which goes on with what it returns
+            if code.co_filename.startswith("<frozen importlib"):
+                return self._import(frame)
             return None
-        if code.co_name == "<module>" or code.co_filename.startswith("<frozen importlib"):
-            self.importing = frame  # a module's code runs once in the life of a program, unwatched
-            return None
-        if self.is_untraced(code):
-            return None
+        if code.co_name == "<module>":
+            return self._import(frame)
         known = self.frames.get(frame)
         if known is not None:
             return known.tracer
@@ -291,29 +299,44 @@ class Recorder:
                     return False
         return True
 
-    def _profile(self, frame: FrameType, event: str, arg: Any) -> None:
+    def _import(self, frame: FrameType) -> Any:
+        """A module's code runs once in the life of a program: unwatched, with all that it calls."""
+        self.importing = frame
+        frame.f_trace_lines = False
+        return self._imported
+
+    def _imported(self, frame: FrameType, event: str, arg: Any) -> Any:
         if event == "return":
-            back, code, state = frame.f_back, frame.f_code, self.frames.get(frame)
-            by_yield = bool(code.co_flags & inspect.CO_GENERATOR) and not _returns(code, frame.f_lasti)
-            failed = state is not None and state.unwinding != ""
-            if state is not None and (failed or not by_yield):
-                del self.frames[frame]
-                state.close()
-            if frame is self.importing:
-                self.importing = None
-            parent = self.frames.get(back) if back is not None else None
-            if parent is not None and not failed:
-                parent.returns.append((code, arg, by_yield))
-                call = parent.call
-                if call is not None and call.cls is not None and call.code is code:
-                    bind(self, call.args[0], frame.f_locals.get(code.co_varnames[0], MISSING))
-        elif event == "c_call":
-            state = self.frames.get(frame)
-            if state is not None:
-                try:
-                    state.called_c(arg)
-                except BaseException as error:
-                    raise self.stop(error, frame) from error.__cause__
+            self.importing = None
+        return self._imported
+
+    def _watch(self, frame: FrameType, event: str, arg: Any) -> Any:
+        """The local trace function of core code that user code has called: only its end matters."""
+        if event == "exception":
+            self._failing = frame
+        elif event == "return":
+            code = frame.f_code
+            operation = code.co_code[frame.f_lasti]
+            if operation in _RETURNS:
+                self.give(frame, arg, False)
+            elif operation in _YIELDS and code.co_flags & inspect.CO_GENERATOR:
+                if arg is not None or self._failing is not frame:  # else perhaps an end by an exception
+                    self.give(frame, arg, True)
+            self._failing = None
+        return self._watcher
+
+    def give(self, frame: FrameType, value: Any, by_yield: bool) -> None:
+        """A frame has returned or yielded a value to the one that called it."""
+        parent = self.frames.get(frame.f_back) if frame.f_back is not None else None
+        if parent is None:
+            return
+        code = frame.f_code
+        parent.returns.append((code, value, by_yield))
+        call = parent.call
+        if (
+            call is not None and call.cls is not None and call.code is code
+        ):  # an `__init__`: its first argument
+            bind(self, call.args[0], frame.f_locals.get(code.co_varnames[0], MISSING))
 
     def passing(self, error: BaseException) -> None:
         """An exception is on its way through a watched frame."""
@@ -323,7 +346,6 @@ class Recorder:
     def stop(self, error: BaseException, frame: FrameType) -> BaseException:
         """Watch nothing from here on; gives back the error to raise."""
         sys.settrace(None)
-        sys.setprofile(None)
         if isinstance(error, Exception):  # a mistake of capture's own must not pass for the user's
             where, line = self._user_line(frame)
             cause = error
@@ -356,9 +378,10 @@ class Recorder:
     # ---- what is known of objects -------------------------------------------------------------------------
 
     def is_untraced(self, code: CodeType) -> bool:
-        known = self._untraced.get(code)
+        known = self._unwatched.get(id(code))
         if known is None:
-            known = self._untraced[code] = (
+            self._codes.append(code)
+            known = self._unwatched[id(code)] = (
                 code in _trusted_code or self.trust.file(code.co_filename) or policy.is_transparent(code)
             )
         return known
@@ -444,17 +467,13 @@ class Recorder:
                 self.judge(m, part, doing)
 
 
+_RETURNS = frozenset(dis.opmap[name] for name in ("RETURN_VALUE", "RETURN_CONST") if name in dis.opmap)
+_YIELDS = frozenset(dis.opmap[name] for name in ("YIELD_VALUE", "RESUME"))  # 3.13 stands behind the yield
+
+
 class _Start(Frame):
     """Stands for the frame of `run` itself, which announces the first call."""
 
     def __init__(self, rec: Recorder, frame: FrameType) -> None:
         super().__init__(rec, frame)
         rec.frames[frame] = self
-
-    def called_c(self, fn: Any) -> None:
-        """`run` calls what it likes."""
-
-
-def _returns(code: CodeType, offset: int) -> bool:
-    """Whether a generator's frame stands at a return rather than at a yield."""
-    return decode(code)[offset].name.startswith("RETURN")

@@ -81,7 +81,8 @@ class _Products:
     def columns(self, first: IRValue, count: int) -> None:
         """All rows times `count` columns."""
         rows = self.kernel.a.shape[-2]
-        most = 5 if self.k.target.registers >= 32 else 3
+        target = self.k.target
+        most = 5 if target.registers >= 32 else 3 if target.fma else 2  # without fma, products need a place
         tiles = -(-rows // most)
         height, tall = divmod(rows, tiles)
         end_of_tall = tall * (height + 1)
@@ -117,11 +118,13 @@ class _Products:
         mask: IRValue | None,
     ) -> list[IRValue]:
         k, dtype = self.k, self.dtype
-        parts = [k.load(b.at(k, at, j), dtype, self.lanes, mask) for j in range(columns)]
-        out = []
-        for i in range(rows):
-            element = k.load(a.at(k, i, at), dtype, self.lanes, mask)
-            out += [multiply_add(k, element, part, sums[i * columns + j]) for j, part in enumerate(parts)]
+        # One column's vector at a time, so that all else fits into sixteen registers.
+        elements = [k.load(a.at(k, i, at), dtype, self.lanes, mask) for i in range(rows)]
+        out = list(sums)
+        for j in range(columns):
+            part = k.load(b.at(k, at, j), dtype, self.lanes, mask)
+            for i, x in enumerate(elements):
+                out[i * columns + j] = multiply_add(k, x, part, out[i * columns + j])
         return out
 
     def _added_up(self, vectors: Sequence[IRValue]) -> IRValue:

@@ -70,7 +70,7 @@ class Tensor(_Methods):
     @property
     def shape(self) -> tuple[int, ...]:
         """The size of each dimension."""
-        return self._array.shape  # type: ignore[no-any-return]
+        return self._array.shape  # type: ignore[no-any-return]  # of any array library
 
     @property
     def ndim(self) -> int:

@@ -2,6 +2,8 @@
 them between calls. A world is made of numbers, so that it can be made twice.
 """
 
+import functools
+
 import numpy as np
 from compile_programs import SHAPES, Program, make_inputs
 from hypothesis import strategies as st
@@ -46,15 +48,17 @@ class World:
             lp.optim.SGD(self.parameters, lr=0.01, momentum=0.5 * (b % 2)) if a % 3
             else lp.optim.Adam(self.parameters, lr=0.01)
         )  # fmt: skip
-        self.step = compile(self._step)
+        # Nobody watches what the step reads, so it is told: these are looked at before each call.
+        known = (*self.parameters, *self.buffers)
+        self.step = compile(functools.partial(self._step, known, self.optimizer))
         self.seen = []
 
-    def _step(self, *arguments):
+    def _step(self, known, optimizer, *arguments):
         _, b, c = self.style
         if b % 3 == 0:
-            self.optimizer.zero_grad(set_to_none=c % 2 == 0)
+            optimizer.zero_grad(set_to_none=c % 2 == 0)
         # Parameters are written by the optimizer alone; the others by the program, too.
-        made = Program(self.program, (*self.parameters, *self.buffers, *arguments)).made
+        made = Program(self.program, (*known, *arguments)).made
         total = None
         for number, x in enumerate(made):
             if x.requires_grad:
@@ -65,7 +69,7 @@ class World:
             if c % 7 == 0:
                 total = total.detach()
         if c % 3:
-            self.optimizer.step()
+            optimizer.step()
         return [x.detach() for x in made[len(self.parameters) :]], None if total is None else total.detach() * 1
 
     def happen(self, kind, a, b):

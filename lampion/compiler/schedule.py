@@ -136,8 +136,8 @@ class Schedule:
             self.numbers[equation.output] = self.numbers[source]
             return
         if source in self.inlined and source not in self.position:
-            # Now it needs a place too. Kernels go on converting it themselves: those that stand before the one
-            # that fills the place could not read it there.
+            # Now it needs a place too. Kernels go on converting it themselves: those that stand before the
+            # one that fills the place could not read it there.
             self._group(self.inlined[source])
         result = window_of(equation.primitive, equation.params, self.layouts[source], source.dtype)
         if result is None:  # a reshape that has to copy: a kernel that reads in the new order

@@ -163,8 +163,8 @@ class Row:
     def domain_of(self, position: int) -> tuple[float, float]:
         """The interval that the argument at that position is drawn from."""
         if isinstance(self.domain[0], tuple):
-            return self.domain[position % len(self.domain)]  # type: ignore[no-any-return]
-        return self.domain  # type: ignore[no-any-return]
+            return self.domain[position % len(self.domain)]  # type: ignore[no-any-return]  # several pairs
+        return self.domain  # type: ignore[no-any-return]  # one pair
 
     @property
     def base(self) -> DType:

@@ -209,12 +209,9 @@ class Frame:
         """Whether it was made by this call, so that changing it cannot be noticed from outside."""
         return item.fresh if type(item) is Unseen else id(item) in self.rec.fresh
 
-    def cell(self, name: str) -> Any:
-        """The cell of a free variable: FRESH, or the object."""
-        index = self.code.co_freevars.index(name)
-        if self.made is not None:
-            return self.made.closure[index]
-        if self.fn is None:
-            self.fn = self.rec.function_of(self)
-        cell = (self.fn.__closure__ or ())[index]
-        return FRESH if id(cell) in self.rec.fresh else cell
+    def cells(self, name: str) -> list[Any]:
+        """The cells from outside that a free variable may be; none where this call has made it."""
+        if self.made is None:
+            return self.rec.cells_of(self, name)
+        cell = self.made.closure[self.code.co_freevars.index(name)]
+        return [] if cell is FRESH else [cell]

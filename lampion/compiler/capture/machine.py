@@ -86,8 +86,10 @@ def load(m: Frame, name: str) -> Any:
 
 
 def load_cell(m: Frame, name: str) -> Unseen:
-    cell = FRESH if name in m.code.co_cellvars else m.cell(name)
-    return Unseen(CellType, like=cell)
+    cells = [] if name in m.code.co_cellvars else m.cells(name)
+    if len(cells) > 1:
+        m.abort(f"closure variable `{name}` may be one of several")
+    return Unseen(CellType, like=cells[0] if cells else FRESH)
 
 
 def store(m: Frame, name: str, item: Any) -> None:
@@ -146,7 +148,7 @@ def load_closure(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
 @handles("STORE_DEREF", "DELETE_DEREF")
 def store_deref(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
     name = ins.value
-    if name not in m.code.co_cellvars and m.cell(name) is not FRESH:
+    if name not in m.code.co_cellvars and m.cells(name):
         m.abort(f"nonlocal variable `{name}` is assigned", "return the value instead")
     if taken:
         store(m, name, taken[0])

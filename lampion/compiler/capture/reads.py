@@ -21,7 +21,7 @@ from .frame import Frame
 from .guards import Note
 from .operators import codes_of
 from .policy import MISSING, find, python_method
-from .values import FRESH, Bound, Unseen, is_known
+from .values import Bound, Unseen, is_known
 
 if TYPE_CHECKING:
     from .recorder import Recorder
@@ -168,20 +168,16 @@ class Reader:
 
     def cell(self, m: Frame, name: str) -> Any:
         value = m.local(name)
-        if name in m.code.co_cellvars:
-            return Unseen() if value is MISSING else value
-        cell = m.cell(name)
-        if cell is FRESH:
-            return Unseen() if value is MISSING else value
-        try:
-            value = cell.cell_contents
-        except ValueError:
-            return Unseen()  # NameError is next
-        else:
+        cells = [] if name in m.code.co_cellvars else m.cells(name)
+        for cell in cells:
+            try:
+                value = cell.cell_contents  # a class body does not show it among its local variables
+            except ValueError:
+                return Unseen()  # NameError is next
             note = self.rec.note(m, f"closure variable `{name}`")
             self.guards.cell(cell, value, note)
             self.contents(m, value, note)
-        return value
+        return Unseen() if value is MISSING else value
 
     # ---- attributes -------------------------------------------------------------------------------------
 

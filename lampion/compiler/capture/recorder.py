@@ -13,7 +13,7 @@ import gc
 import inspect
 import sys
 from collections.abc import Callable, Sequence
-from types import CodeType, FrameType, FunctionType, TracebackType
+from types import CellType, CodeType, FrameType, FunctionType, TracebackType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -126,11 +126,12 @@ class Recorder:
         for argument in (*args, *kwargs.values()):
             self._add_root(argument, start)
         self.caller.call(start, fn, list(args), kwargs)
-        tracer, collecting = sys.gettrace(), gc.isenabled()
+        tracer, profiler, collecting = sys.gettrace(), sys.getprofile(), gc.isenabled()
         self._active = True
         gc.disable()  # a finalizer of somebody else's must not run in the middle
         here.f_trace_opcodes = True  # 3.12 asks for it before the hook is set
         try:
+            sys.setprofile(None)  # beside a profiler, 3.12 and 3.13 lose events of the trace hook
             sys.settrace(self._enter)
             result = fn(*args, **kwargs)
         finally:
@@ -140,6 +141,7 @@ class Recorder:
             self._release(start)
             if collecting:
                 gc.enable()
+            sys.setprofile(profiler)
             sys.settrace(tracer)
         if self.error is not None:  # caught by a bare `except:` on its way
             raise self.error
@@ -271,15 +273,20 @@ class Recorder:
                     return cls, method
         return None
 
-    def function_of(self, state: Frame) -> FunctionType:
-        """The function whose code a frame runs, from all functions that are alive."""
-        code = state.code
-        fits = self._candidates(state)
-        if len(fits) != 1:
-            state.abort(f"`{code.co_qualname}` is called in a way that capture cannot follow")
-        return fits[0]
+    def cells_of(self, state: Frame, name: str) -> list[CellType]:
+        """The cells that a free variable may be, but for those of this call.
+
+        One, where the function that a frame runs is known; else those of all the functions that it can be.
+        """
+        index = state.code.co_freevars.index(name)
+        functions = [state.fn] if state.fn is not None else self._candidates(state)
+        if not functions:
+            state.abort(f"`{state.code.co_qualname}` is called in a way that capture cannot follow")
+        cells = [(fn.__closure__ or ())[index] for fn in functions]
+        return [cell for cell in cells if id(cell) not in self.fresh]
 
     def _candidates(self, state: Frame) -> list[FunctionType]:
+        """The functions that are alive and whose code and variables are those of the frame."""
         code = state.code
         alive = self._functions.get(id(code))
         if alive is None:
@@ -319,9 +326,8 @@ class Recorder:
             operation = code.co_code[frame.f_lasti]
             if operation in _RETURNS:
                 self.give(frame, arg, False)
-            elif operation in _YIELDS and code.co_flags & inspect.CO_GENERATOR:
-                if arg is not None or self._failing is not frame:  # else perhaps an end by an exception
-                    self.give(frame, arg, True)
+            elif operation in _YIELDS and (arg is not None or self._failing is not frame):
+                self.give(frame, arg, True)  # (None after an exception may be the generator's end)
             self._failing = None
         return self._watcher
 
@@ -333,9 +339,7 @@ class Recorder:
         code = frame.f_code
         parent.returns.append((code, value, by_yield))
         call = parent.call
-        if (
-            call is not None and call.cls is not None and call.code is code
-        ):  # an `__init__`: its first argument
+        if call is not None and call.cls is not None and call.code is code:  # an `__init__`
             bind(self, call.args[0], frame.f_locals.get(code.co_varnames[0], MISSING))
 
     def passing(self, error: BaseException) -> None:

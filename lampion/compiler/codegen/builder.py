@@ -46,7 +46,7 @@ def register(dtype: DType, lanes: int) -> IRType:
     return element(dtype) if lanes == 1 else ir.VectorType(element(dtype), lanes)
 
 
-class Splat(ir.Constant):  # type: ignore[misc]
+class Splat(ir.Constant):  # type: ignore[misc]  # llvmlite is not annotated
     """A constant vector with all lanes equal, written in short."""
 
     def __init__(self, typ: IRType, text: str, number: bool | int | float | None = None) -> None:
@@ -58,7 +58,7 @@ class Splat(ir.Constant):  # type: ignore[misc]
         return str(self.constant)
 
 
-class _FirstLane(ir.Constant):  # type: ignore[misc]
+class _FirstLane(ir.Constant):  # type: ignore[misc]  # as above
     """The shuffle mask that takes lane 0 everywhere, written in short."""
 
     def __init__(self, lanes: int) -> None:

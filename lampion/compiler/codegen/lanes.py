@@ -155,13 +155,13 @@ class Lanes:
     def __ge__(self, y: Operand) -> Lanes:
         return self.xp.greater_equal(self, y)
 
-    def __eq__(self, y: Operand) -> Lanes:  # type: ignore[override]
+    def __eq__(self, y: Operand) -> Lanes:  # type: ignore[override]  # a mask, as NumPy's
         return self.xp.equal(self, y)
 
-    def __ne__(self, y: Operand) -> Lanes:  # type: ignore[override]
+    def __ne__(self, y: Operand) -> Lanes:  # type: ignore[override]  # a mask, as NumPy's
         return self.xp.not_equal(self, y)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # since equality is a mask
 
     def __bool__(self) -> bool:
         raise TypeError("a value of compiled code has no truth value; use xp.where")

@@ -100,7 +100,7 @@ declare void @WakeAllConditionVariable(ptr)""",
 
 # What the pool may call, beyond what kernels may.
 POOL_SYMBOLS = frozenset({
-    "memcpy", "memset", "clock_gettime", "sched_yield", "sched_getcpu", "sched_setaffinity",
+    "memcpy", "memset", "bzero", "clock_gettime", "sched_yield", "sched_getcpu", "sched_setaffinity",
     "pthread_mutex_init", "pthread_mutex_lock", "pthread_mutex_unlock",
     "pthread_cond_init", "pthread_cond_wait", "pthread_cond_broadcast",
     "QueryPerformanceCounter", "SwitchToThread", "AcquireSRWLockExclusive", "ReleaseSRWLockExclusive",

@@ -18,7 +18,7 @@ ALLOWED_SYMBOLS = frozenset(
     name + suffix
     for name in ("ceil", "cos", "floor", "fma", "fmod", "log2", "pow", "rint", "roundeven", "sin", "trunc")
     for suffix in ("", "f")
-) | {"memcpy", "memmove", "memset"}
+) | {"memcpy", "memmove", "memset", "bzero"}  # bzero: macOS
 
 # name -> (LLVM's processor, features on top, bytes in a vector, vector registers, has fma)
 _X86 = {

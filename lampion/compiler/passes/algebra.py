@@ -40,9 +40,9 @@ def _rewrite(equation: Equation, made_by: dict[Value, Equation]) -> Equation | V
         if name == "second" and isinstance(inputs[1], Value) and inputs[1].type == out.type:
             return inputs[1]
         if name in ("mul", "div") and _is_number(inputs[1], 1) and _is_like(inputs[0], out):
-            return inputs[0]  # type: ignore[no-any-return]
+            return inputs[0]  # type: ignore[no-any-return]  # a Value, like the output
         if name == "mul" and _is_number(inputs[0], 1) and _is_like(inputs[1], out):
-            return inputs[1]  # type: ignore[no-any-return]
+            return inputs[1]  # type: ignore[no-any-return]  # a Value, like the output
         return equation
     if name == "put":
         return _whole_put(equation)
@@ -57,11 +57,11 @@ def _rewrite(equation: Equation, made_by: dict[Value, Equation]) -> Equation | V
             dims = tuple(before.params["dims"][d] for d in params["dims"])
             equation = Equation(equation.primitive, before.inputs, {"dims": dims}, out, equation.where)
         if tuple(equation.params["dims"]) == tuple(range(len(out.shape))):
-            return equation.inputs[0]  # type: ignore[no-any-return]
+            return equation.inputs[0]  # type: ignore[no-any-return]  # `x`, or what `before` permutes
     if name == "reshape" and before is not None and before.primitive.name == "reshape":
         source = before.inputs[0]
         if source.type == out.type:
-            return source  # type: ignore[no-any-return]
+            return source  # type: ignore[no-any-return]  # movements are of Values
         return Equation(equation.primitive, before.inputs, params, out, equation.where)
     return equation
 

@@ -267,7 +267,7 @@ class Program:
         """In place: into something that the program made, or (if it may) into an input."""
         if not self.writes:
             return
-        candidates = [x for x in self.made if not x.requires_grad]
+        candidates = [x for x in self.made if x.numel() and not x.requires_grad]
         if not candidates:
             return
         x = candidates[a % len(candidates)]

@@ -51,7 +51,7 @@ class World:
         # Nobody watches what the step reads, so it is told: these are looked at before each call.
         known = (*self.parameters, *self.buffers)
         self.step = compile(functools.partial(self._step, known, self.optimizer))
-        self.seen = []
+        self.seen, self.over = [], False
 
     def _step(self, known, optimizer, *arguments):
         _, b, c = self.style
@@ -70,7 +70,9 @@ class World:
                 total = total.detach()
         if c % 3:
             optimizer.step()
-        return [x.detach() for x in made[len(self.parameters) :]], None if total is None else total.detach() * 1
+        return [
+            x.detach() for x in made[len(self.parameters) :]
+        ], None if total is None else total.detach() * 1
 
     def happen(self, kind, a, b):
         """One thing between calls, or a call."""
@@ -120,7 +122,11 @@ class World:
         rng = np.random.default_rng(a)
         arguments = []
         for number, shape in enumerate(self.shapes):
-            x = self.arguments[number] if b % 3 else lp.tensor(np.asarray(rng.uniform(-1, 1, shape)).astype("f4"))
+            x = (
+                self.arguments[number]
+                if b % 3
+                else lp.tensor(np.asarray(rng.uniform(-1, 1, shape)).astype("f4"))
+            )
             others = [*self.parameters, *self.buffers, *arguments, *(p.grad for p in self.parameters)]
             fits = [y for y in others if y is not None and y.shape == shape]
             if (a + number) % 4 == 0 and fits:
@@ -130,6 +136,7 @@ class World:
             result = self.step(*arguments)
         except Exception as error:
             self.seen.append(type(error).__name__)
+            self.over = True  # eager stopped half-way, a recording changed nothing: from here they differ
             return
         self.note(result, arguments)
 
@@ -141,10 +148,15 @@ class World:
         for thing in (*things, everything):
             _flatten(thing, flat)
         self.seen.append([
-            None if x is None else (np.array(x.detach().numpy()), x.requires_grad, x._version[0]) for x in flat
+            None if x is None else (np.array(x.detach().numpy()), x.requires_grad, x._version[0])
+            for x in flat
         ])  # fmt: skip
         aliases = [[x is y for y in everything] for x in flat if x is not None]
-        shared = [[np.shares_memory(x._array, y._array) for y in flat if y is not None] for x in flat if x is not None]
+        shared = [
+            [np.shares_memory(x._array, y._array) for y in flat if y is not None]
+            for x in flat
+            if x is not None
+        ]
         self.seen.append((aliases, shared, [s["step"] for s in self.optimizer.state.values()]))
 
 
@@ -178,7 +190,8 @@ def make(compile, places, program, style, events):
     default_generator.seed_value, default_generator.offset = 5, 0
     world = World(compile, places, program, style)
     for event in events:
-        world.happen(*event)
+        if not world.over:
+            world.happen(*event)
     return world
 
 

@@ -122,6 +122,18 @@ def test_core_calls_back_into_user_code() -> None:
     assert "function" in str(guards.check())
 
 
+def test_closures_that_look_alike_are_all_guarded() -> None:
+    old: list[Any] = []  # closures of earlier calls that are still alive
+
+    def step(x: Any, k: float) -> Any:
+        inner = [lambda v: v * k]
+        old.extend(inner) if not old else None
+        return core.apply(inner[0], x)
+
+    step(X, SCALE)
+    assert len(guarded(step, X, SCALE)) > 0
+
+
 def test_trusted_functions_run_unwatched() -> None:
     log: list[Any] = []
 

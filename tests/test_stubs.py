@@ -93,7 +93,7 @@ def test_programs_are_checked_by_mypy_as_they_should_be(tmp_path):
     )
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--config-file", "mypy.ini", "--cache-dir", ".cache", "program.py"],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     errors = [line for line in done.stdout.splitlines() if line.startswith("program.py")]
     assert len(errors) == len(WRONG), done.stdout

@@ -28,6 +28,9 @@ class Note(NamedTuple):
         return f"{self.what} {how} ({self.filename}:{self.lineno})"
 
 
+_SMALL = 16  # entries of a dict
+
+
 class Guards:
     """The reads of one capture. `check()` says whether they would all give the same again."""
 
@@ -38,6 +41,7 @@ class Guards:
         self.functions: list[tuple[FunctionType, CodeType, Any, Any]] = []  # code, defaults, kwdefaults
         self.cells: list[tuple[CellType, Any]] = []
         self.sequences: list[tuple[Collection[Any], tuple[Any, ...]]] = []  # lists, sets, deques, in order
+        self.names: list[tuple[dict[str, Any], list[str]]] = []  # of small dicts; their values are entries
         self.dicts: list[tuple[dict[Any, Any], tuple[Any, ...], tuple[Any, ...]]] = []
         self._notes: dict[int, Note] = {}  # by the identity of the row
         self._known: set[tuple[Any, ...]] = set()
@@ -75,8 +79,13 @@ class Guards:
 
     def dict(self, items: dict[Any, Any], note: Note) -> bool:
         """The keys and values of a dict."""
-        row = (items, tuple(items), tuple(items.values()))
-        return self._add(self.dicts, ("contents", id(items)), row, note)
+        keys, values = list(items), tuple(items.values())
+        named = type(items).get is dict.get and all(type(key) is str for key in keys)
+        if not named or len(keys) > _SMALL:
+            return self._add(self.dicts, ("contents", id(items)), (items, tuple(keys), values), note)
+        for key, value in items.items():  # half the price of a look at all the values
+            self.entry(items.get, items, key, value, note._replace(what=f"{note.what}[{key!r}]"))
+        return self._add(self.names, ("contents", id(items)), (items, keys), note)
 
     def _add(self, rows: list[Any], key: tuple[Any, ...], row: tuple[Any, ...], note: Note) -> bool:
         if key in self._known:
@@ -123,6 +132,10 @@ class Guards:
                 continue
             if change := _difference(items, values, range(len(values))):
                 return self._inside(srow, change)
+        for nrow in self.names:
+            names, order = nrow
+            if [*names] != order and (change := _difference(names, tuple(order), order, "keys")):
+                return self._inside(nrow, change)
         for drow in self.dicts:
             table, keys, values = drow
             if len(table) == len(keys) and all(map(is_, table, keys)):

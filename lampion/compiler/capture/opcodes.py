@@ -192,7 +192,8 @@ def decode(code: CodeType) -> dict[int, Instruction]:
     if known is not None and known[0]() is code:
         return known[1]
     table = _decode(code)
-    _decoded[key] = weakref.ref(code, lambda _: _decoded.pop(key, None)), table
+    # (At the interpreter's end the table may be gone before the last code object is.)
+    _decoded[key] = weakref.ref(code, lambda _, table=_decoded: table.pop(key, None)), table
     return table
 
 

@@ -87,7 +87,8 @@ class Reader:
     def _container(self, m: Frame, value: Any, note: Note) -> None:
         if len(value) > policy.MAX_ITEMS:
             m.abort(f"{note.what} holds more than {policy.MAX_ITEMS} items")
-        if python_method(type(value), "__iter__") or python_method(type(value), "__len__"):
+        walks = ("__iter__", "__len__", *(("values", "items") if isinstance(value, dict) else ()))
+        if any(python_method(type(value), name) for name in walks):
             m.abort(f"{note.what} is a {type(value).__name__}, which hides its items")
         if isinstance(value, dict):
             self.guards.dict(value, note)

@@ -191,9 +191,12 @@ def decode(code: CodeType) -> dict[int, Instruction]:
     known = _decoded.get(key)
     if known is not None and known[0]() is code:
         return known[1]
-    table = _decode(code)
-    # (At the interpreter's end the table may be gone before the last code object is.)
-    _decoded[key] = weakref.ref(code, lambda _, table=_decoded: table.pop(key, None)), table
+    table, everything = _decode(code), _decoded
+
+    def forget(_: object) -> None:
+        everything.pop(key, None)  # not by its global name, which is gone first when the interpreter ends
+
+    _decoded[key] = weakref.ref(code, forget), table
     return table
 
 

@@ -247,7 +247,7 @@ class BoundPlan:
                 new_grads = True
         if moved or new_grads:
             try:
-                if moved or self.writes_grads:
+                if moved or self.writes_grads or self.written_arguments:
                     self._bind()
                 else:
                     self._bind_grads()

@@ -167,6 +167,8 @@ class Finisher:
                 self._refuse("returns a view of a .grad that was there before", "clone() it")
             return Returned("tensor", owner, -1, chain, node)
         index = self.made.get(id(owner))
+        if index is not None and self.trace.read(owner).doubt[0]:
+            self._refuse("returns tensors that may share memory, which is not known", "clone() one of them")
         if index is None:
             index = self.made[id(owner)] = self._output(self.trace.read(owner).value)
         version = (owner._version[0], owner._version[1]) if owner._version[0] else None

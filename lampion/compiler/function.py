@@ -173,16 +173,16 @@ def trace_call(
     """Record one call of a function: the graph with its ties to the user's objects, and the input arrays."""
     with _tracing:
         trace = Trace()
-        for number, leaf in enumerate(leaves):
-            if isinstance(leaf, Tensor) and id(leaf) not in trace.arguments:
-                if mode.grad and leaf.requires_grad and leaf._node is not None:
-                    trace.refuse(
-                        "an argument is part of a graph that was recorded outside", "detach() it first"
-                    )
-                trace.bind_argument(leaf, number)
         guards, grad_mode = None, mode.grad
-        mode.trace = trace
         try:
+            for number, leaf in enumerate(leaves):
+                if isinstance(leaf, Tensor) and id(leaf) not in trace.arguments:
+                    if mode.grad and leaf.requires_grad and leaf._node is not None:
+                        trace.refuse(
+                            "an argument is part of a graph that was recorded outside", "detach() it first"
+                        )
+                    trace.bind_argument(leaf, number)
+            mode.trace = trace
             if guarded:
                 with Recorder(trusted=_TRUSTED) as recorder:
                     result = recorder.run(function, *args, **kwargs)

@@ -138,7 +138,7 @@ class WatchedOptimizer:
         if len(vars(optimizer)) != len(self.attributes) + sum(key in vars(optimizer) for key in self._OWN):
             return f"the attributes of {name} changed"
         for key, value in self.attributes:
-            if not same(vars(optimizer).get(key), value):
+            if (now := vars(optimizer).get(key)) is not value and not same(now, value):
                 return f"attribute {key} of {name} changed"
         for cls, values in self.spaces:
             now = vars(cls).values()

@@ -32,9 +32,10 @@ class Tracer:
         strides: how eager's array would lie in memory, in bytes; None where that is not known.
         base: the Tracer that it is a view of: set where eager's array would share memory.
         doubt: shared by all views of one storage: whether one of them may be a copy in eager.
+        fixed: whether eager's array is read-only, since several elements may share one place.
     """
 
-    __slots__ = ("base", "doubt", "dtype", "shape", "strides", "value", "version")
+    __slots__ = ("base", "doubt", "dtype", "fixed", "shape", "strides", "value", "version")
 
     def __init__(self, value: Value, strides: tuple[int, ...] | None, base: Tracer | None = None) -> None:
         self.value = value
@@ -44,6 +45,7 @@ class Tracer:
         self.base = base
         self.version = 0
         self.doubt: list[bool] = [False] if base is None else base.doubt
+        self.fixed: bool = base is not None and base.fixed
 
     @property
     def ndim(self) -> int:
@@ -79,6 +81,7 @@ class Trace:
         self.sources: list[Source] = []
         self.arguments: dict[int, Tracer] = {}  # by id of the argument Tensor
         self.current: dict[int, Tracer] = {}  # by id of a concrete owner: its value by now
+        self.lifted: list[tuple[Tensor, dict[str, Any]]] = []  # arguments, and what they were views of
         self.owners: dict[int, Tensor] = {}  # keeps the ids in `current` valid
         self.views: dict[int, tuple[Tensor, Tracer]] = {}  # derived values of views, by id
         self.written: dict[int, Tensor] = {}  # concrete owners that were written to
@@ -98,7 +101,14 @@ class Trace:
     # -- reading ------------------------------------------------------------------------------------
 
     def bind_argument(self, tensor: Tensor, position: int) -> None:
-        """Make an argument of the compiled function an input, whatever it is a view of."""
+        """Make an argument of the compiled function an input, whatever it is a view of.
+
+        What it is a view of is forgotten until the trace is over, since it is another tensor at each call.
+        (A plan compares the memory of what it writes with that of its arguments.)
+        """
+        if tensor._base is not None:
+            names = [name for name in _VIEW if name in tensor.__dict__]
+            self.lifted.append((tensor, {name: tensor.__dict__.pop(name) for name in names}))
         self.arguments[id(tensor)] = self._input(tensor._array, Source("argument", None, position))
         self.arguments[id(tensor)].version = tensor._version[0]
         self.owners[id(tensor)] = tensor
@@ -115,10 +125,8 @@ class Trace:
             return array
         found = self.arguments.get(id(tensor))
         if found is not None:
-            if found.version != version:
-                self.refuse(
-                    "writes into the memory of an argument through another tensor", "clone() it first"
-                )
+            if mode.grad and tensor._node is not None:
+                self.refuse("an argument is part of a graph that was recorded outside", "detach() it first")
             return found
         owner = tensor if tensor._base is None else tensor._base
         if owner is not tensor:
@@ -150,9 +158,9 @@ class Trace:
             derived = self.read(owner)
         for primitive, params in tensor._chain:
             derived = self.record(primitive, [derived], params)
-        doubt = derived.doubt
+        doubt, fixed = derived.doubt, derived.fixed
         derived = Tracer(derived.value, derived.strides, derived.base)
-        derived.doubt = doubt
+        derived.doubt, derived.fixed = doubt, fixed
         derived.version = version
         self.views[id(tensor)] = (tensor, derived)
         return derived
@@ -221,6 +229,7 @@ class Trace:
                 out.base, out.doubt = source, source.doubt
                 if primitive.name == "reshape":
                     out.doubt[0] = True
+            out.fixed = out.base is not None and (source.fixed or primitive.name == "broadcast_to")
             return out
         shape, dtype = primitive.infer(*arrays, **params)
         value = self.graph.add(primitive, inputs, params, shape, dtype, at)
@@ -256,16 +265,9 @@ class Trace:
         if mode.grad and type(owner._array) is not Tracer and (tensor.requires_grad or value.requires_grad):
             self.refuse("writes a result with a graph into a tensor made outside", "detach() it first")
         new = self.read(value)
-        strides = self.read(tensor).strides
-        if (
-            strides is not None
-            and 0 not in tensor.shape
-            and any(s == 0 and n > 1 for s, n in zip(strides, tensor.shape, strict=True))
-        ):
+        if self.read(tensor).fixed:
             raise unwritable(tensor.shape)
         if tensor._base is not None:
-            if id(tensor) in self.arguments:
-                self.refuse("writes into an argument that is a view", "pass the whole tensor, or a clone()")
             if self.read(tensor).strides is None:
                 self.refuse("writes through a view of which eager might have made a copy", "clone() it first")
             from lampion.ops.movement import put
@@ -282,8 +284,6 @@ class Trace:
             owner._array = new
             return
         if id(owner) in self.arguments:
-            if owner._base is not None:
-                self.refuse("writes into an argument that is a view", "pass the whole tensor, or a clone()")
             self.arguments[id(owner)] = new
         else:
             self.current[id(owner)] = new
@@ -328,6 +328,8 @@ class Trace:
 
     def restore(self) -> None:
         """Put back every attribute and version that the trace changed."""
+        for tensor, attributes in self.lifted:
+            tensor.__dict__.update(attributes)
         for (_, attribute), (tensor, old) in self.changed.items():
             if old is None:
                 tensor.__dict__.pop(attribute, None)
@@ -337,6 +339,8 @@ class Trace:
             storage[0], storage[1] = version, at
 
 
+#: What makes a tensor a view.
+_VIEW = ("_base", "_chain", "_follows", "_path", "_seen")
 #: Kernels whose results lie in order whatever their inputs do; cat and gather keep those' order.
 _ALWAYS_CONTIGUOUS = frozenset({"full", "matmul", "put", "scatter_add", "random_bits"})
 

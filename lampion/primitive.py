@@ -61,6 +61,7 @@ class Primitive:
         self.lower: Callable[..., Any] | None = rules.get("lower")
         self.combine: Callable[..., Any] | None = rules.get("combine")
         self.identity: Callable[..., Any] | None = rules.get("identity")
+        self.native: bool = rules.get("native", True)  # False: machine code calls out to `forward`
         self.composed: Callable[..., Any] | None = None  # of a composite: what `call` ends in
         self.infer: Callable[..., tuple[tuple[int, ...], Any]] = rules["infer"]
         self.saves_inputs = isinstance(saves, tuple) or saves in ("inputs", "others", "both")

@@ -25,6 +25,7 @@ sys.path.insert(0, str(ROOT))  # the tree, not an installed copy
 
 from lampion import ops  # noqa: E402
 from lampion.ops import methods  # noqa: E402
+from lampion.ops.define import METHODS  # noqa: E402
 from lampion.tensor import Tensor  # noqa: E402
 
 WIDTH = 110
@@ -119,7 +120,7 @@ def methods_stub() -> str:
     for name, value in vars(Tensor).items():
         if isinstance(value, property) and value.fget.__module__.startswith("lampion.ops"):
             named += ["@property", f"def {name}(self) -> Tensor: ..."]
-    for name, function in {**methods._OWN, **methods.METHODS}.items():
+    for name, function in METHODS.items():
         (operators if name.startswith("__") else named).extend(declarations(name, function, is_method=True))
     for name, function in inspect.getmembers(methods, inspect.isfunction):
         if function.__module__ == methods.__name__ and not name.startswith("_"):
@@ -179,7 +180,7 @@ def parameter_text(name: str, function: Callable[..., Any], parameter: inspect.P
         elif parameter.name in TYPES:
             kind = TYPES[parameter.name]
         else:
-            raise SystemExit(f"{function.__module__}: annotate {parameter.name!r} of {name}")
+            kind = "Any"
         if default is None:
             kind += " | None"
     star = "*" if parameter.kind is parameter.VAR_POSITIONAL else ""

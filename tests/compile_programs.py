@@ -66,24 +66,30 @@ class Program:
         self.made = list(inputs)
         self.writes = writes  # whether steps may write in place
         self.number = lp.tensor(2)
-        self.exact = set(map(id, inputs))  # of tensors that are the same in every reading, to the last bit
+        self.exact = list(inputs)  # the tensors that are the same in every reading, to the last bit
         for kind, a, b, c in program:
             self.step(kind, a, b, c)
 
     def pick(self, a, kinds="fib", exact=False):
         """A tensor of one of these kinds: f, i, b (bool); converted if there is none."""
-        fits = [x for x in self.made if x.dtype.kind in kinds and (not exact or id(x) in self.exact)]
+        fits = [x for x in self.made if x.dtype.kind in kinds and (not exact or self.is_exact(x))]
         if fits:
             return fits[a % len(fits)]
         x = self.number if "i" in kinds else self.made[0]
         return x.float() if "f" in kinds else x
 
+    def is_exact(self, x):
+        for y in self.exact:  # noqa: SIM110  # the compiler follows this, and does not know `any`'s generator
+            if y is x:
+                return True
+        return False
+
     def keep(self, x, *sources):
         """Add a result; it is as exact as its sources, if they are given."""
         if x.numel() <= LIMIT and x.ndim <= 4:
             self.made.append(x)
-            if x.dtype.kind != "f" or (sources and all(id(source) in self.exact for source in sources)):
-                self.exact.add(id(x))
+            if x.dtype.kind != "f" or (sources and all([self.is_exact(source) for source in sources])):
+                self.exact.append(x)
 
     def step(self, kind, a, b, c):
         actions = (
@@ -274,7 +280,7 @@ class Program:
         with lp.no_grad():
             value = fitted(self.pick(b, "fib" if x.dtype.kind == "f" else "ib"), x.shape).detach().to(x.dtype)
             if x.dtype.kind == "f":  # what is written may be rounded, and any float may be a view of x
-                self.exact = {id(x) for x in self.made if x.dtype.kind != "f"}
+                self.exact = [x for x in self.made if x.dtype.kind != "f"]
             choice = c % 7
             if choice == 0:
                 x.copy_(value)

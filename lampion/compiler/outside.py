@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import collections
 import functools
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import repeat
 from operator import is_
 from types import MethodType
 from typing import Any
@@ -81,32 +82,27 @@ class WatchedOptimizer:
         params = [p for who, _, params, _ in traced if who is optimizer for p in params]
         self.state = optimizer.state
         self.entries = [(p, self.state[p]) for p in params if p in self.state]
-        self.tensors = [
-            (entry, key, value) for _, entry in self.entries for key, value in entry.items() if key != "step"
-        ]
+        tensors = [(e, key, value) for _, e in self.entries for key, value in e.items() if key != "step"]
+        self.tensors = tuple(zip(*tensors, strict=True)) or ((), (), ())
         self.all_entries = list(self.state.values())
         self.kind = type(optimizer)
-        self.methods = [(name, getattr(self.kind, name)) for name in self._METHODS]
-        self.attributes = self._attributes()
+        self.methods = [getattr(self.kind, name) for name in self._METHODS]
+        self.space = tuple(vars(optimizer).values())
+        self.attributes = [(k, v) for k, v in vars(optimizer).items() if k not in self._OWN]
         # The classes of the user's own that it derives from: their attributes may be read by `update`.
         self.spaces = [
             (cls, tuple(vars(cls).values())) for cls in self.kind.__mro__
             if cls.__module__.partition(".")[0] not in ("lampion", "builtins")
         ]  # fmt: skip
 
-    def _attributes(self) -> list[tuple[str, Any]]:
-        return [(k, v) for k, v in vars(self.optimizer).items() if k not in self._OWN]
-
     def changed(self) -> str | None:
         """What is different now; None if nothing is."""
-        optimizer = self.optimizer
-        groups = optimizer.param_groups
+        groups = self.optimizer.param_groups
         name = self.kind.__name__
-        if len(groups) != len(self.groups) or not all(map(is_, groups, self.groups)):
+        if not _same_items(groups, self.groups):
             return f"the parameter groups of {name} changed"
         for group, members in zip(groups, self.members, strict=True):
-            params = group["params"]
-            if len(params) != len(members) or not all(map(is_, params, members)):
+            if not _same_items(group["params"], members):
                 return f"the parameters of {name} changed"
         for group, flags in self.flags:
             for option, value in flags.items():
@@ -116,33 +112,32 @@ class WatchedOptimizer:
 
     def _changed_state(self, name: str) -> str | None:
         state = self.optimizer.state
-        if state is not self.state:
+        # Other parameters may have come or gone; looking up these takes longer.
+        if state is not self.state or not (
+            _same_items(state.values(), self.all_entries)
+            or all(state.get(p) is entry for p, entry in self.entries)
+        ):
             return f"the state of {name} was replaced"
-        everything = state.values()
-        same = len(everything) == len(self.all_entries) and all(map(is_, everything, self.all_entries))
-        # Otherwise, other parameters may have come or gone; looking up these takes longer.
-        if not same and not all(state.get(p) is entry for p, entry in self.entries):
-            return f"the state of {name} was replaced"
-        for entry, key, value in self.tensors:
-            if entry.get(key) is not value:
-                return f"{key} in the state of {name} was replaced"
+        entries, keys, values = self.tensors
+        if not all(map(is_, map(dict.get, entries, keys), values)):
+            return f"a tensor in the state of {name} was replaced"
         return None
 
     def _changed_class(self, name: str) -> str | None:
         optimizer = self.optimizer
         if type(optimizer) is not self.kind:
             return f"the class of {name} changed"
-        for method, function in self.methods:
-            if getattr(self.kind, method) is not function:
-                return f"{name}.{method} was replaced"
-        if len(vars(optimizer)) != len(self.attributes) + sum(key in vars(optimizer) for key in self._OWN):
-            return f"the attributes of {name} changed"
-        for key, value in self.attributes:
-            if (now := vars(optimizer).get(key)) is not value and not same(now, value):
-                return f"attribute {key} of {name} changed"
+        if not all(map(is_, map(getattr, repeat(self.kind), self._METHODS), self.methods)):
+            return f"a method of {name} was replaced"
+        space = vars(optimizer)
+        if not _same_items(space.values(), self.space):
+            if len(space) != len(self.attributes) + sum(key in space for key in self._OWN):
+                return f"the attributes of {name} changed"
+            for key, value in self.attributes:
+                if not same(space.get(key), value):
+                    return f"attribute {key} of {name} changed"
         for cls, values in self.spaces:
-            now = vars(cls).values()
-            if len(now) != len(values) or not all(map(is_, now, values)):
+            if not _same_items(vars(cls).values(), values):
                 return f"class {cls.__name__} changed"
         return None
 
@@ -153,3 +148,7 @@ class WatchedOptimizer:
                 if isinstance(value, list | dict | set):
                     return key
         return None
+
+
+def _same_items(now: Collection[Any], then: Collection[Any]) -> bool:
+    return len(now) == len(then) and all(map(is_, now, then))

@@ -28,7 +28,7 @@ class affine:
         return lambda: matmul(g, weight), lambda: matmul(matrix_transpose(g), x), lambda: sum(g, 0)
 
 
-@composite(saves="output")
+@composite(saves="output", method=True)
 class log_softmax:
     """log(e**x / sum(e**x)) along a dimension, without overflow: one node instead of six."""
 

@@ -7,7 +7,7 @@ import numpy as np
 from lampion import dtype as dtypes
 from lampion.errors import DTypeError, LampionError
 from lampion.mode import mode
-from lampion.ops.define import kernel
+from lampion.ops.define import kernel, operation
 from lampion.ops.shapes import flatten_sizes
 from lampion.primitive import apply
 from lampion.tensor import Tensor, check_device, wrap
@@ -34,36 +34,43 @@ class full:
         return out.requires_grad_() if requires_grad else out
 
 
+@operation(method=False)
 def zeros(*size, dtype=None, device=None, requires_grad=False):
     """A tensor of zeros."""
     return full(flatten_sizes(size), 0, dtype or dtypes.get_default_dtype(), device, requires_grad)
 
 
+@operation(method=False)
 def ones(*size, dtype=None, device=None, requires_grad=False):
     """A tensor of ones."""
     return full(flatten_sizes(size), 1, dtype or dtypes.get_default_dtype(), device, requires_grad)
 
 
+@operation(method=False)
 def empty(*size, dtype=None, device=None, requires_grad=False):
     """A tensor to be filled later. Lampion fills it with zeros: every run is the same."""
     return zeros(*size, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
+@operation(method=False)
 def zeros_like(x, dtype=None, device=None, requires_grad=False):
     """A tensor of zeros with the shape (and dtype) of `x`."""
     return full(x.shape, 0, dtype or x.dtype, device, requires_grad)
 
 
+@operation(method=False)
 def ones_like(x, dtype=None, device=None, requires_grad=False):
     """A tensor of ones with the shape (and dtype) of `x`."""
     return full(x.shape, 1, dtype or x.dtype, device, requires_grad)
 
 
+@operation(method=False)
 def full_like(x, fill_value, dtype=None, device=None, requires_grad=False):
     """A tensor filled with one number, with the shape (and dtype) of `x`."""
     return full(x.shape, fill_value, dtype or x.dtype, device, requires_grad)
 
 
+@operation(method=False)
 def arange(start, end=None, step=1, dtype=None):
     """The numbers from `start` up to, not including, `end`."""
     if end is None:

@@ -19,11 +19,15 @@ from lampion.ops.shapes import broadcast_shapes, normalize_dims, reduced_shape
 from lampion.primitive import Primitive, apply
 from lampion.tensor import Tensor, as_tensor
 
-#: Every operation by name, in the order of definition: the op table's checklist.
+#: Every public operation by name, in the order of definition: the op table's checklist.
 OPERATIONS = {}
+#: What `ops/methods.py` hangs on Tensor: operations that are methods too, with their in-place forms.
+METHODS = {}
 
 
-def elementwise(rules=None, *, saves="", inputs="same", output="same", bools=True, public=True):
+def elementwise(
+    rules=None, *, saves="", inputs="same", output="same", bools=True, public=True, method=True, inplace=True
+):
     """Define an operation that works on each element by itself.
 
     Args:
@@ -31,11 +35,13 @@ def elementwise(rules=None, *, saves="", inputs="same", output="same", bools=Tru
         inputs: "same" promotes the arguments to one type; "float" also turns integers into floats.
         output: "same" as the arguments, or "bool".
         bools: whether boolean tensors have a meaning here.
+        public, method, inplace: whether it is `lampion.NAME`, `Tensor.NAME` and `Tensor.NAME_`.
     """
     if rules is None:
         return functools.partial(
-            elementwise, saves=saves, inputs=inputs, output=output, bools=bools, public=public
-        )
+            elementwise, saves=saves, inputs=inputs, output=output, bools=bools, public=public, method=method,
+            inplace=inplace,
+        )  # fmt: skip
     body = dict(vars(rules))
     name = rules.__name__.rstrip("_")
 
@@ -77,17 +83,17 @@ def elementwise(rules=None, *, saves="", inputs="same", output="same", bools=Tru
 
     arity = primitive.forward.__code__.co_argcount - 1
     function = body.get("call") or (unary if arity == 1 else binary)
-    return _publish(function, primitive, rules, public)
+    return _publish(function, primitive, rules, public, method, inplace)
 
 
-def reduction(rules=None, *, saves="", public=True):
+def reduction(rules=None, *, saves="", public=True, method=True):
     """Define an operation that combines the elements along some dimensions.
 
     `forward` is handed ``axis`` (a tuple) and ``keepdims``; `vjp` sees gradient and output with the
     reduced dimensions kept at size 1, so that they broadcast against the input.
     """
     if rules is None:
-        return functools.partial(reduction, saves=saves, public=public)
+        return functools.partial(reduction, saves=saves, public=public, method=method)
     body = dict(vars(rules))
     name = rules.__name__.rstrip("_")
     prepare = body.get("prepare")
@@ -112,17 +118,17 @@ def reduction(rules=None, *, saves="", public=True):
             )  # fmt: skip
         return apply(primitive, x, axis=axis, keepdims=keepdim)
 
-    return _publish(body.get("call") or function, primitive, rules, public)
+    return _publish(body.get("call") or function, primitive, rules, public, method)
 
 
-def movement(rules=None, *, public=True):
+def movement(rules=None, *, public=True, method=True):
     """Define an operation that only rearranges: its result is a view where NumPy's is.
 
     `call` is the public function: it checks the arguments and goes through the door. No shape rule is
     needed: tracing runs `forward` on an array without contents.
     """
     if rules is None:
-        return functools.partial(movement, public=public)
+        return functools.partial(movement, public=public, method=method)
     body = dict(vars(rules))
     name = rules.__name__.rstrip("_")
 
@@ -131,19 +137,19 @@ def movement(rules=None, *, public=True):
 
     body.setdefault("infer", infer)
     primitive = Primitive(name, "movement", body, "shape")
-    return _publish(body["call"], primitive, rules, public)
+    return _publish(body["call"], primitive, rules, public, method)
 
 
-def kernel(rules=None, *, saves="", public=True):
+def kernel(rules=None, *, saves="", public=True, method=False):
     """Define an operation of any other form; needs `infer` and `call`."""
     if rules is None:
-        return functools.partial(kernel, saves=saves, public=public)
+        return functools.partial(kernel, saves=saves, public=public, method=method)
     body = dict(vars(rules))
     primitive = Primitive(rules.__name__.rstrip("_"), "kernel", body, saves)
-    return _publish(body["call"], primitive, rules, public)
+    return _publish(body["call"], primitive, rules, public, method)
 
 
-def composite(rules=None, *, saves="", public=True):
+def composite(rules=None, *, saves="", public=True, method=False):
     """Define an operation made of others, with a gradient of its own.
 
     `forward` and `vjp` are written in Tensor operations; `forward` runs unrecorded, as one step on the
@@ -154,7 +160,7 @@ def composite(rules=None, *, saves="", public=True):
     are constants to derivatives of higher order, so they must not depend on what is differentiated.
     """
     if rules is None:
-        return functools.partial(composite, saves=saves, public=public)
+        return functools.partial(composite, saves=saves, public=public, method=method)
     body = {"infer": None, **vars(rules)}
     primitive = Primitive(rules.__name__.rstrip("_"), "composite", body, saves)
     forward = body["forward"]
@@ -180,17 +186,51 @@ def composite(rules=None, *, saves="", public=True):
         return result
 
     primitive.composed = function
-    return _publish(body.get("call") or function, primitive, rules, public)
+    return _publish(body.get("call") or function, primitive, rules, public, method)
 
 
-def _publish(function, primitive, rules, public):
+def operation(function=None, *, method=True, inplace=False):
+    """Publish a plain function of Tensors, composed of other operations, under its own name.
+
+    Args:
+        method: whether it is a method of Tensor too.
+        inplace: whether there is a method that writes the result back: ``x.lerp_(y, 0.5)``.
+    """
+    if function is None:
+        return functools.partial(operation, method=method, inplace=inplace)
+    name = function.__name__.rstrip("_")
+    function.__name__ = function.__qualname__ = name
+    return _register(name, function, method, inplace)
+
+
+def _publish(function, primitive, rules, public, method, inplace=False):
     function.__name__ = function.__qualname__ = primitive.name
     function.__doc__ = rules.__doc__
     function.__module__ = rules.__module__
     function.primitive = primitive
-    if public:
-        OPERATIONS[primitive.name] = function
+    return _register(primitive.name, function, method, inplace) if public else function
+
+
+def _register(name, function, method, inplace):
+    OPERATIONS[name] = function
+    if method:
+        METHODS[name] = function
+        if inplace:
+            METHODS[f"{name}_"] = written_back(function, name)
     return function
+
+
+def written_back(operation, name):
+    """The in-place form of an operation: its result overwrites the first argument."""
+
+    def method(self, *args, **kwargs):
+        return self._assign(operation(self, *args, **kwargs), f"{name}_")
+
+    method.__name__ = method.__qualname__ = f"{name}_"
+    method.__module__ = operation.__module__
+    method.__doc__ = f"`{name}`, written back into this tensor."
+    method.operation = operation
+    return method
 
 
 def refuse_bools(name, *inputs):

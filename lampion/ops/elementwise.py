@@ -246,7 +246,7 @@ class ge:
 # -- choice, conversion, bits ------------------------------------------------------------------------
 
 
-@elementwise(saves=(0,))
+@elementwise(saves=(0,), method=False)
 class where:
     """x where the condition holds, y elsewhere."""
 
@@ -267,7 +267,7 @@ class where:
         return apply(where.primitive, condition, x, y)
 
 
-@elementwise
+@elementwise(inplace=False)
 class cast:
     """x converted to another type; the gradient is converted back."""
 
@@ -281,7 +281,7 @@ class cast:
         return apply(cast.primitive, x, dtype=dtypes.of(dtype), source=x.dtype)
 
 
-@elementwise
+@elementwise(inplace=False)
 class clone:
     """A copy of x with its own memory; gradients pass through it."""
 

@@ -9,7 +9,7 @@ import operator
 from lampion import dtype as dtypes
 from lampion.errors import DTypeError, IndexRangeError, LampionError, ShapeError
 from lampion.ops.creation import zeros
-from lampion.ops.define import cast_to, kernel
+from lampion.ops.define import cast_to, kernel, operation
 from lampion.ops.elementwise import where
 from lampion.ops.movement import broadcast_to, put, reshape, slice_
 from lampion.ops.shapes import normalize_dim
@@ -32,7 +32,7 @@ def out_of_range(name, bad, size, dim):
     )  # fmt: skip
 
 
-@kernel(saves=(1,))
+@kernel(saves=(1,), method=True)
 class gather:
     """``out[i][j] = x[index[i][j]][j]`` for dim 0, and so on: an element of x for every index."""
 
@@ -53,7 +53,7 @@ class gather:
         return apply(gather.primitive, x, index, dim=dim)
 
 
-@kernel(saves=(1,))
+@kernel(saves=(1,), method=True)
 class scatter_add:
     """`x` with each element of `source` added at the place that its index names along `dim`."""
 
@@ -117,6 +117,7 @@ def _check(name, x, dim, index, like):
     return x, dim
 
 
+@operation
 def index_select(x, dim, index):
     """The slices of x that a 1-d index names, along `dim`."""
     x = as_tensor(x)
@@ -174,6 +175,7 @@ def _total(arrays, dim):
     return sum(x.shape[dim] for x in arrays)
 
 
+@operation
 def narrow(x, dim, start: int, length: int):
     """The part of x from `start` on, `length` long, along `dim`. A view."""
     dim = normalize_dim("narrow", dim, x.ndim)
@@ -184,6 +186,7 @@ def narrow(x, dim, start: int, length: int):
     return slice_(x, [(start, start + length, 1) if a == dim else (0, n, 1) for a, n in enumerate(x.shape)])
 
 
+@operation(method=False)
 def stack(tensors, dim=0):
     """Tensors of one shape joined along a new dimension."""
     tensors = [as_tensor(x) for x in tensors]

@@ -10,7 +10,7 @@ from lampion.primitive import apply
 from lampion.tensor import Tensor
 
 
-@kernel(saves="others")
+@kernel(saves="others", method=True)
 class matmul:
     """``out[..., i, j] = sum over k of x[..., i, k] * y[..., k, j]``; leading dimensions broadcast.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from lampion import dtype as dtypes
 from lampion.errors import ShapeError
-from lampion.ops import composite, creation, elementwise, indexing, matrix, movement, random, reduce
-from lampion.ops.define import OPERATIONS, cast_to
+from lampion.ops import creation, elementwise, indexing, matrix, movement, random, reduce
+from lampion.ops.define import METHODS, cast_to, operation
 from lampion.tensor import Tensor, as_tensor
 
 
@@ -24,15 +24,6 @@ def _checked(operation):
             return NotImplemented
         return operation(self, other)
 
-    return method
-
-
-def _inplace(name, operation):
-    def method(self, *args):
-        return self._assign(operation(self, *args), name)
-
-    method.__name__ = name
-    method.__doc__ = f"`{name[:-1]}`, written back into this tensor."
     return method
 
 
@@ -89,32 +80,27 @@ def view(self, *shape):
     return out
 
 
+@operation
 def any_(self, dim=None, keepdim=False):
     """Whether any element is true (non-zero)."""
     return elementwise.ne(reduce.sum(elementwise.ne(self, 0), dim, keepdim), 0)
 
 
+@operation
 def all_(self, dim=None, keepdim=False):
     """Whether all elements are true (non-zero)."""
     return elementwise.eq(any_(elementwise.eq(self, 0), dim, keepdim), False)
 
 
-E, M, R, I = elementwise, movement, reduce, indexing  # noqa: E741  # beside E, M and R it is no 1
-METHODS = {
-    "mean": R.mean, "max": R.max, "argmax": R.argmax, "any": any_, "all": all_,
-    "view": view, "transpose": M.transpose, "t": M.full_transpose, "squeeze": M.squeeze,
-    "unsqueeze": M.unsqueeze, "flatten": M.flatten, "expand": M.expand, "narrow": I.narrow,
-    "log_softmax": composite.log_softmax,
-    "gather": I.gather, "scatter_add": I.scatter_add, "index_select": I.index_select,
-    "matmul": matrix.matmul, "mm": matrix.matmul,
+E = elementwise
+METHODS.update({
+    "t": movement.full_transpose, "expand": movement.expand, "mm": matrix.matmul,
     "copy_": copy_, "fill_": fill_, "zero_": zero_, "uniform_": uniform_, "normal_": normal_,
-    "add_": _inplace("add_", E.add), "sub_": _inplace("sub_", E.sub), "mul_": _inplace("mul_", E.mul),
-    "div_": _inplace("div_", E.div), "exp_": _inplace("exp_", E.exp), "relu_": _inplace("relu_", E.relu),
-    "contiguous": contiguous, "to": to,
+    "contiguous": contiguous, "to": to, "view": view,
     "float": lambda self: cast_to(self, dtypes.float32), "double": lambda self: cast_to(self, dtypes.float64),
     "long": lambda self: cast_to(self, dtypes.int64), "int": lambda self: cast_to(self, dtypes.int32),
     "bool": lambda self: cast_to(self, dtypes.bool_),
-    "__getitem__": I.getitem, "__setitem__": I.setitem,
+    "__getitem__": indexing.getitem, "__setitem__": indexing.setitem,
     "__neg__": E.neg, "__pos__": lambda self: self,
     "__add__": _checked(E.add), "__radd__": _reflected(E.add), "__sub__": _checked(E.sub),
     "__rsub__": _reflected(E.sub), "__mul__": _checked(E.mul), "__rmul__": _reflected(E.mul),
@@ -123,16 +109,11 @@ METHODS = {
     "__matmul__": _checked(matrix.matmul), "__rmatmul__": _reflected(matrix.matmul),
     "__eq__": _checked(E.eq), "__ne__": _checked(E.ne), "__lt__": _checked(E.lt), "__le__": _checked(E.le),
     "__gt__": _checked(E.gt), "__ge__": _checked(E.ge),
-    "__iadd__": _inplace("add_", E.add), "__isub__": _inplace("sub_", E.sub),
-    "__imul__": _inplace("mul_", E.mul), "__itruediv__": _inplace("div_", E.div),
-}  # fmt: skip
+    "__iadd__": METHODS["add_"], "__isub__": METHODS["sub_"], "__imul__": METHODS["mul_"],
+    "__itruediv__": METHODS["div_"],
+})  # fmt: skip
 
-# Operations on one tensor are methods under their own names; the table holds what is more than that.
-_OWN = {
-    name: operation for name, operation in OPERATIONS.items()
-    if operation.primitive.kind in ("elementwise", "reduction", "movement") and name != "where"
-}  # fmt: skip
-for _name, _operation in {**_OWN, **METHODS}.items():
+for _name, _operation in METHODS.items():
     setattr(Tensor, _name, _operation)
 Tensor.T = property(movement.full_transpose)
 Tensor.mT = property(movement.matrix_transpose)

@@ -7,7 +7,7 @@ import math
 from lampion.errors import ShapeError
 from lampion.mode import mode
 from lampion.ops.creation import full
-from lampion.ops.define import kernel, movement
+from lampion.ops.define import kernel, movement, operation
 from lampion.ops.shapes import broadcast_shapes, flatten_sizes, normalize_dim, normalize_dims
 from lampion.primitive import apply
 from lampion.tensor import Tensor, as_tensor
@@ -160,6 +160,7 @@ def note_put(base, value, chain):
         base._version[1] = base._node.where
 
 
+@operation
 def transpose(x, dim0, dim1):
     """Two dimensions exchanged."""
     x = as_tensor(x)
@@ -183,6 +184,7 @@ def full_transpose(x):
     return apply(permute.primitive, x, dims=tuple(range(x.ndim))[::-1])
 
 
+@operation
 def squeeze(x, dim=None):
     """Without the dimensions of size 1 (all of them, or those named)."""
     x = as_tensor(x)
@@ -191,6 +193,7 @@ def squeeze(x, dim=None):
     return reshape(x, [n for axis, n in enumerate(x.shape) if n != 1 or axis not in drop])
 
 
+@operation
 def unsqueeze(x, dim):
     """With a new dimension of size 1 at `dim`."""
     x = as_tensor(x)
@@ -199,6 +202,7 @@ def unsqueeze(x, dim):
     return apply(reshape.primitive, x, shape=(*shape[:axis], 1, *shape[axis:]))
 
 
+@operation
 def flatten(x, start_dim=0, end_dim=-1):
     """The dimensions from `start_dim` to `end_dim` as one."""
     x = as_tensor(x)

@@ -18,7 +18,7 @@ import numpy as np
 from lampion import dtype as dtypes
 from lampion.errors import LampionError
 from lampion.mode import mode
-from lampion.ops.define import cast_to, kernel
+from lampion.ops.define import cast_to, kernel, operation
 from lampion.ops.elementwise import cos, log, lt, shift_right, sqrt, where
 from lampion.ops.movement import reshape
 from lampion.ops.shapes import flatten_sizes
@@ -144,6 +144,7 @@ def set_rng_state(state) -> None:
     default_generator.set_state(state)
 
 
+@operation(method=False)
 def rand(*size, generator=None, dtype=None, requires_grad=False):
     """Uniform numbers in [0, 1): the top 24 (float64: 53) of the random bits, scaled."""
     shape = flatten_sizes(size)
@@ -164,6 +165,7 @@ def _uniform(count, generator, dtype):
     return (cast_to(high, dtype) * 2.0**26 + cast_to(low, dtype)) * 2.0**-53
 
 
+@operation(method=False)
 def randn(*size, generator=None, dtype=None, requires_grad=False):
     """Normal numbers with mean 0 and variance 1 (Box-Muller: sqrt(-2 ln u) cos(2 pi v))."""
     shape = flatten_sizes(size)
@@ -175,6 +177,7 @@ def randn(*size, generator=None, dtype=None, requires_grad=False):
     return out.requires_grad_() if requires_grad else out
 
 
+@operation(method=False)
 def randint(low, high=None, size: tuple[int, ...] | list[int] = (), generator=None, dtype=None):
     """Integers from `low` up to, not including, `high`."""
     if high is None:
@@ -189,6 +192,7 @@ def randint(low, high=None, size: tuple[int, ...] | list[int] = (), generator=No
     return cast_to(out, dtypes.of(dtype or dtypes.int64))._released()
 
 
+@operation(method=False)
 def randperm(n, generator=None):
     """The numbers 0 to n - 1 in random order."""
     if mode.trace is not None:
@@ -197,11 +201,13 @@ def randperm(n, generator=None):
     return wrap(np.argsort(bits[:n] << np.uint64(32) | bits[n:], kind="stable").astype(np.int64))
 
 
+@operation(method=False)
 def rand_like(x, generator=None):
     """Uniform numbers in [0, 1) with the shape and dtype of `x`."""
     return rand(*x.shape, generator=generator, dtype=x.dtype)
 
 
+@operation(method=False)
 def randn_like(x, generator=None):
     """Normal numbers with the shape and dtype of `x`."""
     return randn(*x.shape, generator=generator, dtype=x.dtype)

@@ -6,7 +6,7 @@ from typing import overload
 
 from lampion import dtype as dtypes
 from lampion.ops.creation import arange, zeros
-from lampion.ops.define import cast_to, reduction, to_float
+from lampion.ops.define import cast_to, operation, reduction, to_float
 from lampion.ops.elementwise import div, eq, maximum, where
 from lampion.ops.shapes import normalize_dim, normalize_dims
 from lampion.tensor import Tensor, as_tensor
@@ -52,6 +52,7 @@ def _share(x, y, axis):
     return ties / sum(ties, axis, True)
 
 
+@operation
 def mean(x, dim=None, keepdim=False):
     """The average over the given dimensions (default: all)."""
     x = to_float(as_tensor(x))
@@ -61,6 +62,7 @@ def mean(x, dim=None, keepdim=False):
     return div(sum(x, dim, keepdim), float(count))
 
 
+@operation
 def argmax(x, dim: int | None = None, keepdim=False):
     """The index of the largest element (the first of equals) over all elements, or along `dim`."""
     x = as_tensor(x)
@@ -83,6 +85,7 @@ def argmax(x, dim: int | None = None, keepdim=False):
 def max(x, dim: Tensor | None = None, keepdim=False): ...
 @overload
 def max(x, dim: int, keepdim=False) -> tuple[Tensor, Tensor]: ...
+@operation
 def max(x, dim=None, keepdim=False):
     """The largest element; with `dim`, a pair (values, indices). With a tensor, `maximum`.
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -61,6 +62,8 @@ def checks_of(row: Row) -> dict[str, Check]:
             checks["broadcasting"] = check_broadcasting
         if row.arity == 2:
             checks |= {"python_numbers": check_python_numbers, "mixed_dtypes": check_mixed_dtypes}
+    if ":" not in row.name and inspect.isfunction(getattr(Tensor, f"{row.name}_", None)):
+        checks["inplace"] = check_inplace
     if row.points:
         checks["points"] = check_points
     if row.errors:
@@ -97,6 +100,18 @@ def check_dtypes(row: Row) -> None:
                     compare(row, dtype, run(row, sample), sample)
                 else:
                     calls.must_refuse(functools.partial(run, row, sample), f"arguments of {dtype}")
+
+
+def check_inplace(row: Row) -> None:
+    """``x.op_(...)`` leaves in x what ``op(x, ...)`` returns, where that has the shape and kind of x."""
+    for sample in row.calls():
+        with told(row, sample):
+            result = run(row, sample)[0]
+            first, *rest = to_tensors(sample.args)
+            if not isinstance(first, Tensor) or result.shape != first.shape:
+                continue
+            written = getattr(first.clone(), f"{row.name}_")(*rest, **calls.tensors_in(sample.kwargs))
+            assert_identical(written, from_numpy(result.numpy()).to(first.dtype), label=f"{row.name}_")
 
 
 def check_special_values(row: Row) -> None:

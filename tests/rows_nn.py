@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from op_table import FLOATS, INF, NUMBERS, index, log_softmax, ones, scores
+from rows_core import FLOATS, INF, NUMBERS, index, log_softmax, ones, scores
 
 import lampion as lp
 from lampion.errors import DTypeError, IndexRangeError, LampionError, ShapeError

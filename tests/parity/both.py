@@ -7,16 +7,17 @@ import lampion as lp
 from lampion.testing import assert_close
 from lampion.testing.compare import flatten
 
-TYPES = {
-    torch.float64: lp.float64, torch.float32: lp.float32, torch.int64: lp.int64, torch.int32: lp.int32,
-    torch.int16: lp.int16, torch.int8: lp.int8, torch.uint8: lp.uint8, torch.bool: lp.bool,
-}  # fmt: skip
+NAMES = (
+    "float64", "float32", "float16", "bfloat16", "complex64", "complex128", "int64", "int32", "int16", "int8",
+    "uint8", "uint16", "uint32", "uint64", "bool",
+)  # fmt: skip
+TYPES = {getattr(torch, name): getattr(lp, name) for name in NAMES if hasattr(lp, name)}
 
 
 def to_lampion(thing):
     """PyTorch's tensors and types as Lampion's, in nested lists, tuples and dicts."""
     if isinstance(thing, torch.Tensor):
-        tensor = lp.from_numpy(thing.detach().numpy().copy())
+        tensor = lp.from_numpy(array_of(thing).copy())
         return tensor.requires_grad_() if thing.requires_grad else tensor
     if isinstance(thing, dict):
         return {name: to_lampion(value) for name, value in thing.items()}
@@ -24,7 +25,19 @@ def to_lampion(thing):
         return tuple(thing)
     if isinstance(thing, tuple | list):
         return type(thing)(to_lampion(item) for item in thing)
-    return TYPES.get(thing, thing) if isinstance(thing, torch.dtype) else thing
+    if isinstance(thing, torch.memory_format):
+        return getattr(lp, str(thing).removeprefix("torch."))
+    if isinstance(thing, torch.device):
+        return str(thing)
+    return TYPES[thing] if isinstance(thing, torch.dtype) else thing
+
+
+def array_of(tensor):
+    """The values of a tensor of PyTorch as NumPy has them."""
+    tensor = tensor.detach().resolve_conj().resolve_neg()
+    if tensor.dtype is torch.bfloat16:
+        return tensor.float().numpy().astype(lp.bfloat16.numpy)
+    return tensor.numpy()
 
 
 def tensors_in(thing, kind):
@@ -41,13 +54,25 @@ def leaves(thing):
     return type(thing)(leaves(item) for item in thing) if type(thing) in (tuple, list) else thing
 
 
-def assert_same(ours, theirs, **tolerances):
-    """Values, shapes and types."""
-    ours, theirs = tensors_in(ours, lp.Tensor), tensors_in(theirs, torch.Tensor)
+def assert_same(ours, theirs, values=True, **tolerances):
+    """Values, shapes and types; numbers, too."""
+    ours, theirs = flat_results(ours, lp.Tensor), flat_results(theirs, torch.Tensor)
     assert len(ours) == len(theirs), f"{len(ours)} results, PyTorch has {len(theirs)}"
     for a, b in zip(ours, theirs, strict=True):
-        assert a.dtype is TYPES[b.dtype], f"{a.dtype}, PyTorch has {b.dtype}"
-        assert_close(a, b.detach().resolve_conj().numpy(), equal_nan=True, **tolerances)
+        if isinstance(b, torch.Tensor):
+            assert isinstance(a, lp.Tensor), f"{type(a)}, PyTorch has a tensor"
+            assert a.dtype is TYPES[b.dtype], f"{a.dtype}, PyTorch has {b.dtype}"
+            if values:
+                assert_close(a, array_of(b), equal_nan=True, **tolerances)
+            else:
+                assert tuple(a.shape) == tuple(b.shape)
+        else:
+            assert not values or a == b or (a != a and b != b), f"{a}, PyTorch has {b}"
+
+
+def flat_results(results, kind):
+    """Tensors and numbers of nested results, in order."""
+    return [x for x in flatten(results) if isinstance(x, kind | bool | int | float | complex)]
 
 
 def slopes(ours, theirs, our_inputs, their_inputs, seed=0):
@@ -57,7 +82,7 @@ def slopes(ours, theirs, our_inputs, their_inputs, seed=0):
     """
     rng = np.random.default_rng(seed)
     pairs = [
-        (a, b, rng.standard_normal(tuple(a.shape)))
+        (a, b, seed_for(rng, b))
         for a, b in zip(flat(ours), flat(theirs), strict=True) if a is not None and b is not None
     ]  # fmt: skip
     found = []
@@ -72,6 +97,12 @@ def slopes(ours, theirs, our_inputs, their_inputs, seed=0):
     return found
 
 
+def seed_for(rng, result):
+    """Random numbers of the shape (and kind) of a result of PyTorch's."""
+    values = rng.standard_normal(tuple(result.shape))
+    return values + 1j * rng.standard_normal(values.shape) if result.is_complex() else values
+
+
 def flat(results):
     """The parts of a result, None among them."""
     return list(results) if isinstance(results, tuple | list) else [results]
@@ -82,5 +113,5 @@ def assert_same_slopes(ours, theirs, inputs, **tolerances):
     for a, b, x in zip(ours, theirs, inputs, strict=True):
         zeros = np.zeros(tuple(x.shape))
         first = zeros if a is None else a.detach().numpy()
-        second = zeros if b is None else b.detach().numpy()
+        second = zeros if b is None else array_of(b)
         assert_close(first, second, equal_nan=True, **tolerances)

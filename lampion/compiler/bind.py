@@ -306,7 +306,7 @@ class BoundPlan:
         return self._finish(leaves, outputs)
 
     def rehearse(self, act: Any) -> Any:
-        """Call `act(table address)` with copies of the last call's inputs: nothing of the user's changes."""
+        """Call `act(table, its address)` with copies of the last call's inputs: nothing of the user's changes."""
         with self.lock:
             copies = []
             table = type(self.table)(*self.table)
@@ -320,7 +320,7 @@ class BoundPlan:
             for i, (shape, dtype) in enumerate(self.fresh):
                 copies.append(np.empty(shape, dtype))
                 table[self.first_output + i] = address(copies[-1])
-            return act(ctypes.addressof(table))
+            return act(table, ctypes.addressof(table))
 
     def _check_written_arguments(self, leaves: list[Any]) -> None:
         spans = [span(leaves[number]._array) for _, number in self.arguments]

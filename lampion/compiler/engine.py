@@ -9,6 +9,7 @@ import numpy as np
 from lampion.compiler import kernel_ir as ir
 from lampion.compiler.graph import Graph, Value, interpret
 from lampion.compiler.lower import NoLowering, lower
+from lampion.compiler.parts import Parts
 from lampion.compiler.passes import optimize
 from lampion.compiler.strides import contiguous_strides
 from lampion.errors import LampionError
@@ -37,33 +38,29 @@ class Native:
     def __init__(
         self, graph: Graph, strides: dict[Value, tuple[int, ...]], targets: list[Value | None], target: Any
     ) -> None:
-        from lampion.compiler.codegen.plan import compile_plan
-
         self.graph = optimize(graph)
         self.graph.constants = graph.constants  # all of them: their slots in the table are fixed
         self.plan = lower(self.graph, strides, targets)
-        self.compiled = compile_plan(self.plan, target)
+        self.parts = Parts(self.plan, target)
         self.memory = np.empty(self.plan.arena_bytes + 64, np.uint8)
         self.arena = (self.memory.__array_interface__["data"][0] + 63) & ~63
 
     def run(self, bound: Any, outputs: list[Any]) -> None:
-        failure = self.compiled.run(bound.table_address, self.arena)
+        failure = self.parts.run(bound.table, bound.table_address, self.arena)
         if failure is not None:
-            raise self._error(failure, bound)
+            raise self._error(*failure, bound)
 
-    def _error(self, failure: Any, bound: Any) -> Exception:
+    def _error(self, number: int, position: int, bound: Any) -> Exception:
         """The exception that eager raises, from what the kernel reported."""
-        call = self.plan.calls[failure.call]
+        call = self.plan.calls[number]
         kernel = call.kernel
         if not isinstance(kernel, ir.Gather | ir.ScatterAdd):
-            return LampionError(call.label, "the kernel failed", got=f"element {failure.position}")
+            return LampionError(call.label, "the kernel failed", got=f"element {position}")
         place = call.places[kernel.index.operand]
         start = self.arena + place.index if place.arena else int(bound.table[place.index])
         offset = kernel.index.offset + sum(
             int(i) * s
-            for i, s in zip(
-                np.unravel_index(failure.position, kernel.index.shape), kernel.index.strides, strict=True
-            )
+            for i, s in zip(np.unravel_index(position, kernel.index.shape), kernel.index.strides, strict=True)
         )
         dtype = kernel.operands[kernel.index.operand].dtype.numpy
         import ctypes
@@ -78,9 +75,9 @@ class Native:
 def make_engine(
     graph: Graph, arrays: list[Any], targets: list[Value | None], target: Any = None, strict: bool = False
 ) -> Any:
-    """Machine code where llvmlite is installed and every primitive has a kernel; else the interpreter.
+    """Machine code where llvmlite is installed; else the interpreter.
 
-    With `strict`, what has no machine code is an error instead.
+    With `strict`, what has to be interpreted is an error instead.
     """
     try:
         import llvmlite  # noqa: F401

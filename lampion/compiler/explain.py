@@ -58,7 +58,8 @@ class PlanExplanation:
         self.optimized: Graph = engine.graph
         self.kernels: tuple[ir.Call, ...] = engine.plan.calls if self.native else ()
         self.arena_bytes: int = engine.plan.arena_bytes if self.native else 0
-        self.callouts = 0 if self.native else len(self.recorded.equations)
+        outside = [call for call in self.kernels if isinstance(call.kernel, ir.CallOut)]
+        self.callouts = len(outside) if self.native else len(self.recorded.equations)
         self.flops = sum(map(_flops, self.kernels))
         self.calls: int = bound.calls
 
@@ -68,7 +69,7 @@ class PlanExplanation:
             return []
         engine = self._bound.engine
         times = self._bound.rehearse(
-            lambda table: [engine.compiled.profile(table, engine.arena) for _ in range(repeat)]
+            lambda table, start: [engine.parts.profile(table, start, engine.arena) for _ in range(repeat)]
         )
         return [
             (call.label, min(column))
@@ -78,12 +79,16 @@ class PlanExplanation:
     @property
     def ir(self) -> str:
         """The LLVM IR of the plan."""
-        return str(self._bound.engine.compiled.ir) if self.native else ""
+        return self._native("ir")
 
     @property
     def assembly(self) -> str:
         """The machine code of the plan, as text."""
-        return str(self._bound.engine.compiled.assembly) if self.native else ""
+        return self._native("assembly")
+
+    def _native(self, what: str) -> str:
+        parts = self._bound.engine.parts.native if self.native else []
+        return "\n\n".join(str(getattr(part, what)) for part in parts)
 
     def loops(self) -> str:
         """Every kernel as the loops that a reader would write."""

@@ -15,6 +15,7 @@ Three words used throughout:
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -205,7 +206,26 @@ class RandomBits:
     operands: tuple[Operand, ...]
 
 
-Kernel = Map | Reduce | Matmul | Gather | ScatterAdd | RandomBits
+@dataclass(frozen=True, eq=False)
+class CallOut:
+    """``out = forward(numpy, *inputs, **params)``: what has no machine code, between native parts of a plan.
+
+    An input is a window, or a Python number.
+    """
+
+    name: str
+    forward: Callable[..., Any]
+    inputs: tuple[Any, ...]
+    params: dict[str, Any]
+    out: Window
+    operands: tuple[Operand, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.out.shape
+
+
+Kernel = Map | Reduce | Matmul | Gather | ScatterAdd | RandomBits | CallOut
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,12 @@ def show_kernel(kernel: ir.Kernel) -> str:
             f"index = {_at(kernel.index)}",
             f"{_at(kernel.out, {kernel.axis: 'index'})} += {_at(kernel.source)}",
         ]))  # fmt: skip
+    if isinstance(kernel, ir.CallOut):
+        inputs = [f"b{x.operand}" if isinstance(x, ir.Window) else repr(x) for x in kernel.inputs]
+        options = [f"{name}={value!r}" for name, value in kernel.params.items()]
+        return (
+            f"b{kernel.out.operand}[...] = {kernel.name}.forward({', '.join(['numpy', *inputs, *options])})"
+        )
     return (
         f"for i in range({kernel.size}):\n"
         f"    b1[i] = philox4x32(key=b0[0], counter=b0[1] + {kernel.delta} + i // 4)[i % 4]"

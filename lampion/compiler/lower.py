@@ -9,16 +9,16 @@ from typing import Any
 from lampion.compiler import kernel_ir as ir
 from lampion.compiler.graph import Equation, Graph, Value
 from lampion.compiler.memory import Arena
-from lampion.compiler.schedule import Group, Layout, Schedule, window_of
+from lampion.compiler.schedule import MACHINE_TYPES, Group, Layout, Schedule, has_machine_code, window_of
 from lampion.compiler.strides import contiguous_strides
 from lampion.dtype import DType
 
-#: The primitives whose kernels check their indices.
-_CHECKED = frozenset({"gather", "scatter_add"})
+#: The primitives whose kernels cannot fail. (Others check their indices, or are called out.)
+_SAFE = frozenset({"matmul", "reshape", "put", "cat", "random_bits"})
 
 
 class NoLowering(Exception):
-    """A primitive that has no native kernel: the graph is interpreted instead."""
+    """What no plan can be made of: the graph is interpreted instead."""
 
 
 def lower(graph: Graph, strides: dict[Value, tuple[int, ...]], targets: Sequence[Value | None]) -> ir.Plan:
@@ -47,11 +47,14 @@ class _Lowering:
         for slot, value in enumerate(known):
             self.places[value] = ir.Place(False, slot, value.nbytes)
         self.externals = len(known)
-        # The last group that can come upon an index out of range.
+        # The last group that can fail: upon an index out of range, a singular matrix...
         self.last_check = max(
-            (i for i, g in enumerate(self.schedule.groups) if g.main and g.main.primitive.name in _CHECKED),
+            (
+                i for i, g in enumerate(self.schedule.groups)
+                if g.kind == "other" and g.main and not (g.main.primitive.name in _SAFE and has_machine_code(g.main))
+            ),
             default=-1,
-        )
+        )  # fmt: skip
         self.copies: list[tuple[Value, Layout]] = []  # what has to be copied to its output at the end
         self._bind_outputs(targets)
 
@@ -194,9 +197,19 @@ class _Lowering:
         main = group.main
         assert main is not None
         method = getattr(self, "_kernel_" + main.primitive.name, None)
-        if method is None:
-            raise NoLowering(main.primitive.name)
-        method(main)
+        if method is None or not (has_machine_code(main) or main.primitive.kind == "movement"):
+            self._call_out(main)
+        else:
+            method(main)
+
+    def _call_out(self, main: Equation) -> None:
+        """A call of the primitive's own `forward`, with NumPy arrays over the plan's memory."""
+        record = _Record(self)
+        inputs = [record.window(self.layout(x), x.dtype) if isinstance(x, Value) else x for x in main.inputs]
+        out = record.window(self.layouts[main.output], main.output.dtype, written=True)
+        name, forward = main.primitive.name, main.primitive.forward
+        kernel = ir.CallOut(name, forward, tuple(inputs), main.params, out, tuple(record.operands))
+        self._call(record, kernel, name)
 
     def _kernel_reshape(self, main: Equation) -> None:
         # Read the source in its own shape, and store it through the new shape's strides, which are plain:
@@ -207,14 +220,13 @@ class _Lowering:
 
     def _kernel_put(self, main: Equation) -> None:
         base, value = main.inputs
-        out = self.layouts[main.output]
-        self._copy(base, out, "put: base")
-        inner = out
+        out = inner = self.layouts[main.output]
         for primitive, params in main.params["chain"]:
             moved = window_of(primitive, params, inner, main.output.dtype)
-            if moved is None:
-                raise NoLowering("put through a reshape that copies")
+            if moved is None:  # a reshape on the way would have to copy
+                return self._call_out(main)
             inner = moved
+        self._copy(base, out, "put: base")
         self._copy(value, inner, "put: part")
 
     def _kernel_cat(self, main: Equation) -> None:
@@ -272,6 +284,12 @@ class _Lowering:
     def _copy(self, value: Value, to: Layout, label: str) -> None:
         """Write a value (broadcast) to a layout."""
         record = _Record(self)
+        if value.dtype not in MACHINE_TYPES:
+            number = self.schedule.numbers.get(value)
+            source = record.window(self.layouts[value], value.dtype) if number is None else number
+            out = record.window(to, value.dtype, written=True)
+            kernel = ir.CallOut("copy", _identity, (source,), {}, out, tuple(record.operands))
+            return self._call(record, kernel, label)
         body = _Body(self, record, to.shape)
         number = body.read(value)
         store = ir.Store(record.window(to, value.dtype, written=True), number)
@@ -368,6 +386,10 @@ class _Body:
             ir.Store(self._window(self.lowering.layouts[v], v.dtype, written=True), self.numbers[v])
             for v in values
         )
+
+
+def _identity(xp: Any, x: Any) -> Any:
+    return x
 
 
 def _label(group: Group) -> str:

@@ -19,6 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from lampion import dtype as dtypes
 from lampion.compiler.graph import Equation, Graph, Value
 from lampion.compiler.strides import contiguous_strides, move
 from lampion.dtype import DType
@@ -30,6 +31,11 @@ MAX_EQUATIONS = 48
 MAX_STREAMS = 16
 #: Bytes of a product beyond which its tail had better not stream other arrays: they are not in cache.
 LARGE = 1 << 18
+#: The element types that machine code computes with. Others are called out to NumPy.
+MACHINE_TYPES = frozenset({
+    dtypes.bool_, dtypes.uint8, dtypes.uint32, dtypes.uint64, dtypes.int8, dtypes.int16, dtypes.int32,
+    dtypes.int64, dtypes.float32, dtypes.float64,
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -104,22 +110,22 @@ class Schedule:
 
     def _place(self, equation: Equation) -> None:
         primitive, out = equation.primitive, equation.output
-        if primitive.kind != "elementwise":
+        if primitive.kind != "elementwise" or not has_machine_code(equation):
             for value in equation.values:
                 self._settle(value)
         if primitive.name == "full":
             self.numbers[out] = equation.params["value"]
         elif primitive.kind == "movement":
             self._move(equation)
+        elif primitive.kind == "kernel" or not has_machine_code(equation):
+            is_product = primitive.name == "matmul" and has_machine_code(equation)
+            self._new(Group("matmul" if is_product else "other", out.shape, main=equation), equation)
         elif primitive.name == "cast" and not out.shape and self._is_input(equation.inputs[0]):
             self.inlined[out] = equation
         elif primitive.kind == "elementwise":
             self._join(equation)
-        elif primitive.kind == "reduction":
-            self._reduce(equation)
         else:
-            kind = "matmul" if primitive.name == "matmul" else "other"
-            self._new(Group(kind, out.shape, main=equation), equation)
+            self._reduce(equation)
 
     def _new(self, group: Group, equation: Equation) -> None:
         self.groups.append(group)
@@ -323,6 +329,16 @@ class Schedule:
             e.output for e in group.equations
             if any(user is None or id(user) not in members for user in self.consumers.get(e.output, []))
         ]  # fmt: skip
+
+
+def has_machine_code(equation: Equation) -> bool:
+    """Whether machine code can compute it, as far as its types go (and, of kernels, if there is one)."""
+    primitive = equation.primitive
+    return (
+        primitive.native
+        and all(value.dtype in MACHINE_TYPES for value in (*equation.values, equation.output))
+        and (primitive.kind != "reduction" or primitive.combine is not None)
+    )
 
 
 def window_of(primitive: Primitive, params: dict[str, Any], layout: Layout, dtype: DType) -> Layout | None:

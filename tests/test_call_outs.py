@@ -77,7 +77,10 @@ def test_first_last_only_and_twice_in_a_row():
 
 
 def test_python_numbers_and_constants():
-    eager, compiled, _ = both(lambda x: triple(lp.full((2, 3), 1.5)) + triple(lp.arange(3.0)) + x, numbers(2, 3))
+    def function(x):
+        return triple(lp.full((2, 3), 1.5)) + triple(lp.arange(3.0)) + x
+
+    eager, compiled, _ = both(function, numbers(2, 3))
     lp.testing.assert_close(compiled, eager)
 
 

@@ -306,7 +306,7 @@ class BoundPlan:
         return self._finish(leaves, outputs)
 
     def rehearse(self, act: Any) -> Any:
-        """Call `act(table, its address)` with copies of the last call's inputs: nothing of the user's changes."""
+        """Call `act(table, its address)` with copies of the last call's inputs, so that nothing changes."""
         with self.lock:
             copies = []
             table = type(self.table)(*self.table)

@@ -50,11 +50,12 @@ class _Lowering:
         # The last group that can fail: upon an index out of range, a singular matrix...
         self.last_check = max(
             (
-                i for i, g in enumerate(self.schedule.groups)
-                if g.kind == "other" and g.main and not (g.main.primitive.name in _SAFE and has_machine_code(g.main))
+                number
+                for number, group in enumerate(self.schedule.groups)
+                if group.kind == "other" and group.main and not _is_safe(group.main)
             ),
             default=-1,
-        )  # fmt: skip
+        )
         self.copies: list[tuple[Value, Layout]] = []  # what has to be copied to its output at the end
         self._bind_outputs(targets)
 
@@ -224,7 +225,8 @@ class _Lowering:
         for primitive, params in main.params["chain"]:
             moved = window_of(primitive, params, inner, main.output.dtype)
             if moved is None:  # a reshape on the way would have to copy
-                return self._call_out(main)
+                self._call_out(main)
+                return
             inner = moved
         self._copy(base, out, "put: base")
         self._copy(value, inner, "put: part")
@@ -289,7 +291,8 @@ class _Lowering:
             source = record.window(self.layouts[value], value.dtype) if number is None else number
             out = record.window(to, value.dtype, written=True)
             kernel = ir.CallOut("copy", _identity, (source,), {}, out, tuple(record.operands))
-            return self._call(record, kernel, label)
+            self._call(record, kernel, label)
+            return
         body = _Body(self, record, to.shape)
         number = body.read(value)
         store = ir.Store(record.window(to, value.dtype, written=True), number)
@@ -386,6 +389,10 @@ class _Body:
             ir.Store(self._window(self.lowering.layouts[v], v.dtype, written=True), self.numbers[v])
             for v in values
         )
+
+
+def _is_safe(main: Equation) -> bool:
+    return main.primitive.name in _SAFE and has_machine_code(main)
 
 
 def _identity(xp: Any, x: Any) -> Any:

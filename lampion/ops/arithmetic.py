@@ -1,0 +1,345 @@
+"""Arithmetic beyond + - * /: sizes and signs, bounds, mixtures, and what goes on in the bits of a float."""
+
+from __future__ import annotations
+
+import builtins
+
+from lampion import dtype as dtypes
+from lampion.errors import DTypeError, LampionError
+from lampion.ops.complex_numbers import complex
+from lampion.ops.define import cast_to, elementwise, operation, promote, refuse_bools
+from lampion.ops.elementwise import (
+    add, clone, div, eq, ge, gt, le, lt, mul, neg, pow, sub, where,
+)  # fmt: skip
+from lampion.ops.logic import isnan, isneginf, isposinf, logical_or, refuse_floats
+from lampion.ops.rounding import flat
+from lampion.primitive import apply
+from lampion.tensor import Tensor, as_tensor
+
+# -- sizes and signs -----------------------------------------------------------------------------------
+
+
+@elementwise(complexes=False)
+class sign:
+    """1, 0 or -1, as x is above, at or below 0. 0 for NaN, as in PyTorch."""
+
+    def forward(xp, x):
+        if x.dtype.kind == "b":
+            return xp.logical_or(x, x)
+        return xp.greater(x, 0).astype(x.dtype) - xp.less(x, 0).astype(x.dtype)
+
+    def vjp(g): return flat(g)
+
+
+@elementwise(saves="inputs", bools=False)
+class abs:
+    """The size of x: x without its sign; for a complex number its distance from 0."""
+
+    analytic = False
+    def infer(x): return x.shape, dtypes.of(x.dtype).to_real().numpy
+    def forward(xp, x): return xp.absolute(x)
+    def vjp(g, x): return g * sgn(x)
+
+
+@elementwise(saves="inputs", public=False)
+class complex_sign:
+    """x / |x|, and 0 for 0."""
+
+    analytic = False
+    native = False
+    def forward(xp, x): return xp.sign(x)
+
+    def vjp(g, x):
+        size, unit = abs(x), sgn(x)
+        slope = (g - unit * (g * unit.conj()).real) / where(size == 0, 1.0, size)
+        return where(size == 0, 0.0, slope)
+
+
+@operation(inplace=True)
+def sgn(x):
+    """The direction of x: `sign` for real numbers, x / abs(x) for complex ones, and 0 for 0."""
+    x = as_tensor(x)
+    return complex_sign(x) if x.dtype.is_complex else sign(x)
+
+
+@operation
+def positive(x):
+    """x itself; booleans are refused, as by `neg`."""
+    refuse_bools("positive", x)
+    return x
+
+
+@elementwise(output="bool", complexes=False)
+class signbit:
+    """Whether x has a minus sign: -0.0 has one too."""
+
+    def forward(xp, x):
+        if x.dtype.kind == "f":
+            return xp.signbit(x)
+        return xp.less(x, 0)
+
+
+@elementwise(saves=(0, 1), inputs="float", complexes=False)
+class copysign:
+    """The size of x with the sign of y."""
+
+    def forward(xp, x, y): return xp.copysign(x, y)
+
+    def vjp(g, x, y):
+        return lambda: where(eq(x, 0), 0.0, g * copysign(sign(x), y)), lambda: flat(g)
+
+
+@operation(inplace=True)
+def square(x):
+    """x * x."""
+    return mul(x, x)
+
+
+@elementwise(saves="output", inputs="float")
+class reciprocal:
+    """1 / x."""
+
+    def forward(xp, x): return xp.reciprocal(x)
+    def vjp(g, y): return neg(g * (y * y))
+
+
+@elementwise(saves="output", inputs="float")
+class rsqrt:
+    """1 / sqrt(x)."""
+
+    def forward(xp, x): return xp.reciprocal(xp.sqrt(x))
+    def vjp(g, y): return g * (y * y * y) * -0.5
+
+
+@operation(method=False)
+def rsub(x, y, *, alpha=1):
+    """y - alpha * x."""
+    return sub(y, x if alpha == 1 else mul(x, alpha))
+
+
+# -- bounds --------------------------------------------------------------------------------------------
+
+
+@elementwise(saves="inputs", bools=False, complexes=False)
+class clamp_min:
+    """x, but `y` where x is below that. The gradient goes to whichever is taken; to x if they are equal."""
+
+    def forward(xp, x, y): return xp.maximum(x, y)
+    def vjp(g, x, y): return lambda: where(ge(x, y), g, 0.0), lambda: where(lt(x, y), g, 0.0)
+
+
+@elementwise(saves="inputs", bools=False, complexes=False)
+class clamp_max:
+    """x, but `y` where x is above that. The gradient goes to whichever is taken; to x if they are equal."""
+
+    def forward(xp, x, y): return xp.minimum(x, y)
+    def vjp(g, x, y): return lambda: where(le(x, y), g, 0.0), lambda: where(gt(x, y), g, 0.0)
+
+
+@operation(inplace=True)
+def clamp(x, min=None, max=None):
+    """x between two bounds, which may be numbers or tensors; where ``min > max`` it is `max`.
+
+    >>> import lampion
+    >>> lampion.clamp(lampion.tensor([-2.0, 0.5, 3.0]), min=-1, max=1)
+    tensor([-1.0000,  0.5000,  1.0000])
+    """
+    if min is None and max is None:
+        raise LampionError("clamp", "there is no bound", expected="min, max or both")
+    if min is not None:
+        x = clamp_min(x, min)
+    return x if max is None else clamp_max(x, max)
+
+
+@elementwise(saves="inputs", complexes=False)
+class fmax:
+    """The larger of x and y, and that which is a number where the other is NaN."""
+
+    def forward(xp, x, y): return xp.fmax(x, y)
+
+    def vjp(g, x, y):
+        # PyTorch's: the whole gradient goes to x where they are equal, or y is NaN.
+        first = _first(ge, x, y)
+        return lambda: where(first, g, 0.0), lambda: where(first, 0.0, g)
+
+
+@elementwise(saves="inputs", complexes=False)
+class fmin:
+    """The smaller of x and y, and that which is a number where the other is NaN."""
+
+    def forward(xp, x, y): return xp.fmin(x, y)
+
+    def vjp(g, x, y):
+        first = _first(le, x, y)
+        return lambda: where(first, g, 0.0), lambda: where(first, 0.0, g)
+
+
+def _first(compare, x, y):
+    """Where x is better than y, or as good, or y is not a number."""
+    better = compare(x, y)
+    return logical_or(better, isnan(y)) if isinstance(y, Tensor) else better
+
+
+@operation(inplace=True)
+def nan_to_num(x, nan=0.0, posinf=None, neginf=None):
+    """x with other numbers in the place of NaN and of the infinities.
+
+    Args:
+        nan: instead of NaN.
+        posinf, neginf: instead of the infinities; the largest and the smallest number of the type, if None.
+
+    >>> import lampion
+    >>> lampion.nan_to_num(lampion.tensor([1.0, float("nan"), float("inf")]), posinf=9)
+    tensor([1., 0., 9.])
+    """
+    x = as_tensor(x)
+    if x.dtype.is_complex:
+        return complex(nan_to_num(x.real, nan, posinf, neginf), nan_to_num(x.imag, nan, posinf, neginf))
+    if not x.dtype.is_floating_point:
+        return clone(x)
+    largest = float(dtypes.finfo(x.dtype).max)
+    out = where(isnan(x), float(nan or 0.0), x)
+    out = where(isposinf(x), largest if posinf is None else float(posinf), out)
+    return where(isneginf(x), -largest if neginf is None else float(neginf), out)
+
+
+# -- mixtures ------------------------------------------------------------------------------------------
+
+
+@operation(inplace=True)
+def lerp(x, end, weight):
+    """x + weight * (end - x): from x, where the weight is 0, to `end`, where it is 1.
+
+    From the nearer end, so that both are reached exactly.
+    """
+    x, end = as_tensor(x), as_tensor(end)
+    if x.dtype is not end.dtype:
+        raise DTypeError("lerp", "both ends must have one type", got=f"{x.dtype} and {end.dtype}",
+                         fix="convert one of them")  # fmt: skip
+    difference = sub(end, x)
+    if not isinstance(weight, Tensor):
+        near = builtins.abs(weight) < 0.5
+        return add(x, mul(difference, weight)) if near else sub(end, mul(difference, 1 - weight))
+    near = lt(abs(weight), 0.5)
+    return where(near, add(x, mul(difference, weight)), sub(end, mul(difference, sub(1, weight))))
+
+
+@operation(inplace=True)
+def addcmul(x, tensor1: Tensor, tensor2: Tensor, *, value=1):
+    """x + value * tensor1 * tensor2."""
+    product = mul(tensor1, tensor2)
+    return add(x, product if value == 1 else mul(product, value))
+
+
+@operation(inplace=True)
+def addcdiv(x, tensor1: Tensor, tensor2: Tensor, *, value=1):
+    """x + value * tensor1 / tensor2. The type must be a floating one."""
+    for y in (tensor1, tensor2):
+        if not y.dtype.is_inexact:
+            raise DTypeError("addcdiv", "integers are not divided", got=str(y.dtype), fix="x.float()")
+    quotient = div(tensor1, tensor2)
+    return add(x, quotient if value == 1 else mul(quotient, value))
+
+
+# -- integers ------------------------------------------------------------------------------------------
+
+
+def _of_integers(rules):
+    """An operation of two integers, done by NumPy: a loop of divisions for every element."""
+    name = rules.__name__
+    rules.native = False
+
+    def call(x, y):
+        x, y = refuse_bools(name, *promote(name, x, y))
+        refuse_floats(name, x, y)
+        return apply(function.primitive, x, y)
+
+    rules.call = call
+    function = elementwise(rules)
+    return function
+
+
+@_of_integers
+class gcd:
+    """The greatest common divisor of two integers; gcd(x, 0) is abs(x)."""
+
+    def forward(xp, x, y): return xp.gcd(x, y)
+
+
+@_of_integers
+class lcm:
+    """The least common multiple of two integers; lcm(x, 0) is 0."""
+
+    def forward(xp, x, y): return xp.lcm(x, y)
+
+
+# -- the parts of a float --------------------------------------------------------------------------------
+
+
+@elementwise(inputs="float", complexes=False)
+class nextafter:
+    """The float next to x in the direction of y; x itself where they are equal. Not differentiable."""
+
+    native = False
+    def forward(xp, x, y): return xp.nextafter(x, y)
+
+
+@operation(inplace=True)
+def ldexp(x, other):
+    """x * 2**other."""
+    return mul(x, pow(2.0, other))
+
+
+@elementwise(public=False)
+class exponent:
+    """The whole number e, as int32, with x = m * 2**e and 0.5 <= abs(m) < 1. 0 for zeros, infinities, NaN."""
+
+    native = False
+    def infer(x): return x.shape, dtypes.int32.numpy
+    def forward(xp, x): return xp.where(xp.isfinite(x), xp.frexp(x)[1], 0).astype("int32")
+
+
+@elementwise(public=False)
+class mantissa:
+    """The number m with x = m * 2**e and 0.5 <= abs(m) < 1; zeros, infinities and NaN as they are."""
+
+    native = False
+    def forward(xp, x): return xp.frexp(x)[0]
+
+
+@operation
+def frexp(x) -> tuple[Tensor, Tensor]:
+    """The mantissa and the exponent of x: ``x = mantissa * 2**exponent`` with 0.5 <= abs(mantissa) < 1.
+
+    The exponent is int32. The gradient of the mantissa is 2**-exponent.
+
+    >>> import lampion
+    >>> lampion.frexp(lampion.tensor([6.0, 0.25]))
+    (tensor([0.7500, 0.5000]), tensor([3, -1], dtype=lampion.int32))
+    """
+    x = as_tensor(x)
+    if not x.dtype.is_floating_point:
+        raise DTypeError("frexp", "only floats have a mantissa", got=str(x.dtype), fix="x.float()")
+    return mantissa(x), exponent(x)
+
+
+@elementwise(saves="inputs", complexes=False)
+class heaviside:
+    """0 where x < 0, 1 where x > 0, and `y` where x is 0. Not differentiable."""
+
+    def forward(xp, x, y): return xp.where(xp.equal(x, 0), y, xp.greater(x, 0).astype(y.dtype))
+
+
+@operation(inplace=True)
+def float_power(x, exponent):
+    """x ** exponent, computed in float64 (complex128 for complex numbers).
+
+    >>> import lampion
+    >>> lampion.float_power(lampion.tensor([1, 2, 3]), -2)
+    tensor([1.0000, 0.2500, 0.1111], dtype=lampion.float64)
+    """
+    both = (x, exponent)
+    is_complex = any((v.dtype.is_complex if isinstance(v, Tensor) else type(v) is builtins.complex) for v in both)
+    target = dtypes.complex128 if is_complex else dtypes.float64
+    x, exponent = (cast_to(v, target) if isinstance(v, Tensor) else v for v in both)
+    return pow(x, exponent)

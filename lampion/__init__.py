@@ -11,7 +11,8 @@ import typing as _typing
 
 from lampion import autograd, datasets, errors, nn, ops, optim, utils
 from lampion.dtype import (
-    DType, float32, float64, get_default_dtype, int8, int16, int32, int64, set_default_dtype, uint8,
+    DType, bfloat16, can_cast, complex64, complex128, finfo, float16, float32, float64, get_default_dtype, iinfo,
+    int8, int16, int32, int64, promote_types, set_default_dtype, uint8, uint16, uint32, uint64,
 )  # fmt: skip
 from lampion.dtype import bool_ as bool
 from lampion.mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
@@ -23,6 +24,10 @@ float = float32
 double = float64
 int = int32
 long = int64
+short = int16
+half = float16
+cfloat = complex64
+cdouble = complex128
 __version__ = "0.1.0.dev0"
 
 # Imported when first asked for: whoever only reads a tensor should not wait for a compiler.
@@ -42,11 +47,13 @@ if _typing.TYPE_CHECKING:
     from lampion.compiler.runtime import get_num_threads, set_num_threads
 
 __all__ = [
-    "CompiledFunction", "DType", "Tensor", "as_tensor", "autograd", "bool", "compile", "compiler", "datasets",
-    "double", "enable_grad", "errors", "float", "float32", "float64", "from_numpy", "get_default_dtype",
-    "get_num_threads", "int", "int8", "int16", "int32", "int64", "is_grad_enabled", "load", "long", "nn",
-    "no_grad", "ops", "optim", "save", "set_default_dtype", "set_grad_enabled", "set_num_threads", "tensor",
-    "testing", "training", "uint8", "utils", "viz",
+    "CompiledFunction", "DType", "Tensor", "as_tensor", "autograd", "bfloat16", "bool", "can_cast", "cdouble",
+    "cfloat", "compile", "compiler", "complex64", "complex128", "datasets", "double", "enable_grad", "errors",
+    "finfo", "float", "float16", "float32", "float64", "from_numpy", "get_default_dtype", "get_num_threads",
+    "half", "iinfo", "int", "int8", "int16", "int32", "int64", "is_grad_enabled", "load", "long", "nn",
+    "no_grad", "ops", "optim", "promote_types", "save", "set_default_dtype", "set_grad_enabled",
+    "set_num_threads", "short", "tensor", "testing", "training", "uint8", "uint16", "uint32", "uint64",
+    "utils", "viz",
 ]  # fmt: skip
 __all__ += ops.__all__
 

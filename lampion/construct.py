@@ -48,8 +48,9 @@ def _array_of(data: Any, dtype: Any) -> Any:
     if dtype is not None:
         return array.astype(dtypes.of(dtype).numpy)
     plain = not hasattr(data, "dtype")
-    if plain and array.dtype.kind == "f":
-        return array.astype(dtypes.get_default_dtype().numpy)
+    if plain and array.dtype.kind in "fc":
+        default = dtypes.get_default_dtype()
+        return array.astype((default if array.dtype.kind == "f" else default.to_complex()).numpy)
     if plain and not array.size and array.dtype == np.float64:
         return array.astype(dtypes.get_default_dtype().numpy)
     return array.astype(dtypes.of(array.dtype).numpy, copy=False)

@@ -47,6 +47,10 @@ class Primitive:
             arguments, which is called only if that input needs its gradient (with the input's shape, if
             it has a parameter). Shapes need not match the input's: the engine undoes broadcasting. Where
             there is no `vjp`, the operation is not differentiable.
+        analytic: whether `vjp` is written as for real numbers, by which it holds for complex ones too: the
+            gradient of a complex number is conjugate to the derivative (PyTorch's convention), and the
+            engine conjugates what goes into `vjp` and what comes out. False where `vjp` speaks of
+            gradients itself, as it must if the operation is no complex-differentiable function (`real`).
         saves: what `vjp` is handed: "inputs", "others" (each gradient reads only the *other* inputs, so
             an input is kept only where another one needs it), "output", "both", or "" for nothing.
         infer: ``infer(*inputs, **params)`` gives (shape, NumPy dtype) of the output without computing.
@@ -70,6 +74,8 @@ class Primitive:
         self.saves_output = saves in ("output", "both")
         self.saves_shapes = saves if saves in ("shape", "shapes") else ""
         self.is_movement = kind == "movement"
+        # Of a movement the two are the same, so that nothing need be conjugated.
+        self.analytic: bool = rules.get("analytic", kind != "movement")
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
@@ -89,13 +95,21 @@ def apply(primitive: Primitive, *inputs: Any, **params: Any) -> Tensor:
         params: everything that is not data: axes, shapes, types.
     """
     trace = mode.trace
+    arrays: list[Any] = []
+    recorded = False  # whether an input may ask for its gradient
     if trace is None:
-        arrays = [x._array if isinstance(x, Tensor) else x for x in inputs]
+        for x in inputs:
+            if isinstance(x, Tensor):
+                arrays.append(x._array)
+                if x._requires_grad or x._follows is not None:
+                    recorded = True
+            else:
+                arrays.append(x)
         xp = np if not arrays or type(arrays[0]) is np.ndarray else _namespace(arrays)
         # A movement cannot overflow, so it need not touch the floating-point state.
         token = None if mode.quiet or primitive.is_movement else backend.quiet()
         try:
-            out = primitive.forward(xp, *arrays, **params)
+            out = primitive.forward(xp, *arrays, **params) if params else primitive.forward(xp, *arrays)
         except LampionError:
             raise
         except (ValueError, TypeError, IndexError) as error:
@@ -105,15 +119,16 @@ def apply(primitive: Primitive, *inputs: Any, **params: Any) -> Tensor:
         finally:
             if token is not None:
                 backend.restore(token)
-        if xp is np and type(out) is not np.ndarray:
+        if type(out) is not np.ndarray and xp is np:
             out = np.asarray(out)  # NumPy turns 0-d results into scalars
     else:
         arrays = [trace.read(x) if isinstance(x, Tensor) else x for x in inputs]
         out = trace.record(primitive, arrays, params)
+        recorded = True
     result = _new(Tensor)  # `wrap`, without the call: this is the hottest line in Lampion
     result._array = out
     result._version = [0, None]
-    if mode.grad and primitive.vjp is not None and out.dtype.kind == "f":
+    if recorded and mode.grad and primitive.vjp is not None and out.dtype.kind in "fcV":  # V: bfloat16
         for x in inputs:
             if isinstance(x, Tensor) and (x._requires_grad if x._follows is None else x.requires_grad):
                 autograd.record(result, primitive, inputs, arrays, params)
@@ -134,5 +149,9 @@ def _namespace(arrays: list[Any]) -> Any:
 
 def shares(out: Any, source: Any) -> bool:
     """Whether a movement's result looks into its input's memory (reshape may have had to copy)."""
-    base = out.base
-    return base is not None and (base is source or base is source.base)
+    base, owner = out.base, source.base
+    while base is not None:
+        if base is source or base is owner:
+            return True
+        base = getattr(base, "base", None)  # what NumPy puts in between, for views of unusual strides
+    return False

@@ -125,8 +125,8 @@ class Tensor(_Methods):
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Switch recording on or off for a leaf; returns the tensor itself."""
-        if requires_grad and not self.dtype.is_floating_point:
-            raise DTypeError("requires_grad_", "only floating tensors have gradients", got=str(self.dtype),
+        if requires_grad and not self.dtype.is_inexact:
+            raise DTypeError("requires_grad_", "only floating and complex tensors have gradients", got=str(self.dtype),
                              fix="create it from floats, or convert: x.float()")  # fmt: skip
         if not requires_grad and self._node is not None:
             raise GradientError("requires_grad_", "a computed tensor's flag follows from its inputs",

@@ -387,4 +387,48 @@ COMPOSITES = [
         errors=[NO_DIM, Bad(DTypeError, index(1, 2), 0, match=["expected floats", "x.float()"])]),
 ]  # fmt: skip
 
-ROWS = [*ELEMENTWISE, *CHOICE, *REDUCTIONS, *MOVEMENTS, *JOINING, *MATRICES, *IN_PLACE, *COMPOSITES]
+# -- complex numbers: their values and slopes are compared in tests/test_complex.py ----------------------
+
+EAGER = "complex numbers are computed by NumPy"
+
+
+def complex_of(x):
+    return lp.complex(x, 3 * x)
+
+
+def some(d):
+    return [call(d(3, 4)), call(d()), call(d(0, 2))]
+
+
+COMPLEX = [
+    Row("complex", lambda x, y: lp.view_as_real(lp.complex(x, y)), not_compiled=EAGER, dtypes=FLOATS,
+        reference=lambda x, y: np.stack(np.broadcast_arrays(x, y), -1), samples=pairs,
+        errors=[Bad(DTypeError, ones(2), np.ones(2), match=["floats of one type", "float32 and lampion.float64"])]),
+    Row("polar", lambda x, y: lp.view_as_real(lp.polar(x, y)), not_compiled=EAGER, dtypes=FLOATS, samples=pairs,
+        reference=lambda x, y: np.stack([x * np.cos(y), x * np.sin(y)], -1),
+        errors=[Bad(DTypeError, index(1), index(1), match="floats of one type")]),
+    Row("real", lambda x: lp.real(complex_of(x)), np.copy, samples=some, dtypes=FLOATS, not_compiled=EAGER),
+    Row("imag", lambda x: lp.imag(complex_of(x)), lambda x: x * 3, samples=some, dtypes=FLOATS,
+        not_compiled=EAGER),
+    Row("conj", lambda x: lp.imag(lp.conj(complex_of(x))), lambda x: x * -3, samples=some, dtypes=FLOATS,
+        not_compiled=EAGER),
+    Row("conj: of real numbers", lp.conj, np.copy, samples=some),
+    Row("conj_physical", lp.conj_physical, np.copy, samples=some),
+    Row("resolve_conj", lp.resolve_conj, np.copy, samples=some),
+    Row("resolve_neg", lp.resolve_neg, np.copy, samples=some),
+    Row("view_as_real", lambda x: lp.view_as_real(complex_of(x)), lambda x: np.stack([x, x * 3], -1),
+        samples=some, dtypes=FLOATS, not_compiled=EAGER),
+    Row("view_as_complex", lambda x: lp.real(lp.view_as_complex(x)), lambda x: x[..., 0].copy(),
+        samples=lambda d: [call(d(3, 2)), call(d(2))], dtypes=FLOATS, not_compiled=EAGER,
+        errors=[Bad(ShapeError, ones(3), match=["must hold pairs", "(3,)"]),
+                Bad(DTypeError, index(1, 2), match="float32 or float64")]),
+    Row("H", lambda x: x.H, np.transpose, samples=matrices, errors=[Bad(ShapeError, ones(1, 2, 3), match="x.mH")]),
+    Row("mH", lambda x: x.mH, lambda x: np.swapaxes(x, -1, -2), samples=matrices),
+]  # fmt: skip
+
+ELSEWHERE = {
+    "tests/test_complex.py": {"is_conj", "is_neg"},
+    "tests/test_dtypes.py: conversions under another name": {"half", "bfloat16", "cfloat", "cdouble"},
+}
+
+ROWS = [*ELEMENTWISE, *CHOICE, *REDUCTIONS, *MOVEMENTS, *JOINING, *MATRICES, *IN_PLACE, *COMPOSITES, *COMPLEX]

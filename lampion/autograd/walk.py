@@ -85,10 +85,10 @@ def _seeds(name: str, roots: list[Tensor], given: Any) -> list[Tensor]:
                 fix="set requires_grad=True on an input, and compute outside of no_grad()",
             )  # fmt: skip
         if seed is None:
-            if root.numel() != 1:
+            if root.numel() != 1 or root.dtype.is_complex:
                 raise GradientError(
                     name, "only a scalar has a gradient without being told where to start",
-                    expected="a tensor with one element", got=_describe(root),
+                    expected="a real tensor with one element", got=_describe(root),
                     fix="reduce it first (loss.mean()), or pass the gradient: y.backward(gradient)",
                 )  # fmt: skip
             seed = ones_like(root)
@@ -192,7 +192,8 @@ def _gradients(node: Node, g: Tensor, create_graph: bool, follow: set[int] | Non
     elif primitive.saves_shapes:
         saved = [node.shapes[0] if primitive.saves_shapes == "shape" else node.shapes]
     assert primitive.vjp is not None
-    results = primitive.vjp(g, *saved, **params)
+    conjugates = primitive.analytic and g._array.dtype.kind == "c"
+    results = primitive.vjp(ops.conj(g) if conjugates else g, *saved, **params)
     if type(results) is not tuple:
         results = (results,)
     passed: list[Tensor | None] = []
@@ -202,7 +203,7 @@ def _gradients(node: Node, g: Tensor, create_graph: bool, follow: set[int] | Non
             continue
         if not isinstance(result, Tensor):
             result = result(shape) if getattr(result, "__code__", _NO_CODE).co_argcount else result()
-        gradient = result
+        gradient = ops.conj(result) if conjugates else result
         passed.append(gradient if gradient._array.shape == shape else fit(gradient, shape))
     return passed
 

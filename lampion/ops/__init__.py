@@ -6,7 +6,9 @@ What a decorator publishes is public at once: `lampion.NAME`, and mostly `Tensor
 read the stub beside this file, which `scripts/stubs.py` writes.
 """
 
-from lampion.ops import composite, creation, elementwise, indexing, matrix, movement, random, reduce
+from lampion.ops import complex_numbers, composite, creation, elementwise, indexing, matrix, movement, random, reduce
+from lampion.ops import arithmetic, comparison, error_functions, exponentials, logic, rounding, trigonometry
+from lampion.ops import aliases
 from lampion.ops import methods  # hangs on Tensor what the others publish: the last to be imported
 from lampion.ops.define import OPERATIONS
 from lampion.ops.random import (

@@ -26,7 +26,8 @@ METHODS = {}
 
 
 def elementwise(
-    rules=None, *, saves="", inputs="same", output="same", bools=True, public=True, method=True, inplace=True
+    rules=None, *, saves="", inputs="same", output="same", bools=True, complexes=True, public=True,
+    method=True, inplace=True,
 ):
     """Define an operation that works on each element by itself.
 
@@ -34,13 +35,13 @@ def elementwise(
         saves: see `Primitive`.
         inputs: "same" promotes the arguments to one type; "float" also turns integers into floats.
         output: "same" as the arguments, or "bool".
-        bools: whether boolean tensors have a meaning here.
+        bools, complexes: whether boolean tensors, and complex ones, have a meaning here.
         public, method, inplace: whether it is `lampion.NAME`, `Tensor.NAME` and `Tensor.NAME_`.
     """
     if rules is None:
         return functools.partial(
-            elementwise, saves=saves, inputs=inputs, output=output, bools=bools, public=public, method=method,
-            inplace=inplace,
+            elementwise, saves=saves, inputs=inputs, output=output, bools=bools, complexes=complexes,
+            public=public, method=method, inplace=inplace,
         )  # fmt: skip
     body = dict(vars(rules))
     name = rules.__name__.rstrip("_")
@@ -58,16 +59,13 @@ def elementwise(
     def unary(x):
         if not isinstance(x, Tensor):
             x = as_tensor(x)
-        if x._array.dtype.kind != "f":
-            if needs_float:
-                x = to_float(x)
-            elif not bools:
-                refuse_bools(name, x)
-        return apply(primitive, x)
+        if x._array.dtype.char in "fd":  # float32 and float64: nothing to convert. The common case.
+            return apply(primitive, x)
+        return prepared(to_float(x) if needs_float else x)
 
     def binary(x, y):
         # Two floats of one type, or a float tensor and a number: nothing to promote. The common cases.
-        if isinstance(x, Tensor) and x._array.dtype.kind == "f":
+        if isinstance(x, Tensor) and x._array.dtype.char in "fd":
             if isinstance(y, Tensor):
                 if x._array.dtype is y._array.dtype:
                     return apply(primitive, x, y)
@@ -77,23 +75,31 @@ def elementwise(
             x, y = promote(name, x, y, compares=output == "bool")
         if needs_float:
             x, y = to_float(x), to_float(y)
+        return prepared(x, y)
+
+    def prepared(*inputs):
+        """What is common to the rarer types."""
         if not bools:
-            refuse_bools(name, x, y)
-        return apply(primitive, x, y)
+            refuse_bools(name, *inputs)
+        if not complexes:
+            refuse_complex(name, *inputs)
+        return apply_wide(primitive, *inputs)
 
     arity = primitive.forward.__code__.co_argcount - 1
     function = body.get("call") or (unary if arity == 1 else binary)
+    if "extend" in body:  # the public function takes more: an option, which it deals with before
+        function = body["extend"](function)
     return _publish(function, primitive, rules, public, method, inplace)
 
 
-def reduction(rules=None, *, saves="", public=True, method=True):
+def reduction(rules=None, *, saves="", complexes=True, public=True, method=True):
     """Define an operation that combines the elements along some dimensions.
 
     `forward` is handed ``axis`` (a tuple) and ``keepdims``; `vjp` sees gradient and output with the
     reduced dimensions kept at size 1, so that they broadcast against the input.
     """
     if rules is None:
-        return functools.partial(reduction, saves=saves, public=public, method=method)
+        return functools.partial(reduction, saves=saves, complexes=complexes, public=public, method=method)
     body = dict(vars(rules))
     name = rules.__name__.rstrip("_")
     prepare = body.get("prepare")
@@ -116,7 +122,11 @@ def reduction(rules=None, *, saves="", public=True, method=True):
                 name, "an empty dimension has no result", got=f"shape {tuple(x.shape)}, dim {dim}",
                 expected="at least one element along each reduced dimension",
             )  # fmt: skip
-        return apply(primitive, x, axis=axis, keepdims=keepdim)
+        if x._array.dtype.char in "fd":
+            return apply(primitive, x, axis=axis, keepdims=keepdim)
+        if not complexes:
+            refuse_complex(name, x)
+        return apply_wide(primitive, x, axis=axis, keepdims=keepdim)
 
     return _publish(body.get("call") or function, primitive, rules, public, method)
 
@@ -242,6 +252,32 @@ def refuse_bools(name, *inputs):
     return inputs
 
 
+def refuse_complex(name, *inputs):
+    """The arguments, none of which may be a complex tensor."""
+    for x in inputs:
+        if isinstance(x, Tensor) and x._array.dtype.kind == "c":
+            raise DTypeError(name, "complex numbers have no such operation", expected="real numbers",
+                             got=str(x.dtype), fix="take a part: x.real, x.imag or x.abs()")  # fmt: skip
+    return inputs
+
+
+def apply_wide(primitive, *inputs, **params):
+    """Go through the door; with float16 and bfloat16 as float32, rounded once at the end.
+
+    They are types to keep numbers in. Where the result is not a float (a comparison), nothing is rounded.
+    """
+    for x in inputs:
+        if isinstance(x, Tensor) and x._array.dtype.char in "eE" and (half := x.dtype).is_half:
+            out = apply(primitive, *(widened(x) for x in inputs), **params)
+            return cast_to(out, half) if out.dtype is dtypes.float32 else out
+    return apply(primitive, *inputs, **params)
+
+
+def widened(x):
+    """A tensor of float16 or bfloat16 as float32; anything else as it is."""
+    return cast_to(x, dtypes.float32) if isinstance(x, Tensor) and x.dtype.is_half else x
+
+
 def promote(name, x, y, compares=False):
     """Bring two arguments to one type, by PyTorch's rules.
 
@@ -258,34 +294,33 @@ def promote(name, x, y, compares=False):
     a, b = x.dtype, y.dtype
     if x._weak is not y._weak:
         if y._weak:
-            target = a if a.is_floating_point else dtypes.get_default_dtype()
+            target = a if a.is_inexact else dtypes.get_default_dtype()
         else:
-            target = b if b.is_floating_point else dtypes.get_default_dtype()
+            target = b if b.is_inexact else dtypes.get_default_dtype()
         return cast_to(x, target), cast_to(y, target)
     if a is b:
         return x, y
-    higher_a, higher_b = dtypes.rank(a.kind), dtypes.rank(b.kind)
-    if x.ndim == 0 and y.ndim > 0 and higher_a <= higher_b:
-        target = b
-    elif y.ndim == 0 and x.ndim > 0 and higher_b <= higher_a:
-        target = a
-    else:
+    if bool(x.ndim) is bool(y.ndim):
         target = dtypes.promote(a, b)
+    else:
+        target = dtypes.combine(a, b) if x.ndim else dtypes.combine(b, a)
     return cast_to(x, target), cast_to(y, target)
 
 
 def _with_scalar(name, x, scalar, compares=False):
     kind = type(scalar)
-    if kind is not float and kind is not int and kind is not bool:
+    if kind is not float and kind is not int and kind is not bool and kind is not complex:
         if hasattr(scalar, "__array__") or isinstance(scalar, list | tuple):
             return promote(name, x, as_tensor(scalar), compares)
-        if not isinstance(scalar, int | float):
+        if not isinstance(scalar, int | float | complex):
             raise DTypeError(
                 name, "an argument is not a number", expected="a Tensor or a Python number",
                 got=f"{kind.__name__}: {scalar!r}"[:80], fix="convert it with lampion.tensor(...)",
             )  # fmt: skip
     dtype = x.dtype
-    if isinstance(scalar, float) and not dtype.is_floating_point:
+    if isinstance(scalar, complex):
+        return cast_to(x, dtype.to_complex()), scalar
+    if isinstance(scalar, float) and not dtype.is_inexact:
         return cast_to(x, dtypes.get_default_dtype()), scalar
     if dtype.kind == "b" and not isinstance(scalar, bool):
         return cast_to(x, dtypes.int64), scalar
@@ -310,7 +345,7 @@ def cast_to(x, dtype):
 
 
 def to_float(x):
-    """Integers and booleans as floats of the default type; floats as they are."""
+    """Integers and booleans as floats of the default type; floats and complex numbers as they are."""
     if not isinstance(x, Tensor):
         return x
-    return x if x.dtype.is_floating_point else cast_to(x, dtypes.get_default_dtype())
+    return x if x.dtype.is_inexact else cast_to(x, dtypes.get_default_dtype())

@@ -7,9 +7,9 @@ machine instructions: so it uses operators and functions of the array library, a
 from __future__ import annotations
 
 from lampion import dtype as dtypes
-from lampion.errors import DTypeError
+from lampion.errors import DTypeError, LampionError
 from lampion.ops.creation import full
-from lampion.ops.define import cast_to, elementwise, promote, refuse_bools
+from lampion.ops.define import apply_wide, cast_to, elementwise, promote, refuse_bools
 from lampion.primitive import apply
 from lampion.tensor import Tensor, as_tensor
 
@@ -18,7 +18,11 @@ from lampion.tensor import Tensor, as_tensor
 
 @elementwise
 class add:
-    """x + y."""
+    """x + y; with `alpha`, x + alpha * y."""
+
+    def extend(plain):
+        def add(x, y, *, alpha=1): return plain(x, y if alpha == 1 else times(y, alpha))
+        return add
 
     def forward(xp, x, y): return xp.add(x, y)
     def vjp(g): return g, g
@@ -26,7 +30,11 @@ class add:
 
 @elementwise(bools=False)
 class sub:
-    """x - y."""
+    """x - y; with `alpha`, x - alpha * y."""
+
+    def extend(plain):
+        def sub(x, y, *, alpha=1): return plain(x, y if alpha == 1 else times(y, alpha))
+        return sub
 
     def forward(xp, x, y): return xp.subtract(x, y)
     def vjp(g): return g, lambda: neg(g)
@@ -42,7 +50,17 @@ class mul:
 
 @elementwise(saves="inputs", inputs="float")
 class div:
-    """x / y; integers are divided as floats."""
+    """x / y; integers are divided as floats.
+
+    Args:
+        rounding_mode: "trunc" or "floor" round the quotient, in the type of the arguments; None does not.
+    """
+
+    def extend(plain):
+        def div(x, y, *, rounding_mode=None):
+            return plain(x, y) if rounding_mode is None else rounded_quotient(x, y, rounding_mode)
+
+        return div
 
     def forward(xp, x, y): return xp.true_divide(x, y)
     def vjp(g, x, y): return lambda: g / y, lambda: neg(g * x) / (y * y)
@@ -76,7 +94,7 @@ class pow:
 
     def call(x, y):
         """x to the power y; exponents 0.5, 2 and 3 are a square root and products."""
-        if isinstance(y, int | float) and isinstance(x, Tensor) and x.dtype is not dtypes.bool_:
+        if isinstance(y, int | float) and isinstance(x, Tensor) and x._array.dtype.kind != "b":
             if y == 0.5:
                 return sqrt(x)
             if y == 2:
@@ -88,7 +106,7 @@ class pow:
         if kind in "bui" and isinstance(y, int) and y < 0:
             raise DTypeError("pow", "an integer to a negative power is not an integer",
                              got=f"exponent {y}", fix="convert first: x.float()")  # fmt: skip
-        return apply(pow.primitive, x, y)
+        return apply_wide(pow.primitive, x, y)
 
 
 def _slope(g, x, exponent):
@@ -97,8 +115,28 @@ def _slope(g, x, exponent):
 
 def _both_zero_slope(x, y):
     if not isinstance(x, Tensor):
-        x = as_tensor(float(x))
-    return where(x == 0, as_tensor(y) >= 0, False)
+        x = as_tensor(complex(x) if isinstance(x, complex) else float(x))
+    return where(x == 0, as_tensor(y).real >= 0, False)
+
+
+def times(y, alpha):
+    """alpha * y, for the `alpha` of add and sub: in the type of y, where integers wrap around."""
+    if isinstance(y, Tensor):
+        kind = y.dtype.kind
+        if isinstance(alpha, float) and kind in "bui":
+            raise DTypeError("add, sub", "the alpha of integer tensors must be an integer", got=repr(alpha))
+        if kind == "u" and isinstance(alpha, int):
+            alpha %= 2 ** (8 * y.dtype.itemsize)
+    return mul(y, alpha)
+
+
+def rounded_quotient(x, y, rounding_mode):
+    from lampion.ops.rounding import floor_divide, trunc_divide
+
+    if rounding_mode not in ("floor", "trunc"):
+        raise LampionError("div", "there is no such rounding_mode", expected="None, 'trunc' or 'floor'",
+                           got=repr(rounding_mode))  # fmt: skip
+    return (floor_divide if rounding_mode == "floor" else trunc_divide)(x, y)
 
 
 # -- functions ---------------------------------------------------------------------------------------
@@ -168,7 +206,7 @@ class cos:
     def vjp(g, x): return neg(g * sin(x))
 
 
-@elementwise(saves="output", bools=False)
+@elementwise(saves="output", bools=False, complexes=False)
 class relu:
     """max(x, 0). The slope at 0 is 0, as in PyTorch."""
 
@@ -176,7 +214,7 @@ class relu:
     def vjp(g, y): return where(y > 0, g, 0.0)
 
 
-@elementwise(saves="inputs")
+@elementwise(saves="inputs", complexes=False)
 class maximum:
     """The larger of x and y. Where they are equal, each gets half of the gradient."""
 
@@ -184,7 +222,7 @@ class maximum:
     def vjp(g, x, y): return lambda: g * _share(x, y), lambda: g * _share(y, x)
 
 
-@elementwise(saves="inputs")
+@elementwise(saves="inputs", complexes=False)
 class minimum:
     """The smaller of x and y. Where they are equal, each gets half of the gradient."""
 
@@ -215,28 +253,28 @@ class ne:
     def forward(xp, x, y): return xp.not_equal(x, y)
 
 
-@elementwise(output="bool")
+@elementwise(output="bool", complexes=False)
 class lt:
     """x < y."""
 
     def forward(xp, x, y): return xp.less(x, y)
 
 
-@elementwise(output="bool")
+@elementwise(output="bool", complexes=False)
 class le:
     """x <= y."""
 
     def forward(xp, x, y): return xp.less_equal(x, y)
 
 
-@elementwise(output="bool")
+@elementwise(output="bool", complexes=False)
 class gt:
     """x > y."""
 
     def forward(xp, x, y): return xp.greater(x, y)
 
 
-@elementwise(output="bool")
+@elementwise(output="bool", complexes=False)
 class ge:
     """x >= y."""
 
@@ -262,9 +300,10 @@ class where:
         if condition._array.dtype.kind != "b":
             raise DTypeError("where", "the condition must be boolean", expected="lampion.bool",
                              got=str(condition.dtype), fix="compare: where(x != 0, ...)")  # fmt: skip
-        if not (isinstance(x, Tensor) and type(y) is float and x._array.dtype.kind == "f"):
-            x, y = promote("where", x, y)
-        return apply(where.primitive, condition, x, y)
+        if isinstance(x, Tensor) and type(y) is float and x._array.dtype.char in "fd":
+            return apply(where.primitive, condition, x, y)
+        x, y = promote("where", x, y)
+        return apply_wide(where.primitive, condition, x, y)
 
 
 @elementwise(inplace=False)
@@ -272,11 +311,16 @@ class cast:
     """x converted to another type; the gradient is converted back."""
 
     def infer(x, dtype, source): return x.shape, dtype.numpy
-    def forward(xp, x, dtype, source): return x.astype(dtype.numpy)
+
+    def forward(xp, x, dtype, source):
+        if source.is_complex and not dtype.is_complex:
+            x = xp.not_equal(x, 0) if dtype is dtypes.bool_ else x.real
+        return x.astype(dtype.numpy)
+
     def vjp(g, dtype, source): return cast_to(g, source)
 
     def call(x, dtype):
-        """x converted to another type."""
+        """x converted to another type. Of a complex number, a real type keeps the real part."""
         x = as_tensor(x)
         return apply(cast.primitive, x, dtype=dtypes.of(dtype), source=x.dtype)
 

@@ -16,14 +16,14 @@ from lampion.tensor import Tensor, as_tensor
 class sum:
     """The sum over the given dimensions (default: all). Integers and booleans add up as int64."""
 
-    def prepare(x): return x if x.dtype.is_floating_point else cast_to(x, dtypes.int64)
+    def prepare(x): return x if x.dtype.is_inexact else cast_to(x, dtypes.int64)
     def forward(xp, x, axis, keepdims): return xp.add.reduce(x, axis=axis, keepdims=keepdims)
     def combine(xp, a, b): return xp.add(a, b)
     def identity(dtype): return 0
     def vjp(g, axis): return g
 
 
-@reduction(saves="both")
+@reduction(saves="both", complexes=False)
 class amax:
     """The largest element over the given dimensions. Equal ones share the gradient."""
 
@@ -35,7 +35,7 @@ class amax:
     def vjp(g, x, y, axis): return g * _share(x, y, axis)
 
 
-@reduction(saves="both")
+@reduction(saves="both", complexes=False)
 class amin:
     """The smallest element over the given dimensions. Equal ones share the gradient."""
 

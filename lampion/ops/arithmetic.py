@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 
 from lampion import dtype as dtypes
-from lampion.errors import DTypeError, LampionError
+from lampion.errors import DTypeError, GradientError, LampionError
 from lampion.ops.complex_numbers import complex
 from lampion.ops.define import cast_to, elementwise, operation, promote, refuse_bools
 from lampion.ops.elementwise import (
@@ -86,13 +86,13 @@ class copysign:
     def forward(xp, x, y): return xp.copysign(x, y)
 
     def vjp(g, x, y):
-        return lambda: where(eq(x, 0), 0.0, g * copysign(sign(x), y)), lambda: flat(g)
+        return lambda: g * sign(x) * copysign(1.0, y), lambda: flat(g)
 
 
 @operation(inplace=True)
 def square(x):
     """x * x."""
-    return mul(x, x)
+    return pow(x, 2)
 
 
 @elementwise(saves="output", inputs="float")
@@ -114,13 +114,13 @@ class rsqrt:
 @operation(method=False)
 def rsub(x, y, *, alpha=1):
     """y - alpha * x."""
-    return sub(y, x if alpha == 1 else mul(x, alpha))
+    return sub(y, x, alpha=alpha)
 
 
 # -- bounds --------------------------------------------------------------------------------------------
 
 
-@elementwise(saves="inputs", bools=False, complexes=False)
+@elementwise(saves="inputs", complexes=False)
 class clamp_min:
     """x, but `y` where x is below that. The gradient goes to whichever is taken; to x if they are equal."""
 
@@ -128,7 +128,7 @@ class clamp_min:
     def vjp(g, x, y): return lambda: where(ge(x, y), g, 0.0), lambda: where(lt(x, y), g, 0.0)
 
 
-@elementwise(saves="inputs", bools=False, complexes=False)
+@elementwise(saves="inputs", complexes=False)
 class clamp_max:
     """x, but `y` where x is above that. The gradient goes to whichever is taken; to x if they are equal."""
 
@@ -282,6 +282,7 @@ class nextafter:
 
     native = False
     def forward(xp, x, y): return xp.nextafter(x, y)
+    def vjp(g): raise GradientError("nextafter", "it is not differentiable", fix="detach() its arguments")
 
 
 @operation(inplace=True)
@@ -299,12 +300,13 @@ class exponent:
     def forward(xp, x): return xp.where(xp.isfinite(x), xp.frexp(x)[1], 0).astype("int32")
 
 
-@elementwise(public=False)
+@elementwise(saves="inputs", public=False)
 class mantissa:
     """The number m with x = m * 2**e and 0.5 <= abs(m) < 1; zeros, infinities and NaN as they are."""
 
     native = False
     def forward(xp, x): return xp.frexp(x)[0]
+    def vjp(g, x): return ldexp(g, neg(exponent(x)))
 
 
 @operation

@@ -6,7 +6,7 @@ machine code too (PyTorch raises; a tensor would have to be looked through first
 
 from __future__ import annotations
 
-from lampion.errors import DTypeError, LampionError
+from lampion.errors import DTypeError
 from lampion.ops.creation import full
 from lampion.ops.define import elementwise, operation
 from lampion.ops.elementwise import div, mul, neg, sub
@@ -119,12 +119,3 @@ class fmod:
 
     def forward(xp, x, y): return xp.fmod(x, y)
     def vjp(g, x, y): return g, lambda: neg(g * trunc_divide(x, y))
-
-
-def rounded_quotient(x, y, mode):
-    """`div` with a `rounding_mode`."""
-    if mode == "floor":
-        return floor_divide(x, y)
-    if mode == "trunc":
-        return trunc_divide(x, y)
-    raise LampionError("div", "an unknown rounding_mode", expected="None, 'trunc' or 'floor'", got=repr(mode))

@@ -37,7 +37,7 @@ def array_of(tensor):
     tensor = tensor.detach().resolve_conj().resolve_neg()
     if tensor.dtype is torch.bfloat16:
         return tensor.float().numpy().astype(lp.bfloat16.numpy)
-    return tensor.numpy()
+    return tensor.numpy(force=True)  # also of the zeros that PyTorch keeps as a note
 
 
 def tensors_in(thing, kind):

@@ -44,6 +44,10 @@ class DTypeError(LampionError, TypeError):
     """An element type that the operation cannot take."""
 
 
+class OptionError(LampionError, ValueError, TypeError):
+    """An option outside of its range, or of another type than the one that it needs."""
+
+
 class IndexRangeError(LampionError, IndexError):
     """An index (or a class label) that points outside the tensor."""
 

@@ -67,14 +67,14 @@ def test_the_equations(kind, equation, options):
 class NoCorrection(Adam):
     """A planted bug: Adam without bias correction."""
 
-    def scalars(self, group, step):
+    def scalars(self, group, step, *numbers):
         return group["lr"], 1.0, *super().scalars(group, step)[2:]
 
 
 class LateMomentum(SGD):
     """A planted bug: the first gradient is dampened too."""
 
-    def scalars(self, group, step):
+    def scalars(self, group, step, *numbers):
         return group["lr"], group["momentum"], 1.0 - group["dampening"]
 
 
@@ -110,7 +110,7 @@ def test_groups_have_options_of_their_own():
     c = lampion.ones(1, requires_grad=True)
     optimizer.add_param_group({"params": [c], "momentum": 0.9})
     assert [g["lr"] for g in optimizer.param_groups] == [0.3, 0.5, 0.1]
-    assert repr(optimizer).startswith("SGD (\nParameter Group 0\n    dampening: 0.0")
+    assert repr(optimizer).startswith("SGD (\nParameter Group 0\n    dampening: 0\n    differentiable")
 
 
 def test_zero_grad_and_closure():
@@ -168,13 +168,28 @@ def test_state_dict_resumes_to_the_same_bits(kind):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda w: SGD([], lr=0.1), "(?s)SGD: there are no parameters.*an empty list"),
+        (lambda w: SGD([], lr=0.1), "(?s)SGD: optimizer got an empty parameter list.*an empty list"),
         (lambda w: SGD(w, lr=0.1), "a single Tensor"),
+        (lambda w: SGD({w}, lr=0.1).add_param_group({"params": {w}}), "ordered collections"),
         (lambda w: SGD([w * 2], lr=0.1), "must be a leaf"),
-        (lambda w: Adam([w, w]), "two groups"),
-        (lambda w: SGD([w], lr=-1.0), "(?s)lr is negative.*got: -1.0"),
-        (lambda w: SGD([w], lr=0.1, nesterov=True), "Nesterov momentum needs"),
-        (lambda w: Adam([w], betas=(1.0, 0.9)), "betas are decay rates"),
+        (lambda w: SGD([1.0], lr=0.1), "(?s)can only optimize Tensors.*got: float"),
+        (lambda w: Adam([w, w]), "duplicate parameters"),
+        (lambda w: Adam([{"params": w}, {"params": w}]), "more than one parameter group"),
+        (lambda w: Adam([("w", w), lampion.ones(1)]), "Some param names are missing"),
+        (lambda w: Adam([("w", w)]).add_param_group({"params": lampion.ones(1)}), "group without names"),
+        (lambda w: Adam([w]).add_param_group([lampion.ones(1)]), "param_group must be a dict"),
+        (lambda w: SGD([w], lr=-1.0), "(?s)Invalid learning rate: -1.0.*expected: lr >= 0"),
+        (lambda w: SGD([w], lr=float("nan")), "Invalid learning rate: nan"),
+        (lambda w: SGD([w], lr=lampion.ones(2)), "Tensor lr must be 1-element"),
+        (lambda w: SGD([{"params": w, "momentum": -1}], lr=0.1), "Invalid momentum value: -1"),
+        (lambda w: SGD([w], lr=0.1, nesterov=True), "Nesterov momentum requires"),
+        (lambda w: Adam([w], betas=(1.0, 0.9)), "(?s)Invalid beta parameter at index 0: 1.0.*0 <= beta < 1"),
+        (lambda w: Adam([w], betas=(0.9, lampion.tensor(0.9))), "both floats or both Tensors"),
+        (lambda w: Adam([w], differentiable=True), "differentiable=True is not available"),
+        (lambda w: Adam([w], fused=True, foreach=True), "cannot be `True` together"),
+        (lambda w: lampion.optim.Rprop([w], etas=(1.0, 0.5)), "Invalid eta values: 1.0, 0.5"),
+        (lambda w: lampion.optim.RMSprop([w], alpha=-1.0), "Invalid alpha value: -1.0"),
+        (lambda w: lampion.optim.Adadelta([w], rho=1.1), "Invalid rho value: 1.1"),
     ],
 )
 def test_errors(make, message):

@@ -82,7 +82,7 @@ class WatchedOptimizer:
         params = [p for who, _, params, _ in traced if who is optimizer for p in params]
         self.state = optimizer.state
         self.entries = [(p, self.state[p]) for p in params if p in self.state]
-        tensors = [(e, key, value) for _, e in self.entries for key, value in e.items() if key != "step"]
+        tensors = [(e, k, v) for _, e in self.entries for k, v in e.items() if isinstance(v, Tensor)]
         self.tensors = tuple(zip(*tensors, strict=True)) or ((), (), ())
         self.all_entries = list(self.state.values())
         self.kind = type(optimizer)

@@ -1,7 +1,18 @@
 """Optimizers: each is an update rule for one parameter; the loop around it is in `optimizer.py`."""
 
-from lampion.optim.adam import Adam
+from lampion.optim.adadelta import Adadelta
+from lampion.optim.adagrad import Adagrad
+from lampion.optim.adam import Adam, AdamW
+from lampion.optim.adamax import Adamax
+from lampion.optim.asgd import ASGD
+from lampion.optim.nadam import NAdam
 from lampion.optim.optimizer import Optimizer
+from lampion.optim.radam import RAdam
+from lampion.optim.rmsprop import RMSprop
+from lampion.optim.rprop import Rprop
 from lampion.optim.sgd import SGD
 
-__all__ = ["SGD", "Adam", "Optimizer"]
+__all__ = [
+    "ASGD", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "Optimizer", "RAdam", "RMSprop",
+    "Rprop",
+]  # fmt: skip

@@ -1,12 +1,13 @@
 """What all optimizers share: parameter groups, state, and the loop around the update rule.
 
-An optimizer defines `init_state`, `scalars` and `update`. `update` is plain arithmetic with operators, so
-the same lines run on NumPy arrays (eager) and on traced Tensors (compiled, where the updates of all the
-parameters become one kernel).
+An optimizer defines `init_state`, `scalars` and `update`. `update` is plain arithmetic with operators and
+the functions of `library`, so the same lines run on NumPy arrays (eager) and on traced Tensors (compiled,
+where the updates of all the parameters become one kernel).
 """
 
 from __future__ import annotations
 
+import collections
 import functools
 import importlib.util
 from collections.abc import Callable, Iterable, Sequence
@@ -14,52 +15,85 @@ from typing import Any
 
 import numpy as np
 
+import lampion
 from lampion import backend
-from lampion.errors import LampionError
-from lampion.mode import mode
+from lampion.dtype import get_default_dtype
+from lampion.errors import LampionError, OptionError
+from lampion.mode import enable_grad, mode
+from lampion.optim.bundles import bundles, join, split
+from lampion.optim.groups import check_options, number, read_parameters
+from lampion.optim.hooks import Hooked
 from lampion.tensor import Tensor, tensor, wrap
 
 
-class Optimizer:
+class Optimizer(Hooked):
     """Base class of the optimizers.
 
     Args:
-        params: the parameters, or groups of them: dicts with ``"params"`` and options of their own.
+        params: the parameters, ``(name, parameter)`` pairs, or groups of them: dicts with ``"params"`` and
+            options of their own.
         defaults: the options of groups that do not say otherwise.
+
+    Many options have one meaning everywhere. `lr` is the learning rate: a number, or a Tensor of one
+    element. `maximize` climbs instead of descending: g = -g. `weight_decay` adds the L2 penalty,
+    g = g + weight_decay * p, unless it is decoupled: p = p - lr * weight_decay * p. `foreach`, `fused` and
+    `capturable` are PyTorch's hints about speed; they are taken and change nothing, because the update is
+    compiled anyway where that pays.
     """
 
     #: The option names whose values the update rule branches on; a change recompiles.
     flags: tuple[str, ...] = ()
     #: The names that `scalars` returns, in order.
     scalar_names: tuple[str, ...] = ()
+    #: The names of the numbers that are kept for each parameter beside its step count: see `advance`.
+    numbers: tuple[str, ...] = ()
+    #: Whether each element is updated by itself, so that parameters may be joined end to end.
+    elementwise = True
+    #: Whether saved state tells the step count, as PyTorch has it.
+    saves_step = True
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
-        _outside_of_traces("makes an optimizer")
+        outside_of_traces("makes an optimizer")
+        name = type(self).__name__
+        if isinstance(params, Tensor):
+            raise OptionError(
+                name, "params argument given to the optimizer should be an iterable of Tensors or dicts",
+                got="a single Tensor", expected="model.parameters(), or a list of Tensors",
+            )  # fmt: skip
         groups = list(params)
-        if isinstance(params, Tensor) or not groups:
-            raise LampionError(type(self).__name__, "there are no parameters to optimise",
-                               got="a single Tensor" if isinstance(params, Tensor) else "an empty list",
-                               expected="model.parameters(), or a list of Tensors")  # fmt: skip
+        if not groups:
+            raise OptionError(name, "optimizer got an empty parameter list: nothing to optimise",
+                              got="an empty list",
+                              expected="model.parameters(), or a list of Tensors")  # fmt: skip
         self.defaults = defaults
         self.param_groups: list[dict[str, Any]] = []
-        self.state: dict[Tensor, dict[str, Any]] = {}
+        self.state: collections.defaultdict[Tensor, dict[str, Any]] = collections.defaultdict(dict)
+        self._calls = Calls()
+        self.check(defaults)
         for group in groups if isinstance(groups[0], dict) else [{"params": groups}]:
             self.add_param_group(group)
 
-    def add_param_group(self, group: dict[str, Any]) -> None:
+    def __init_subclass__(cls) -> None:
+        if "step" in vars(cls):
+            cls.step = _with_hooks(vars(cls)["step"])  # type: ignore[method-assign]  # the same signature
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters, with options of their own."""
-        _outside_of_traces("adds a parameter group")
-        params = group["params"]
-        params = [params] if isinstance(params, Tensor) else list(params)
+        outside_of_traces("adds a parameter group")
+        name = type(self).__name__
+        if not isinstance(param_group, dict):
+            raise OptionError(name, "param_group must be a dict", got=type(param_group).__name__)
+        params, names = read_parameters(name, param_group["params"])
         known = {id(p) for g in self.param_groups for p in g["params"]}
-        for p in params:
-            if not isinstance(p, Tensor) or not p.is_leaf:
-                raise LampionError(type(self).__name__, "a parameter must be a leaf Tensor",
-                                   got=f"{type(p).__name__}", fix="pass model.parameters()")  # fmt: skip
-            if id(p) in known:
-                raise LampionError(type(self).__name__, "a parameter is in two groups")
-            known.add(id(p))
-        merged = {**self.defaults, **group, "params": params}
+        if any(id(p) in known for p in params):
+            raise OptionError(name, "some parameters appear in more than one parameter group")
+        merged = {**self.defaults, **param_group, "params": params}
+        if names:
+            merged["param_names"] = names
+        if any(("param_names" in g) is not ("param_names" in merged) for g in self.param_groups):
+            how = "with" if "param_names" in merged else "without"
+            raise OptionError(name, "all optimizer param groups should be with/without names. cannot add "
+                              f"param group {how} names to the optimizer")  # fmt: skip
         self.check(merged)
         self.param_groups.append(merged)
 
@@ -67,22 +101,26 @@ class Optimizer:
 
     def check(self, group: dict[str, Any]) -> None:
         """Refuse options that make no sense."""
-        for name in ("lr", "weight_decay", "eps"):
-            if group.get(name, 0) < 0:
-                raise LampionError(type(self).__name__, f"{name} is negative", expected=f"{name} >= 0",
-                                   got=str(group[name]))  # fmt: skip
+        check_options(type(self).__name__, group)
 
-    def init_state(self, p: Tensor, group: dict[str, Any]) -> dict[str, Tensor]:
-        """The tensors to remember for one parameter, before its first step."""
+    def init_state(self, p: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+        """The tensors (and `numbers`) to remember for one parameter, before its first step."""
         return {}
 
     def is_incomplete(self, state: dict[str, Any], group: dict[str, Any]) -> bool:
         """Whether an option that was changed since needs state that is not there yet."""
         return False
 
-    def scalars(self, group: dict[str, Any], step: int) -> Sequence[float]:
-        """The numbers that change from step to step (learning rate, bias corrections), for `update`."""
+    def scalars(self, group: dict[str, Any], step: int, *numbers: float) -> Sequence[float]:
+        """The values that change from step to step (learning rate, bias corrections), for `update`.
+
+        `step` counts from 1; `numbers` are as they are before it.
+        """
         raise NotImplementedError  # abstract
+
+    def advance(self, group: dict[str, Any], step: int, *numbers: float) -> Sequence[float]:
+        """The `numbers` after a step."""
+        return numbers
 
     def update(self, p: Any, g: Any, state: dict[str, Any], h: dict[str, Any], group: dict[str, Any]) -> Any:
         """The new parameter; and the new state, put into `state`. `h` holds `scalars` by name."""
@@ -101,11 +139,17 @@ class Optimizer:
                         p.grad = p.grad.detach()
                     p.grad.zero_()
 
-    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
-        """Update every parameter that has a gradient."""
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient.
+
+        Args:
+            closure: clears the gradients, computes the loss, calls `backward` and returns the loss, which
+                `step` hands on.
+        """
         loss = None
         if closure is not None:
-            loss = closure()
+            with enable_grad():
+                loss = closure()
         previous, mode.grad = mode.grad, False
         try:
             if mode.trace is None and self._is_large():
@@ -133,24 +177,34 @@ class Optimizer:
 
     def _is_large(self) -> bool:
         """Whether NumPy's temporary arrays cost more than a call of compiled code."""
-        count = sum(p._array.size for group in self.param_groups for p in group["params"])
-        return count >= _LARGE and _has_llvm()
+        params = [p for group in self.param_groups for p in group["params"]]
+        if sum(p._array.size for p in params) < _LARGE or not _has_llvm() or not self.elementwise:
+            return False
+        return all(p._array.dtype.kind == "f" for p in params) and not any(
+            isinstance(group[name], Tensor) for group in self.param_groups for name in self.flags
+        )
 
     def _batches(self, group: dict[str, Any]) -> list[list[Tensor]]:
-        """The parameters of a group that have gradients, those of equal step count together."""
-        batches: dict[int, list[Tensor]] = {}
+        """The parameters of a group that have gradients, those that are equally far together."""
+        batches: dict[tuple[float, ...], list[Tensor]] = {}
         for p in group["params"]:
             if p.grad is None:
                 continue
             state = self.state.get(p)
-            if state is None:
+            if not state:
                 state = self.state[p] = {"step": 0, **self._make_state(p, group)}
             elif self.is_incomplete(state, group):
-                state.update(self._make_state(p, group))
-            batches.setdefault(state["step"], []).append(p)
+                state.update({**self._make_state(p, group), **state})
+                if not self.saves_step:
+                    state["step"] = 0  # it only tells whether there was a first step with that state
+            batches.setdefault(self._progress(state), []).append(p)
         return list(batches.values())
 
-    def _make_state(self, p: Tensor, group: dict[str, Any]) -> dict[str, Tensor]:
+    def _progress(self, state: dict[str, Any]) -> tuple[float, ...]:
+        """How far a parameter is: its step count and its other numbers."""
+        return (state["step"], *(state[name] for name in self.numbers))
+
+    def _make_state(self, p: Tensor, group: dict[str, Any]) -> dict[str, Any]:
         # Made for real even while tracing: it is then captured like any other tensor, and a trace that
         # is given up leaves only the zeros that the first eager step would have made.
         trace, mode.trace = mode.trace, None
@@ -160,47 +214,54 @@ class Optimizer:
             mode.trace = trace
 
     def _next_scalars(self, group: dict[str, Any], params: list[Tensor]) -> Sequence[float] | None:
-        """The scalars of the next step of these parameters; None if their step counts differ."""
+        """The scalars of the next step of these parameters; None if they are not equally far."""
         states = self.state
-        step = states[params[0]]["step"]
+        progress = self._progress(states[params[0]])
         for p in params:
-            if states[p]["step"] != step:
+            if self._progress(states[p]) != progress:
                 return None
-        return self.scalars(group, step + 1)
+        step, *numbers = progress
+        return self.scalars(group, int(step) + 1, *numbers)
 
-    def _count(self, params: list[Tensor]) -> None:
-        """Count one step for each of these parameters."""
+    def _count(self, group: dict[str, Any], params: list[Tensor]) -> None:
+        """Count one step for each of these parameters, which are equally far."""
+        step, *numbers = self._progress(self.state[params[0]])
+        after = self.advance(group, int(step) + 1, *numbers)
         for p in params:
-            self.state[p]["step"] += 1
+            self.state[p].update(zip(self.numbers, after, strict=True), step=int(step) + 1)
 
     def _step(self, group: dict[str, Any], params: list[Tensor]) -> None:
         values = self._next_scalars(group, params)
-        assert values is not None  # a batch is of one step count
+        assert values is not None  # a batch is equally far
         h = dict(zip(self.scalar_names, values, strict=True))
         with backend.silence():
-            for bundle in _bundles(params):
+            for bundle in bundles(params) if self.elementwise else [[p] for p in params]:
                 self._update_bundle(bundle, h, group)
-        self._count(params)
+        self._count(group, params)
 
     def _update_bundle(self, params: list[Tensor], h: dict[str, float], group: dict[str, Any]) -> None:
         """Apply the update rule to several parameters at once, joined end to end."""
         states = [self.state[p] for p in params]
         names = [key for key, value in states[0].items() if isinstance(value, Tensor)]
-        before = {key: _join([state[key] for state in states]) for key in names}
+        before = {key: join([state[key] for state in states]) for key in names}
         arrays = before.copy()
-        grads = _join([p.grad for p in params])
-        new = self.update(_join(params), grads, arrays, h, group)
-        _split(new, params, f"{type(self).__name__}.step()")
+        grads = join([p.grad for p in params])
+        new = self.update(join(params), grads, arrays, h, group)
+        split(new, params, f"{type(self).__name__}.step()")
         for key in names:
             if arrays[key] is not before[key]:
-                _split(arrays[key], [state[key] for state in states], None)
+                split(arrays[key], [state[key] for state in states], None)
 
     def _trace_step(self, group: dict[str, Any], params: list[Tensor]) -> None:
         trace = mode.trace
         assert trace is not None
+        if any(isinstance(group[name], Tensor) for name in self.flags):
+            trace.refuse("steps an optimizer with a Tensor for an option", "give it as a number")
+        if any(p._array.dtype.kind == "c" for p in params):
+            trace.refuse("steps an optimizer of complex parameters", "step it outside")
         trace.guard_group(self, group, params)
         h = trace.host_scalars(
-            self.scalar_names, lambda: self._next_scalars(group, params), lambda: self._count(params)
+            self.scalar_names, lambda: self._next_scalars(group, params), lambda: self._count(group, params)
         )
         for p in params:
             state = self.state[p]
@@ -216,21 +277,42 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """Options and state, with parameters known by their position: PyTorch's layout."""
-        _outside_of_traces("takes the state of an optimizer")
+        outside_of_traces("takes the state of an optimizer")
+        for hook in self._save_pre.values():
+            hook(self)
         order = {id(p): i for i, p in enumerate(p for g in self.param_groups for p in g["params"])}
-        state = {}
-        for p, entry in self.state.items():
-            kept = {k: v.detach().clone() if isinstance(v, Tensor) else v for k, v in entry.items()}
-            state[order[id(p)]] = {**kept, "step": tensor(float(entry["step"]))}
-        groups = [{**g, "params": [order[id(p)] for p in g["params"]]} for g in self.param_groups]
-        return {"state": dict(sorted(state.items())), "param_groups": groups}
+        state = {order.get(id(p), p): self._packed(entry) for p, entry in self.state.items()}
+        groups = [
+            {**{k: _copied(v) for k, v in g.items() if k != "params"},
+             "params": [order[id(p)] for p in g["params"]]}
+            for g in self.param_groups
+        ]  # fmt: skip
+        result: dict[str, Any] = {
+            "state": {k: state[k] for k in sorted(state, key=_position) if state[k]}, "param_groups": groups
+        }  # fmt: skip
+        for hook in self._save_post.values():
+            if (other := hook(self, result)) is not None:
+                result = other
+        return result
+
+    def _packed(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """The state of one parameter as it is saved."""
+        dropped = () if self.saves_step else ("step",)
+        return {
+            key: tensor(float(value)) if key == "step" or key in self.numbers else _copied(value)
+            for key, value in entry.items() if key not in dropped
+        }  # fmt: skip
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over what `state_dict` returned, also from PyTorch (as NumPy arrays or Tensors)."""
-        _outside_of_traces("loads the state of an optimizer")
+        outside_of_traces("loads the state of an optimizer")
+        state_dict = dict(state_dict)
+        for hook in self._load_pre.values():
+            if (other := hook(self, state_dict)) is not None:
+                state_dict = other
         saved = state_dict["param_groups"]
         if [len(g["params"]) for g in saved] != [len(g["params"]) for g in self.param_groups]:
-            raise LampionError(
+            raise OptionError(
                 "load_state_dict", "the parameter groups differ",
                 expected=f"groups of {[len(g['params']) for g in self.param_groups]} parameters",
                 got=f"{[len(g['params']) for g in saved]}",
@@ -238,34 +320,123 @@ class Optimizer:
         by_number: dict[int, Tensor] = {}
         for group, entry in zip(self.param_groups, saved, strict=True):
             by_number.update(zip(entry["params"], group["params"], strict=True))
-            group.update({k: v for k, v in entry.items() if k != "params"})
-        self.state = {}
-        for number, entry in state_dict["state"].items():
-            p = by_number[int(number)]
-            kept: dict[str, Any] = {"step": 0}
-            for key, value in entry.items():
-                if key == "step":
-                    kept[key] = int(float(value))
-                elif value is not None:
-                    array = value._array if isinstance(value, Tensor) else np.asarray(value)
-                    kept[key] = wrap(np.array(array, dtype=p._array.dtype))
-            self.state[p] = kept
+            group.update({k: _taken(v, None) for k, v in entry.items() if k != "params"})
+        self.state = collections.defaultdict(dict)
+        for position, entry in state_dict["state"].items():
+            if (p := by_number.get(position if position in by_number else int(position))) is not None:
+                self.state[p] = self._unpacked(entry, p)
+        for hook in self._load_post.values():
+            hook(self)
+
+    def _unpacked(self, entry: dict[str, Any], p: Tensor) -> dict[str, Any]:
+        # Where no step count is saved there was at least one: what remains is from the last step.
+        kept: dict[str, Any] = {"step": 1}
+        for key, value in entry.items():
+            if key == "step" or key in self.numbers:
+                kept[key] = int(number(value)) if key == "step" else number(value)
+            elif value is not None:
+                kept[key] = _taken(value, p._array.dtype)
+        return kept
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_compiled"}
+        dropped = {"_compiled", *vars(Hooked)}  # functions of the user's own stay with the original
+        return {name: value for name, value in vars(self).items() if name not in dropped}
 
     def __repr__(self) -> str:
         lines = [type(self).__name__ + " ("]
-        for number, group in enumerate(self.param_groups):
-            lines.append(f"Parameter Group {number}")
+        for index, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {index}")
             lines += [f"    {k}: {v}" for k, v in sorted(group.items()) if k != "params"]
         return "\n".join([*lines, ")"])
 
 
-def _outside_of_traces(what: str) -> None:
+class Calls:
+    """How often an optimizer was stepped, for schedulers that warn when it was not; never compared."""
+
+    __slots__ = ("inside", "steps")
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.inside = False
+
+
+def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
+    """A `step` that calls the hooks around itself."""
+
+    @functools.wraps(step)
+    def hooked(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        calls = self._calls
+        calls.steps += 1
+        if calls.inside or not (self._step_pre or self._step_post):  # `super().step()`: once is enough
+            return step(self, *args, **kwargs)
+        outside_of_traces("steps an optimizer that has hooks")
+        calls.inside = True
+        try:
+            for hook in self._step_pre.values():
+                result = hook(self, (self, *args), kwargs)
+                if isinstance(result, tuple) and len(result) == 2:
+                    (_, *args), kwargs = result  # type: ignore[assignment]
+                elif result is not None:
+                    raise LampionError(
+                        "step", "a hook must return None or a tuple of (new_args, new_kwargs)",
+                        got=repr(result)[:80],
+                    )  # fmt: skip
+            out = step(self, *args, **kwargs)
+            for hook in self._step_post.values():
+                hook(self, (self, *args), kwargs)
+        finally:
+            calls.inside = False
+        return out
+
+    return hooked
+
+
+Optimizer.step = _with_hooks(Optimizer.step)  # type: ignore[method-assign]  # the same signature
+
+
+def outside_of_traces(what: str) -> None:
     """A compiled step runs the optimizers that it finds; changing them is not part of it."""
     if mode.trace is not None:
         mode.trace.refuse(what, "do that outside of the compiled function")
+
+
+def library(x: Any) -> Any:
+    """Where `sqrt`, `maximum`, `where` and so on are for `x`: lampion's for Tensors, NumPy's for arrays."""
+    return lampion if isinstance(x, Tensor) else np
+
+
+def zeros(p: Tensor, *names: str) -> dict[str, Any]:
+    """State that starts as zeros."""
+    return {name: lampion.ops.zeros_like(p) for name in names}
+
+
+def as_stored(value: float) -> float:
+    """A number rounded as PyTorch does, which keeps it in a tensor of the default type."""
+    return float(np.float64(value) if get_default_dtype() is lampion.float64 else np.float32(value))
+
+
+def _position(key: Any) -> int:
+    return key if isinstance(key, int) else 1 << 62
+
+
+def _copied(value: Any) -> Any:
+    """A copy of saved state that later steps do not reach."""
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, list):
+        return [_copied(item) for item in value]
+    return value
+
+
+def _taken(value: Any, dtype: Any) -> Any:
+    """A copy of state to be loaded, in Lampion's tensors, and of the parameter's type."""
+    if isinstance(value, Tensor):
+        value = value._array
+    if isinstance(value, list):
+        return [_taken(item, dtype) for item in value]
+    if hasattr(value, "__array__") and not isinstance(value, np.generic):
+        return wrap(np.array(np.asarray(value), dtype=dtype))
+    return value
 
 
 #: Elements from which on the update is compiled in eager mode too.
@@ -275,43 +446,3 @@ _LARGE = 1 << 15
 @functools.cache
 def _has_llvm() -> bool:
     return importlib.util.find_spec("llvmlite") is not None
-
-
-#: Elements up to which parameters are updated together: there, NumPy's cost of a call is what counts.
-_SMALL = 4096
-
-
-def _bundles(params: list[Tensor]) -> list[list[Tensor]]:
-    """The parameters, small ones of one type together."""
-    bundles: list[list[Tensor]] = []
-    small: dict[Any, list[Tensor]] = {}
-    for p in params:
-        array = p._array
-        if array.size > _SMALL:
-            bundles.append([p])
-        else:
-            small.setdefault((type(array), array.dtype), []).append(p)
-    return bundles + list(small.values())
-
-
-def _join(tensors: list[Any]) -> Any:
-    """One array with all their elements; the array itself, where there is one tensor."""
-    if len(tensors) == 1:
-        return tensors[0]._array
-    xp = backend.namespace(tensors[0]._array)
-    return xp.concatenate([t._array.reshape(-1) for t in tensors])
-
-
-def _split(array: Any, tensors: list[Any], writer: str | None) -> None:
-    """Write the elements of a joined array back to where they belong."""
-    start = 0
-    for t in tensors:
-        target = t._array
-        if len(tensors) == 1:
-            target[...] = array
-        else:
-            stop = start + target.size
-            target[...] = array[start:stop].reshape(target.shape)
-            start = stop
-        t._version[0] += 1
-        t._version[1] = writer

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lampion.errors import LampionError
-from lampion.optim.optimizer import Optimizer
+from lampion.errors import OptionError
+from lampion.optim.groups import number
+from lampion.optim.optimizer import Optimizer, zeros
 from lampion.tensor import Tensor
 
 
@@ -33,40 +34,41 @@ class SGD(Optimizer):
 
     flags = ("momentum", "dampening", "weight_decay", "nesterov", "maximize")
     scalar_names = ("lr", "momentum", "first")
+    saves_step = False
 
     def __init__(
-        self, params: Iterable[Any], lr: float = 1e-3, momentum: float = 0.0, dampening: float = 0.0,
-        weight_decay: float = 0.0, nesterov: bool = False, *, maximize: bool = False,
+        self, params: Iterable[Any], lr: float | Tensor = 1e-3, momentum: float = 0, dampening: float = 0,
+        weight_decay: float | Tensor = 0, nesterov: bool = False, *, maximize: bool = False,
+        foreach: bool | None = None, differentiable: bool = False, fused: bool | None = None,
     ) -> None:  # fmt: skip
         super().__init__(params, {
             "lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay,
-            "nesterov": nesterov, "maximize": maximize,
+            "nesterov": nesterov, "maximize": maximize, "foreach": foreach, "differentiable": differentiable,
+            "fused": fused,
         })  # fmt: skip
 
     def check(self, group: dict[str, Any]) -> None:
         super().check(group)
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
             given = f"momentum {group['momentum']}, dampening {group['dampening']}"
-            raise LampionError("SGD", "Nesterov momentum needs momentum > 0 and dampening = 0", got=given)
+            raise OptionError("SGD", "Nesterov momentum requires a momentum and zero dampening", got=given)
 
-    def init_state(self, p: Tensor, group: dict[str, Any]) -> dict[str, Tensor]:
-        from lampion.ops import zeros_like
-
-        return {"momentum_buffer": zeros_like(p)} if group["momentum"] else {}
+    def init_state(self, p: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+        return zeros(p, "momentum_buffer") if group["momentum"] else {}
 
     def is_incomplete(self, state: dict[str, Any], group: dict[str, Any]) -> bool:
         return bool(group["momentum"]) and "momentum_buffer" not in state
 
-    def scalars(self, group: dict[str, Any], step: int) -> Sequence[float]:
+    def scalars(self, group: dict[str, Any], step: int, *numbers: float) -> Sequence[float]:
         # The buffer starts as the first gradient itself: no dampening there, and 0 of the old buffer.
         gain = 1.0 if step == 1 else 1.0 - group["dampening"]
-        return group["lr"], group["momentum"], gain
+        return number(group["lr"]), group["momentum"], gain
 
     def update(self, p: Any, g: Any, state: dict[str, Any], h: dict[str, Any], group: dict[str, Any]) -> Any:
         if group["maximize"]:
             g = -g
         if group["weight_decay"]:
-            g = g + p * group["weight_decay"]
+            g = g + p * number(group["weight_decay"])
         if group["momentum"]:
             v = state["momentum_buffer"] = state["momentum_buffer"] * h["momentum"] + g * h["first"]
             g = g + v * h["momentum"] if group["nesterov"] else v

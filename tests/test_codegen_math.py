@@ -9,7 +9,7 @@ pytest.importorskip("llvmlite", reason="without llvmlite there is no code genera
 
 from codegen_harness import Elementwise, assert_same, function, in_place, mapping, run, special, targets
 
-from lampion.dtype import float32, float64
+from lampion.dtype import bool_, float32, float64, int8, int32, int64, uint8
 
 TARGETS = targets("sse2", "avx2", "host")  # without fma, with it, and with vscalef where there is AVX-512
 HOST = targets("host")[0]
@@ -61,6 +61,14 @@ FUNCTIONS = {
     "sin": (1, 1, lambda d: [line(-100, 100, d, 2000)]),
     "cos": (1, 1, lambda d: [line(-100, 100, d, 2000)]),
     "log2": (1, 1, lambda d: [sizes(d, -37, 38, 2000)]),
+    "sinh": (3.5, 3.5, lambda d: [line(-88, 88, d), line(-1, 1, d), spread(sizes(d, -35, 0))]),
+    "cosh": (3.5, 3.5, lambda d: [line(-88, 88, d), line(-1, 1, d)]),
+    "arcsinh": (3.5, 3.5, lambda d: [line(-3, 3, d), spread(sizes(d, -35, 38))]),
+    "arccosh": (3.5, 3.5, lambda d: [1 + sizes(d, -6, 1), sizes(d, 0, 38)]),
+    "arctanh": (3.5, 3.5, lambda d: [line(-0.999, 0.999, d), spread(sizes(d, -35, -1))]),
+    "log10": (2, 2, lambda d: [sizes(d, -37, 38, 2000)]),
+    "exp2": (1, 1, lambda d: [line(-100, 100, d, 2000)]),
+    "arctan": (1, 1, lambda d: [spread(sizes(d, -30, 30, 2000))]),
 }
 
 
@@ -144,6 +152,57 @@ def test_power(dtype):
         kernel = mapping(Elementwise(lambda xp, x, e=exponent: xp.power(x, e)), [dtype], dtype, x.shape)
         got = run(kernel, [x, np.zeros_like(x)], HOST)[1]
         assert ulps(got, x.astype(wide) ** exponent) <= 2
+
+
+# name -> (the largest error, in units of the last place; pairs of arguments)
+PAIRS = {
+    "hypot": (2, lambda d: [(spread(sizes(d, -30, 30)), spread(sizes(d, -30, 30)))]),
+    "logaddexp": (4, lambda d: [(line(0, 50, d), line(40, 3, d))]),
+    "logaddexp2": (4, lambda d: [(line(0, 50, d), line(40, 3, d))]),
+    "arctan2": (1.5, lambda d: [(spread(sizes(d, -3, 3, 1000)), sizes(d, -3, 3, 2000))]),
+    "fmod": (0, lambda d: [(line(-9, 9, d, 999), line(-2, 3, d, 999))]),
+    "fmax": (0, lambda d: [(line(-9, 9, d, 999), line(2, -3, d, 999))]),
+    "fmin": (0, lambda d: [(line(-9, 9, d, 999), line(2, -3, d, 999))]),
+}
+
+
+def compute_pair(name, x, y):
+    dtype = float32 if x.dtype == np.float32 else float64
+    kernel = mapping(function(name), [dtype, dtype], dtype, x.shape)
+    return run(kernel, [x, y, np.zeros_like(x)], HOST)[2]
+
+
+@each_dtype
+@pytest.mark.parametrize("name", PAIRS)
+def test_functions_of_two_arguments(name, dtype):
+    most, arguments = PAIRS[name]
+    wide = np.float64 if dtype is float32 else np.longdouble
+    for x, y in arguments(dtype):
+        exact = getattr(np, name)(x.astype(wide), y.astype(wide))
+        assert ulps(compute_pair(name, x, y), exact) <= most
+    x, y = (grid.ravel() for grid in np.meshgrid(special(dtype), special(dtype)))
+    with np.errstate(all="ignore"):
+        want = getattr(np, name)(x, y)
+    np.testing.assert_allclose(compute_pair(name, x, y), want, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [int8, int32, int64, uint8], ids=lambda dtype: dtype.name)
+def test_fmod_of_integers(dtype):
+    info = np.iinfo(dtype.numpy)
+    values = np.array([0, 1, 2, 3, 7, info.max, info.min, info.min + 1], dtype.numpy)
+    values = np.concatenate([values, -values])
+    x, y = (grid.ravel() for grid in np.meshgrid(values, values))
+    with np.errstate(all="ignore"):
+        want = np.fmod(x, y)
+    kernel = mapping(function("fmod"), [dtype, dtype], dtype, x.shape)
+    assert_same([run(kernel, [x, y, np.zeros_like(x)], HOST)[2]], [want])
+
+
+@each_dtype
+def test_signbit(dtype):
+    x = np.concatenate([special(dtype), -special(dtype)])
+    kernel = mapping(function("signbit"), [dtype], bool_, x.shape)
+    assert_same([run(kernel, [x, np.zeros(x.shape, bool)], HOST)[1]], [np.signbit(x)])
 
 
 @each_dtype

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 
 from lampion import dtype as dtypes
-from lampion.errors import DTypeError, GradientError, LampionError
+from lampion.errors import DTypeError, LampionError
 from lampion.ops.complex_numbers import complex
 from lampion.ops.define import cast_to, elementwise, operation, promote, refuse_bools
 from lampion.ops.elementwise import (
@@ -146,6 +146,7 @@ def clamp(x, min=None, max=None):
     """
     if min is None and max is None:
         raise LampionError("clamp", "there is no bound", expected="min, max or both")
+    refuse_bools("clamp", x)
     if min is not None:
         x = clamp_min(x, min)
     return x if max is None else clamp_max(x, max)
@@ -213,8 +214,8 @@ def lerp(x, end, weight):
     From the nearer end, so that both are reached exactly.
     """
     x, end = as_tensor(x), as_tensor(end)
-    if x.dtype is not end.dtype:
-        raise DTypeError("lerp", "both ends must have one type", got=f"{x.dtype} and {end.dtype}",
+    if x.dtype is not end.dtype or not x.dtype.is_inexact:
+        raise DTypeError("lerp", "both ends must be of one floating type", got=f"{x.dtype} and {end.dtype}",
                          fix="convert one of them")  # fmt: skip
     difference = sub(end, x)
     if not isinstance(weight, Tensor):
@@ -227,6 +228,7 @@ def lerp(x, end, weight):
 @operation(inplace=True)
 def addcmul(x, tensor1: Tensor, tensor2: Tensor, *, value=1):
     """x + value * tensor1 * tensor2."""
+    refuse_bools("addcmul", x)
     product = mul(tensor1, tensor2)
     return add(x, product if value == 1 else mul(product, value))
 
@@ -278,11 +280,11 @@ class lcm:
 
 @elementwise(inputs="float", complexes=False)
 class nextafter:
-    """The float next to x in the direction of y; x itself where they are equal. Not differentiable."""
+    """The float next to x in the direction of y; x itself where they are equal."""
 
     native = False
     def forward(xp, x, y): return xp.nextafter(x, y)
-    def vjp(g): raise GradientError("nextafter", "it is not differentiable", fix="detach() its arguments")
+    def vjp(g): return g, lambda: flat(g)
 
 
 @operation(inplace=True)
@@ -325,11 +327,13 @@ def frexp(x) -> tuple[Tensor, Tensor]:
     return mantissa(x), exponent(x)
 
 
-@elementwise(saves="inputs", complexes=False)
+@elementwise(complexes=False)
 class heaviside:
     """0 where x < 0, 1 where x > 0, and `y` where x is 0. Not differentiable."""
 
-    def forward(xp, x, y): return xp.where(xp.equal(x, 0), y, xp.greater(x, 0).astype(y.dtype))
+    def forward(xp, x, y):
+        dtype = (x if hasattr(x, "dtype") else y).dtype
+        return xp.where(xp.equal(x, 0), y, xp.greater(x, 0)).astype(dtype)
 
 
 @operation(inplace=True)

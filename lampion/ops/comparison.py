@@ -26,7 +26,7 @@ def isclose(x, y, rtol=1e-05, atol=1e-08, equal_nan=False):
     close = eq(x, y)
     if x.dtype.is_inexact and equal_nan:
         close = logical_or(close, logical_and(isnan(x), isnan(y)))
-    if x.dtype.kind == "b" or (rtol == 0 and atol == 0):
+    if rtol == 0 and atol == 0:
         return close
     if not x.dtype.is_inexact:
         x, y = x.double(), y.double()

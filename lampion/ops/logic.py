@@ -5,7 +5,7 @@ from __future__ import annotations
 from lampion import dtype as dtypes
 from lampion.errors import DTypeError
 from lampion.ops.creation import full
-from lampion.ops.define import elementwise, operation, promote
+from lampion.ops.define import elementwise, operation, promote, refuse_bools
 from lampion.ops.elementwise import eq
 from lampion.primitive import apply
 from lampion.tensor import Tensor, as_tensor
@@ -44,13 +44,14 @@ class logical_not:
 # -- bits: of integers, and of booleans as single bits ---------------------------------------------------
 
 
-def _on_bits(rules):
+def _on_bits(rules, kinds="bui"):
     """An operation of the bits of two numbers of one integer type, or of two booleans."""
     name = rules.__name__
 
     def call(x, y):
         x, y = promote(name, x, y)
-        if (x if isinstance(x, Tensor) else y).dtype.kind not in "bui":
+        if (x if isinstance(x, Tensor) else y).dtype.kind not in kinds:
+            refuse_bools(name, x, y)
             refuse_floats(name, x, y)
         return apply(function.primitive, x, y)
 
@@ -102,14 +103,19 @@ class bitwise_not:
         return apply(bitwise_not.primitive, x)
 
 
-@_on_bits
+def _on_places(rules):
+    """The same, of integers only."""
+    return _on_bits(rules, "ui")
+
+
+@_on_places
 class bitwise_left_shift:
     """The bits of x moved up by y places: x * 2**y. 0 where y is negative or as large as x is wide."""
 
     def forward(xp, x, y): return xp.left_shift(x, y)
 
 
-@_on_bits
+@_on_places
 class bitwise_right_shift:
     """The bits of x moved down by y places: x / 2**y rounded down. Where y is negative or as large as x is
     wide, all bits are the sign: 0 or -1.

@@ -134,10 +134,10 @@ def check_broadcasting(row: Row) -> None:
         ((3, 1), (4,)), ((2, 1, 3), (5, 1)), ((), (3, 4)), ((2, 2), ()), ((1,), (0,)), ((3, 4), (1, 1)),
     )  # fmt: skip
     for shapes in pairs:
-        draw = Draw(row)
+        draw = Draw(row, row.base)
         sample = Sample(tuple(draw(*shapes[i % 2]) for i in range(row.arity)))
         with told(row, sample):
-            compare(row, float64, run(row, sample), sample)
+            compare(row, row.base, run(row, sample), sample)
             if row.orders:
                 gradcheck(row.op, to_tensors(sample.args))
             if row.orders > 1:

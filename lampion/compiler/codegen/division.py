@@ -26,6 +26,17 @@ def remainder(xp: Emitter, x: Lanes, y: Lanes) -> Lanes:
     return _integer_divmod(xp, x, y)[1]
 
 
+def fmod(xp: Emitter, x: Lanes, y: Lanes) -> Lanes:
+    """x - trunc(x / y) * y, with the sign of x; 0 where an integer is divided by 0."""
+    if x.dtype.kind == "f":
+        return xp.libm("fmod", x, y)
+    rest = remainder(xp, x, y)
+    if x.dtype.kind == "u":
+        return rest
+    # `rest` has the sign of y, unless it is 0: where x has the other sign, it is one y too far.
+    return xp.where((rest != 0) & ((x ^ y) < 0), rest - y, rest)
+
+
 def _integer_divmod(xp: Emitter, x: Lanes, y: Lanes) -> tuple[Lanes, Lanes]:
     b, zero = xp.k.ir, y == 0
     if x.dtype.kind == "u":

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from lampion.compiler.codegen import division, mathlib
+from lampion.compiler.codegen import division, hyperbolic, mathlib
 from lampion.compiler.codegen.builder import IRValue, KernelBuilder, Splat, register
 from lampion.compiler.codegen.lanes import Lanes, Operand
 from lampion.dtype import DType, bool_, float64, of
@@ -145,6 +145,21 @@ class Emitter:
         picked = self.where(self._compare(better, y, x), y, x)
         return picked if known is not None and known == known else self.where(self.isnan(y), y, picked)
 
+    def fmax(self, x: Operand, y: Operand) -> Lanes:
+        return self._present(">", x, y)
+
+    def fmin(self, x: Operand, y: Operand) -> Lanes:
+        return self._present("<", x, y)
+
+    def _present(self, better: str, x: Operand, y: Operand) -> Lanes:
+        """The better one, or that which is not NaN: `y > x ? y : x` is x where either is NaN."""
+        x, y = self.together(x, y)
+        picked = self.where(self._compare(better, y, x), y, x)
+        return self.where(self.isnan(x), y, picked) if x.dtype.kind == "f" else picked
+
+    def hypot(self, x: Operand, y: Operand) -> Lanes:
+        return hyperbolic.hypot(self, *self.floating(x, y))
+
     def square(self, x: Operand) -> Lanes:
         return self.multiply(x, x)
 
@@ -159,6 +174,9 @@ class Emitter:
 
     def remainder(self, x: Operand, y: Operand) -> Lanes:
         return division.remainder(self, *self.together(x, y))
+
+    def fmod(self, x: Operand, y: Operand) -> Lanes:
+        return division.fmod(self, *self.together(x, y))
 
     def power(self, x: Operand, y: Operand) -> Lanes:
         return division.power(self, x, y)
@@ -222,6 +240,10 @@ class Emitter:
         if x.dtype.kind != "f":
             return self.literal(False, bool_).spread(x.count)
         return Lanes(self, self.k.ir.fcmp_unordered("uno", x.value, x.value), bool_)
+
+    def signbit(self, x: Operand) -> Lanes:
+        (x,) = self.floating(x)
+        return x.bits() >> (8 * x.dtype.itemsize - 1) != 0
 
     def isinf(self, x: Operand) -> Lanes:
         (x,) = self.floating(x)
@@ -334,8 +356,50 @@ class Emitter:
     def cos(self, x: Operand) -> Lanes:
         return self.libm("cos", *self.floating(x))
 
+    def tan(self, x: Operand) -> Lanes:
+        return self.libm("tan", *self.floating(x))
+
+    def arcsin(self, x: Operand) -> Lanes:
+        return self.libm("asin", *self.floating(x))
+
+    def arccos(self, x: Operand) -> Lanes:
+        return self.libm("acos", *self.floating(x))
+
+    def arctan(self, x: Operand) -> Lanes:
+        return self.libm("atan", *self.floating(x))
+
     def log2(self, x: Operand) -> Lanes:
         return self.libm("log2", *self.floating(x))
+
+    def log10(self, x: Operand) -> Lanes:
+        return self.libm("log10", *self.floating(x))
+
+    def exp2(self, x: Operand) -> Lanes:
+        return self.libm("exp2", *self.floating(x))
+
+    def arctan2(self, x: Operand, y: Operand) -> Lanes:
+        return self.libm("atan2", *self.floating(x, y))
+
+    def sinh(self, x: Operand) -> Lanes:
+        return hyperbolic.sinh(self, *self.floating(x))
+
+    def cosh(self, x: Operand) -> Lanes:
+        return hyperbolic.cosh(self, *self.floating(x))
+
+    def arcsinh(self, x: Operand) -> Lanes:
+        return hyperbolic.arcsinh(self, *self.floating(x))
+
+    def arccosh(self, x: Operand) -> Lanes:
+        return hyperbolic.arccosh(self, *self.floating(x))
+
+    def arctanh(self, x: Operand) -> Lanes:
+        return hyperbolic.arctanh(self, *self.floating(x))
+
+    def logaddexp(self, x: Operand, y: Operand) -> Lanes:
+        return hyperbolic.logaddexp(self, *self.floating(x, y))
+
+    def logaddexp2(self, x: Operand, y: Operand) -> Lanes:
+        return hyperbolic.logaddexp2(self, *self.floating(x, y))
 
     true_divide = divide
     abs = absolute

@@ -13,7 +13,11 @@ from lampion.dtype import DType
 
 # What a point of the iteration space costs, about, in units of one addition.
 _DEAR = frozenset(
-    {"cos", "erf", "exp", "expm1", "floordiv", "log", "log1p", "log2", "mod", "pow", "sigmoid", "sin", "tanh"}
+    {
+        "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cos", "cosh", "erf", "erfc", "exp", "exp2",
+        "expm1", "floor_divide", "fmod", "hypot", "log", "log10", "log1p", "log2", "logaddexp", "logaddexp2",
+        "logit", "pow", "remainder", "sigmoid", "sin", "sinc", "sinh", "tan", "tanh", "trunc_divide", "xlogy",
+    }
 )
 _CHUNK = 8192  # a chunk is worth this many of them at least
 _SMALL = 16384  # work that is not worth sharing

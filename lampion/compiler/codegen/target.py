@@ -16,7 +16,10 @@ from lampion.dtype import DType
 # jump to address 0 when the code runs, so objects are checked against this list before they are loaded.
 ALLOWED_SYMBOLS = frozenset(
     name + suffix
-    for name in ("ceil", "cos", "floor", "fma", "fmod", "log2", "pow", "rint", "roundeven", "sin", "trunc")
+    for name in (
+        "acos", "asin", "atan", "atan2", "ceil", "cos", "exp2", "floor", "fma", "fmod", "log10", "log2", "pow",
+        "rint", "roundeven", "sin", "tan", "trunc",
+    )
     for suffix in ("", "f")
 ) | {"memcpy", "memmove", "memset", "bzero"}  # bzero: macOS
 

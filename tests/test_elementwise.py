@@ -1,0 +1,77 @@
+"""Elementwise operations, where the op table does not reach: names, operators, plain Python results."""
+
+import numpy as np
+import pytest
+
+import lampion as lp
+from lampion.ops.aliases import ALIASES
+
+INF, NAN = float("inf"), float("nan")
+
+
+@pytest.mark.parametrize("second", ALIASES)
+def test_second_names_are_the_same_functions(second):
+    first = ALIASES[second]
+    assert getattr(lp, second) is getattr(lp, first)
+    assert getattr(lp.Tensor, second) is getattr(lp.Tensor, first)
+    assert getattr(lp.Tensor, f"{second}_") is getattr(lp.Tensor, f"{first}_")
+
+
+def test_operators_are_the_operations():
+    x, y = lp.tensor([7, -5, 2]), lp.tensor([2, 3, -1])
+    pairs = [
+        (x // y, lp.floor_divide(x, y)), (7 // y, lp.floor_divide(7, y)), (x % y, lp.remainder(x, y)),
+        (7 % y, lp.remainder(7, y)), (abs(x), lp.abs(x)), (~x, lp.bitwise_not(x)), (x & y, lp.bitwise_and(x, y)),
+        (6 & y, lp.bitwise_and(y, 6)), (x | y, lp.bitwise_or(x, y)), (6 | y, lp.bitwise_or(y, 6)),
+        (x ^ y, lp.bitwise_xor(x, y)), (6 ^ y, lp.bitwise_xor(y, 6)), (x << y, lp.bitwise_left_shift(x, y)),
+        (1 << y, lp.bitwise_left_shift(1, y)), (x >> 1, lp.bitwise_right_shift(x, 1)),
+        (64 >> y, lp.bitwise_right_shift(64, y)),
+    ]  # fmt: skip
+    for number, (actual, expected) in enumerate(pairs):
+        lp.testing.assert_identical(actual, expected, label=f"pair {number}")
+
+
+def test_inplace_operators():
+    x = before = lp.tensor([7, -5])
+    x //= 2
+    x %= 4
+    x <<= 2
+    x |= 1
+    x ^= 3
+    x &= 30
+    x >>= 1
+    x **= 2
+    assert x is before
+    assert x.tolist() == [49, 9]  # in turn: 3 -3, 3 1, 12 4, 13 5, 14 6, 14 6, 7 3
+
+
+def test_equal_and_allclose_are_python_bools():
+    x = lp.tensor([1.0, NAN, INF])
+    assert lp.equal(x, x) is False  # NaN
+    assert lp.equal(x[::2], x[::2]) is True
+    assert lp.equal(x, x[:2]) is False
+    assert lp.allclose(x, x, equal_nan=True) is True
+    assert lp.allclose(x, x) is False
+    assert lp.allclose(lp.tensor([1.0]), lp.tensor([1.1]), rtol=0.2) is True
+    assert lp.allclose(lp.tensor([INF]), lp.tensor([-INF]), rtol=1.0) is False
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_nextafter_to_the_bit(dtype):
+    x = np.array([0, 1, -1, 3e30, INF, 1e-40], dtype)
+    y = np.array([1, 2, -2, INF, 0, 0], dtype)
+    out = lp.nextafter(lp.from_numpy(x), lp.from_numpy(y)).numpy()
+    assert out.tobytes() == np.nextafter(x, y).tobytes()
+
+
+def test_frexp_puts_numbers_together_again():
+    x = lp.tensor([0.0, -0.0, 1.0, -6.5, INF, NAN, 1e-40])
+    mantissa, exponent = lp.frexp(x)
+    assert exponent.dtype is lp.int32
+    lp.testing.assert_identical(lp.ldexp(mantissa, exponent), x)
+
+
+def test_the_alpha_of_unsigned_integers_wraps_around():
+    x = lp.tensor([10, 20], dtype=lp.uint8)
+    assert lp.sub(x, x, alpha=2).tolist() == [246, 236]
+    assert lp.add(x, x, alpha=-1).tolist() == [0, 0]

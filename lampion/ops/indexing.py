@@ -1,272 +1,361 @@
-"""Reading and writing parts of a tensor: ``x[...]``, gather, scatter_add, cat."""
+"""Reading and writing parts of a tensor: ``x[...]`` and ``x[...] = value``.
+
+A key is taken apart in two steps, as PyTorch does it: integers, slices, None and ... make a view; then index
+tensors and masks pick from that view.
+"""
 
 from __future__ import annotations
 
-import functools
-import itertools
 import operator
 
+import numpy as np
+
 from lampion import dtype as dtypes
-from lampion.errors import DTypeError, IndexRangeError, LampionError, ShapeError
-from lampion.ops.creation import zeros
-from lampion.ops.define import cast_to, kernel, operation
-from lampion.ops.elementwise import where
-from lampion.ops.movement import broadcast_to, put, reshape, slice_
-from lampion.ops.shapes import normalize_dim
+from lampion.errors import IndexRangeError, ShapeError, unwritable
+from lampion.mode import mode
+from lampion.ops.advanced_indexing import (
+    check_indices, check_values, expand_masks, index_, index_put_, pick, write,
+)  # fmt: skip
+from lampion.ops.creation import full
+from lampion.ops.define import cast_to
+from lampion.ops.elementwise import second, where
+from lampion.ops.joining import cat, stack
+from lampion.ops.movement import reshape, slice_
+from lampion.ops.scatter import check_index, gather, out_of_range, scatter_add
+from lampion.ops.views import narrow, squeeze_dim
+from lampion.origin import where as here
 from lampion.primitive import apply
 from lampion.tensor import Tensor, as_tensor
 
-
-def check_index(name, index, size, dim):
-    """Refuse indices outside [0, size); the native kernels report them to here too."""
-    # As unsigned integers the negative ones are the largest: one pass finds both kinds of error.
-    if index.size and index.view(index.dtype.str.replace("i", "u")).max() >= size:
-        raise out_of_range(name, int(index[(index < 0) | (index >= size)].flat[0]), size, dim)
-
-
-def out_of_range(name, bad, size, dim):
-    """The error about one index; the same from eager and from compiled code."""
-    return IndexRangeError(
-        name, f"index {bad} is out of range", expected=f"0 to {size - 1} along dim {dim}", got=str(bad),
-        fix="check the labels or token ids, and the size of the table",
-    )  # fmt: skip
-
-
-@kernel(saves=(1,), method=True)
-class gather:
-    """``out[i][j] = x[index[i][j]][j]`` for dim 0, and so on: an element of x for every index."""
-
-    def infer(x, index, dim): return index.shape, x.dtype
-
-    def forward(xp, x, index, dim):
-        check_index("gather", index, x.shape[dim], dim)
-        if x.shape != index.shape:  # only the part of x that the index covers, along the other dimensions
-            x = x[tuple(slice(None) if a == dim else slice(n) for a, n in enumerate(index.shape))]
-        return x[_places(xp, index, dim)]
-
-    def vjp(g, x, index, dim):
-        return lambda shape: scatter_add(zeros(shape, dtype=g.dtype), dim, index, g), None
-
-    def call(x, dim, index):
-        """An element of x for every index, along `dim`; the result has the index's shape."""
-        x, dim = _check("gather", x, dim, index, index.shape)
-        return apply(gather.primitive, x, index, dim=dim)
-
-
-@kernel(saves=(1,), method=True)
-class scatter_add:
-    """`x` with each element of `source` added at the place that its index names along `dim`."""
-
-    def infer(x, index, source, dim): return x.shape, x.dtype
-
-    def forward(xp, x, index, source, dim):
-        check_index("scatter_add", index, x.shape[dim], dim)
-        out = x.copy()
-        xp.add.at(out, _places(xp, index, dim), source[tuple(slice(n) for n in index.shape)])
-        return out
-
-    def vjp(g, x, index, source, dim):
-        return g, None, lambda shape: _pad_to(gather(g, dim, index), shape)
-
-    def call(x, dim, index, source):
-        """`x` with each element of `source` added at the place that its index names along `dim`."""
-        source = as_tensor(source)
-        if source.dtype is not x.dtype:
-            raise DTypeError("scatter_add", "x and source must have one type",
-                             got=f"{x.dtype} and {source.dtype}")  # fmt: skip
-        if any(n < m for n, m in zip(source.shape, index.shape, strict=False)):
-            raise ShapeError("scatter_add", "source is smaller than index",
-                             got=f"source {tuple(source.shape)}, index {tuple(index.shape)}")  # fmt: skip
-        x, dim = _check("scatter_add", x, dim, index, source.shape)
-        return apply(scatter_add.primitive, x, index, source, dim=dim)
-
-
-def _places(xp, index, dim):
-    """What NumPy's indexing needs to pick `index` along `dim`, and each element's own place elsewhere."""
-    n = index.ndim
-
-    def own(axis):
-        return xp.arange(index.shape[axis]).reshape((1,) * axis + (-1,) + (1,) * (n - axis - 1))
-
-    return tuple(index if axis == dim else own(axis) for axis in range(n))
-
-
-def _pad_to(x, shape):
-    """`x` in the corner of zeros of the given shape."""
-    if x.shape == shape:
-        return x
-    bounds = tuple((0, n, 1) for n in x.shape)
-    return put(zeros(shape, dtype=x.dtype), x, ((slice_.primitive, {"bounds": bounds}),))
-
-
-def _check(name, x, dim, index, like):
-    x = as_tensor(x)
-    if index.dtype not in (dtypes.int64, dtypes.int32):
-        raise DTypeError(name, "the index must be an integer tensor", expected="lampion.int64",
-                         got=str(index.dtype), fix="convert it: index.long()")  # fmt: skip
-    if not x.ndim == index.ndim == len(like):
-        raise ShapeError(name, "x and index have different numbers of dimensions",
-                         got=f"x {tuple(x.shape)}, index {tuple(index.shape)}")  # fmt: skip
-    dim = normalize_dim(name, dim, x.ndim)
-    if not x.ndim:
-        raise ShapeError(name, "a 0-d tensor has no dimension to index along", got="x of shape ()",
-                         fix="reshape it to (1,)")  # fmt: skip
-    if any(a != dim and n > m for a, (n, m) in enumerate(zip(index.shape, x.shape, strict=True))):
-        raise ShapeError(name, "the index is larger than x in a dimension other than dim",
-                         got=f"x {tuple(x.shape)}, index {tuple(index.shape)}, dim {dim}")  # fmt: skip
-    return x, dim
-
-
-@operation
-def index_select(x, dim, index):
-    """The slices of x that a 1-d index names, along `dim`."""
-    x = as_tensor(x)
-    dim = normalize_dim("index_select", dim, x.ndim)
-    if not x.ndim:
-        return reshape(index_select(reshape(x, 1), 0, index), ())
-    if index.ndim != 1:
-        raise ShapeError("index_select", "the index must be 1-dimensional", got=str(tuple(index.shape)))
-    shape = [1] * x.ndim
-    shape[dim] = index.shape[0]
-    full_shape = (*x.shape[:dim], index.shape[0], *x.shape[dim + 1 :])
-    return gather(x, dim, broadcast_to(reshape(index, shape), full_shape))
-
-
-@kernel(saves="shapes")
-class cat:
-    """Tensors joined along a dimension."""
-
-    def infer(*arrays, dim):
-        first = arrays[0].shape
-        return (*first[:dim], _total(arrays, dim), *first[dim + 1 :]), arrays[0].dtype
-
-    def forward(xp, *arrays, dim): return xp.concatenate(arrays, axis=dim)
-
-    def vjp(g, shapes, dim):
-        """Each input's gradient is its part of g."""
-        ends = list(itertools.accumulate(shape[dim] for shape in shapes))
-        return tuple(
-            functools.partial(narrow, g, dim, end - shape[dim], shape[dim])
-            for shape, end in zip(shapes, ends, strict=True)
-        )
-
-    def call(tensors, dim=0):
-        """Tensors joined along a dimension."""
-        tensors = [as_tensor(x) for x in tensors]
-        if not tensors:
-            raise ShapeError("cat", "there is nothing to join", got="an empty list")
-        if not all(x.ndim for x in tensors):
-            raise ShapeError("cat", "0-d tensors cannot be joined", fix="use lampion.stack")
-        dim = normalize_dim("cat", dim, tensors[0].ndim)
-        for x in tensors[1:]:
-            if x.ndim != tensors[0].ndim or any(
-                a != dim and n != m for a, (n, m) in enumerate(zip(x.shape, tensors[0].shape, strict=True))
-            ):
-                raise ShapeError("cat", "the shapes differ in a dimension other than dim",
-                                 expected=f"dim {dim} alone to differ",
-                                 got=", ".join(str(tuple(x.shape)) for x in tensors))  # fmt: skip
-        dtype = tensors[0].dtype
-        for x in tensors[1:]:
-            dtype = dtypes.promote(dtype, x.dtype)
-        return apply(cat.primitive, *(cast_to(x, dtype) for x in tensors), dim=dim)
-
-
-def _total(arrays, dim):
-    return sum(x.shape[dim] for x in arrays)
-
-
-@operation
-def narrow(x, dim, start: int, length: int):
-    """The part of x from `start` on, `length` long, along `dim`. A view."""
-    dim = normalize_dim("narrow", dim, x.ndim)
-    if start < 0 or length < 0 or start + length > x.shape[dim]:
-        raise IndexRangeError("narrow", "the part reaches outside the tensor",
-                              expected=f"0 <= start <= start + length <= {x.shape[dim]}",
-                              got=f"start {start}, length {length}")  # fmt: skip
-    return slice_(x, [(start, start + length, 1) if a == dim else (0, n, 1) for a, n in enumerate(x.shape)])
-
-
-@operation(method=False)
-def stack(tensors, dim=0):
-    """Tensors of one shape joined along a new dimension."""
-    tensors = [as_tensor(x) for x in tensors]
-    if len({x.shape for x in tensors}) > 1:
-        raise ShapeError("stack", "the shapes differ", got=", ".join(str(tuple(x.shape)) for x in tensors))
-    return cat([x.unsqueeze(dim) for x in tensors], dim)
-
-
-def squeeze_dim(x, dim):
-    """Without the dimension `dim`, whose size is 1."""
-    dim = normalize_dim("squeeze", dim, x.ndim)
-    return reshape(x, (*x.shape[:dim], *x.shape[dim + 1 :]))
+_whole = (slice(None),)
 
 
 def getitem(x, key):
-    """``x[key]``: integers, slices, ``...`` and None give views; an integer tensor picks rows."""
-    if isinstance(key, list):
-        key = as_tensor(key)
-    if isinstance(key, Tensor) and key.dtype.kind in "iu" and key.ndim:
-        if not x.ndim:
-            raise IndexRangeError("index", "a 0-d tensor has no rows to pick")
-        key = cast_to(key, dtypes.int64)
-        picked = index_select(x, 0, reshape(where(key < 0, key + x.shape[0], key), -1))
-        return reshape(picked, (*key.shape, *x.shape[1:]))
-    bounds, shape = _parse(x, key)
-    return reshape(slice_(x, bounds), shape)
+    """``x[key]``: integers, slices, ``...`` and None give views; index tensors and masks pick copies.
+
+    As in PyTorch. The step of a slice is positive, and a mask covers as many dimensions as it has.
+
+    >>> import lampion
+    >>> x = lampion.arange(6).reshape(2, 3)
+    >>> x[:, lampion.tensor([2, 0])]
+    tensor([[2, 0],
+            [5, 3]])
+    >>> x[x > 3]
+    tensor([4, 5])
+    """
+    bounds = _plain_bounds(x, key)
+    if bounds is not None:
+        return apply(slice_.primitive, x, bounds=bounds)
+    view, single, pairs = _taken_apart(x, key)
+    for dim, at in reversed(single):
+        view = _at_unknown_place(view, dim, at)
+    if pairs:
+        pairs = expand_masks("index", view, pairs)
+        view = index_(view, *[at for _, at in pairs], dims=tuple(dim for dim, _ in pairs))
+    return view
 
 
-def setitem(x, key, value: Tensor | float) -> None:
-    """``x[key] = value``, in place."""
-    if isinstance(key, list) or (isinstance(key, Tensor) and key.ndim):
-        raise LampionError(
-            "setitem", "rows picked by a tensor or a list cannot be written to yet",
-            got=f"x[{type(key).__name__}] = ...",
-            fix="use slices, lampion.where with a mask, or scatter_add",
-        )  # fmt: skip
-    getitem(x, key).copy_(value)
+def setitem(x, key, value) -> None:
+    """``x[key] = value``, in place: `value` is a number, or broadcasts to the shape of ``x[key]``.
+
+    >>> import lampion
+    >>> x = lampion.zeros(2, 3)
+    >>> x[:, [0, 2]] = lampion.tensor([1.0, 2.0])
+    >>> x[x == 0] = 5
+    >>> x
+    tensor([[1., 5., 2.],
+            [1., 5., 2.]])
+    """
+    if mode.trace is None and not (mode.grad and (x.requires_grad or _requires_grad(value))):
+        _write_now(x, key, value)
+        return
+    bounds = _plain_bounds(x, key)
+    if bounds is not None:
+        view = apply(slice_.primitive, x, bounds=bounds)
+        view._assign(second(view, _fitting(value, x.dtype, view.shape)), "setitem")
+        return
+    view, single, pairs = _taken_apart(x, key)
+    if single:
+        pairs = _joined(single, pairs)
+    if len(pairs) == 1 and mode.trace is not None and _is_mask(pairs[0][1]):
+        result = _masked(view, *pairs[0], value)
+    else:
+        result = _put(view, pairs, value)
+    view._assign(result, "setitem")
 
 
-def _parse(x, key):
-    """The (start, stop, step) of every dimension, and the shape after integers and None did their work."""
-    keys = list(key) if isinstance(key, tuple) else [key]
-    used = sum(k is not None and k is not Ellipsis for k in keys)
-    if used > x.ndim:
-        raise IndexRangeError("index", "there are more indices than dimensions",
-                              got=f"{used} for shape {tuple(x.shape)}")  # fmt: skip
-    if sum(k is Ellipsis for k in keys) > 1:
-        raise IndexRangeError("index", "... may appear only once")
-    at = next((i for i, k in enumerate(keys) if k is Ellipsis), len(keys))
-    keys[at : at + 1] = [slice(None)] * (x.ndim - used)
-    bounds, shape, axis = [], [], 0
-    for k in keys:
-        if k is None:
-            shape.append(1)
-            continue
-        size = x.shape[axis]
-        if isinstance(k, slice):
-            start, stop, step = k.indices(size)
-            if step < 1:
-                raise IndexRangeError("index", "the step of a slice must be positive", got=f"step {step}")
-            stop = max(start, stop)
-            shape.append(len(range(start, stop, step)))
+def _requires_grad(value):
+    return isinstance(value, Tensor) and value.requires_grad
+
+
+def _write_now(x, key, value):
+    """Write into the array: nothing is being recorded."""
+    array = x._array
+    if not array.flags.writeable:
+        raise unwritable(x.shape)
+    bounds = _plain_bounds(x, key)
+    if bounds is not None:
+        place = slice_.primitive.forward(None, array, bounds)
+        place[...] = _fitting(value, x.dtype, place.shape)._array
+    else:
+        view, _, pairs = _taken_apart(x, key)
+        pairs = expand_masks("setitem", view, pairs)
+        dims, tensors = tuple(dim for dim, _ in pairs), [at for _, at in pairs]
+        value = _fitting(value, x.dtype, None)
+        check_values("setitem", view, value, tensors, dims)
+        write(np, view._array, value._array, [at._array for at in tensors], dims, False)
+    x._version[0] += 1
+    x._version[1] = here()
+
+
+def _fitting(value, dtype, shape):
+    """A value as a tensor of the given type, without the leading 1s that its place does not have."""
+    if isinstance(value, Tensor):
+        value = cast_to(value, dtype)
+    elif isinstance(value, bool | int | float | complex):
+        return full((), value, dtype)
+    else:
+        value = cast_to(as_tensor(value), dtype)
+    extra = 0 if shape is None else value.ndim - len(shape)
+    if shape is None or not value.ndim:
+        return value
+    if extra > 0 and all(n == 1 for n in value.shape[:extra]):
+        value = reshape(value, value.shape[extra:])
+    if value.ndim > len(shape) or any(n not in (1, m) for n, m in zip(value.shape[::-1], shape[::-1], strict=False)):
+        raise ShapeError("setitem", "the shapes do not broadcast: the value does not fit into its place",
+                         expected=f"what broadcasts to {tuple(shape)}", got=str(tuple(value.shape)))  # fmt: skip
+    return value
+
+
+def _put(view, pairs, value):
+    """The view with the value put at the places of index tensors and masks."""
+    pairs = expand_masks("setitem", view, pairs)
+    dims, tensors = tuple(dim for dim, _ in pairs), [at for _, at in pairs]
+    value = _fitting(value, view.dtype, None)
+    check_values("setitem", view, value, tensors, dims)
+    return index_put_(view, value, *tensors, dims=dims, accumulate=False)
+
+
+def _masked(view, dim, mask, value):
+    """The view with one value where a mask is true, whatever the mask's values: so it can be compiled.
+
+    A value that has a part for each true element depends on how many there are: `_put` refuses that.
+    """
+    rest = view.shape[dim + mask.ndim :]
+    value = _fitting(value, view.dtype, None)
+    if value.ndim > len(rest) and value.numel() != 1:
+        return _put(view, [(dim, mask)], value)
+    if mask.shape != view.shape[dim : dim + mask.ndim]:
+        return _put(view, [(dim, mask)], value)  # which raises the error about that
+    mask = reshape(cast_to(mask, dtypes.bool_), (*mask.shape, *[1] * len(rest)))
+    return where(mask, _fitting(value, view.dtype, rest), view)
+
+
+def _is_mask(at):
+    return at.dtype.kind == "b" or at.dtype is dtypes.uint8
+
+
+def _joined(single, pairs):
+    """Single indices, whose values are not known while tracing, beside the index tensors of a write.
+
+    They take part in these's broadcast, to which they add nothing. But whether the new dimensions stand in
+    front must not depend on them, as it does not in eager.
+    """
+    before = [dim - sum(gone < dim for gone, _ in single) for dim, _ in pairs]
+    joined = sorted([*single, *pairs], key=operator.itemgetter(0))
+    dims = [dim for dim, _ in joined]
+    if pairs and _place(before) != _place(dims) - sum(gone < _place(dims) for gone, _ in single):
+        mode.trace.refuse("writes where a single index tensor and others stand apart",
+                          "index in two steps: x[i][:, j] = value")  # fmt: skip
+    return joined
+
+
+def _place(dims):
+    """Where the dimensions of index tensors stand in the result."""
+    return dims[0] if dims[-1] - dims[0] == len(dims) - 1 else 0
+
+
+# -- keys ----------------------------------------------------------------------------------------------
+
+
+def _plain_bounds(x, key):
+    """What `slice_` is to be asked for; None where the key holds index tensors, masks or lists."""
+    shape = x._array.shape
+    if type(key) is int:  # the common case
+        if not shape:
+            raise _too_many(1, shape)
+        return (_position(key, 0, shape[0]),)
+    keys = key if type(key) is tuple else (key,)
+    bounds, axis = [], 0
+    for number, k in enumerate(keys):
+        kind = type(k)
+        if kind is slice:
+            if axis >= len(shape):
+                raise _too_many(_used(keys), shape)
+            bounds.append(_bounds_of(k, shape[axis]))
+            axis += 1
+        elif kind is int:
+            if axis >= len(shape):
+                raise _too_many(_used(keys), shape)
+            bounds.append(_position(k, axis, shape[axis]))
+            axis += 1
+        elif k is None:
+            bounds.append(None)
+        elif k is Ellipsis:
+            used = _used(keys[number + 1 :])
+            if used is None:
+                return None
+            if any(other is Ellipsis for other in keys[number + 1 :]):
+                raise IndexRangeError("index", "... may appear only once", got=repr(keys))
+            if axis + used > len(shape):
+                raise _too_many(axis + used, shape)
+            while axis < len(shape) - used:
+                bounds.append((0, shape[axis], 1))
+                axis += 1
         else:
-            start = _position(k, axis, size)
-            stop, step = start + 1, 1
-        bounds.append((start, stop, step))
-        axis += 1
-    return tuple(bounds), tuple(shape)
+            return None
+    return tuple(bounds)
 
 
-def _position(k, axis, size):
-    if isinstance(k, bool) or (isinstance(k, Tensor) and (k.ndim or k.dtype.kind == "b")):
-        raise LampionError("index", "boolean masks and several index tensors are not supported",
-                           fix="use lampion.where, gather or index_select")  # fmt: skip
-    try:
-        position = operator.index(k)
-    except TypeError:
-        raise IndexRangeError("index", "an index is an integer, a slice, ..., None or an integer tensor",
-                              got=type(k).__name__) from None  # fmt: skip
+def _used(keys):
+    """How many dimensions plain keys use; None if some of them are not plain."""
+    count = 0
+    for k in keys:
+        if type(k) is int or type(k) is slice:
+            count += 1
+        elif k is not None and k is not Ellipsis:
+            return None
+    return count
+
+
+def _too_many(used, shape):
+    if used is None:
+        used = "more"
+    return IndexRangeError("index", "there are more indices than dimensions", got=f"{used} for shape {tuple(shape)}")
+
+
+def _bounds_of(key, size):
+    start, stop, step = key.indices(size)
+    if step < 1:
+        raise IndexRangeError("index", "the step of a slice must be positive", got=f"step {step}",
+                              fix="x.flip(dim) reverses a dimension")  # fmt: skip
+    return start, max(start, stop), step
+
+
+def _position(position, axis, size):
     if not -size <= position < size:
         raise IndexRangeError("index", f"index {position} is out of range for dimension {axis}",
                               expected=f"{-size} to {size - 1}", got=str(position))  # fmt: skip
     return position + size if position < 0 else position
+
+
+def _taken_apart(x, key):
+    """The view that the plain parts of a key make, and what is left to do on it.
+
+    Returns:
+        the view; pairs (dim, tensor) of single indices whose values are not known (while tracing);
+        pairs (dim, tensor) of index tensors and masks.
+    """
+    keys = [_normal(k) for k in (key if type(key) is tuple else (key,))]
+    used = sum(_dims_of(k) for k in keys)
+    if used > x.ndim:
+        raise _too_many(used, x.shape)
+    if sum(k is Ellipsis for k in keys) > 1:
+        raise IndexRangeError("index", "... may appear only once")
+    at = next((i for i, k in enumerate(keys) if k is Ellipsis), len(keys))
+    keys[at : at + 1] = [slice(None)] * (x.ndim - used)
+    bounds, single, pairs, axis, dim = [], [], [], 0, 0  # axis of x, dimension of the view
+    for k in keys:
+        if isinstance(k, Tensor):
+            if not k.ndim and _is_mask(k):
+                k = reshape(k, 1)  # one truth value masks a dimension of its own
+                bounds.append(None)
+                pairs.append((dim, k))
+                dim += 1
+                continue
+            (pairs if k.ndim else single).append((dim, k))
+            bounds += [(0, n, 1) for n in x.shape[axis : axis + _dims_of(k)]]
+            axis, dim = axis + _dims_of(k), dim + _dims_of(k)
+        elif k is None:
+            bounds.append(None)
+            dim += 1
+        elif isinstance(k, slice):
+            bounds.append(_bounds_of(k, x.shape[axis]))
+            axis, dim = axis + 1, dim + 1
+        else:
+            bounds.append(_position(k, axis, x.shape[axis]))
+            axis += 1
+    whole = all(b == (0, n, 1) for b, n in zip(bounds, x.shape, strict=False)) and len(bounds) == x.ndim
+    view = x if whole else apply(slice_.primitive, x, bounds=tuple(bounds))
+    return view, single, pairs
+
+
+def _normal(key):
+    """One part of a key as an int, a slice, None, ... or a Tensor."""
+    if key is None or key is Ellipsis or isinstance(key, slice):
+        return key
+    if isinstance(key, bool | np.bool_):
+        return full((), bool(key), dtypes.bool_)
+    if not isinstance(key, Tensor):
+        if not isinstance(key, list | tuple | range | np.ndarray):
+            try:
+                return operator.index(key)
+            except TypeError:
+                raise IndexRangeError(
+                    "index", "an index is an integer, a slice, ..., None, a mask or an integer tensor",
+                    got=type(key).__name__,
+                ) from None  # fmt: skip
+        key = _index_of(key)
+    if key.dtype.kind == "b" or key.dtype in (dtypes.int64, dtypes.int32, dtypes.uint8):
+        if not key.ndim and key.dtype.kind == "i" and mode.trace is None:
+            return int(key._array)
+        return key
+    check_indices("index", None, [key], (0,))
+    return key
+
+
+def _index_of(key):
+    """A list of integers or booleans as a tensor; it holds the same numbers at every call."""
+    if isinstance(key, np.ndarray) and mode.trace is None:
+        return as_tensor(key)
+    if any(isinstance(k, Tensor) for k in key):
+        return stack([k if isinstance(k, Tensor) else _index_of(k) for k in key])
+    try:
+        array = np.array(key)
+    except ValueError:
+        array = np.array(None)
+    if array.dtype.kind not in "biu" and array.size:
+        raise IndexRangeError("index", "a list of indices holds integers or booleans", got=repr(key)[:80],
+                              fix="put several indices into a tuple: x[i, j]")  # fmt: skip
+    if array.dtype.kind != "b":
+        array = array.astype(np.int64)
+    if mode.trace is None or isinstance(key, np.ndarray):
+        return as_tensor(array)
+    from lampion.tensor import wrap
+
+    return wrap(mode.trace.constant(array))
+
+
+def _dims_of(key):
+    """How many dimensions a part of a key uses."""
+    if key is None or key is Ellipsis:
+        return 0
+    return key.ndim if isinstance(key, Tensor) and _is_mask(key) else 1
+
+
+def _at_unknown_place(view, dim, at):
+    """``view[:, i]`` for a 0-d index tensor while tracing.
+
+    Eager's result is a view of the place that i names; this is a copy, so it must not be written to, and nor
+    must what it was taken from: the trace refuses that.
+    """
+    out = squeeze_dim(pick(view, dim, reshape(at, 1)), dim)
+    source, copy = mode.trace.read(view), mode.trace.read(out)
+    copy.base, copy.doubt, source.doubt[0] = source, source.doubt, True
+    return out
+
+
+__all__ = [
+    "cat", "check_index", "gather", "getitem", "narrow", "out_of_range", "scatter_add", "setitem",
+    "squeeze_dim", "stack",
+]  # fmt: skip

@@ -1,10 +1,16 @@
-"""Operations that only rename indices: their results are views of the same memory."""
+"""Operations that only rename indices: their results are views of the same memory.
+
+The primitives stand here, with `put` (writing through a chain of them) and `unview` (adding back through
+one), which between them are the gradients of all views. What is made of them is in `views.py`.
+"""
 
 from __future__ import annotations
 
 import math
 
-from lampion.errors import ShapeError
+import numpy as np
+
+from lampion.errors import InplaceError, LampionError, ShapeError
 from lampion.mode import mode
 from lampion.ops.creation import full
 from lampion.ops.define import kernel, movement, operation
@@ -20,21 +26,21 @@ class reshape:
     def forward(xp, x, shape): return xp.reshape(x, shape)
     def vjp(g, old, shape): return reshape(g, old)
 
-    def call(x, *shape):
+    def call(input, *shape):
         """The same elements, in the same order, in another shape. One size may be -1."""
-        if not isinstance(x, Tensor):
-            x = as_tensor(x)
-        shape, old = flatten_sizes(shape), x._array.shape
+        if not isinstance(input, Tensor):
+            input = as_tensor(input)
+        shape, old = flatten_sizes(shape), input._array.shape
         if shape == old:
-            return x
+            return input
         if -1 in shape or math.prod(shape) != math.prod(old) or min(shape, default=0) < 0:
-            shape = _complete("reshape", x, shape)
-        return apply(reshape.primitive, x, shape=shape)
+            shape = complete_shape("reshape", shape, old)
+        return apply(reshape.primitive, input, shape=shape)
 
 
-def _complete(name, x, shape):
+def complete_shape(name, shape, old):
     """The shape with its -1 filled in; an error where the number of elements would change."""
-    count = x.numel()
+    count = math.prod(old)
     if shape.count(-1) > 1 or any(n < -1 for n in shape):
         raise ShapeError(name, "at most one size may be -1", got=str(shape))
     if -1 in shape:
@@ -43,7 +49,7 @@ def _complete(name, x, shape):
             shape = tuple(count // known if n == -1 else n for n in shape)
     if -1 in shape or math.prod(shape) != count:
         raise ShapeError(name, "the number of elements would change",
-                         expected=f"sizes whose product is {count} (the shape is {tuple(x.shape)})",
+                         expected=f"sizes whose product is {count} (the shape is {tuple(old)})",
                          got=str(shape))  # fmt: skip
     return shape
 
@@ -57,14 +63,14 @@ class permute:
         inverse = (1, 0) if dims == (1, 0) else tuple(sorted(range(len(dims)), key=dims.__getitem__))
         return apply(permute.primitive, g, dims=inverse)
 
-    def call(x, *dims):
+    def call(input, *dims):
         """The dimensions in another order: ``x.permute(2, 0, 1)``."""
-        x = as_tensor(x)
-        dims = tuple(normalize_dim("permute", d, x.ndim) for d in flatten_sizes(dims))
-        if sorted(dims) != list(range(x.ndim)):
+        input = as_tensor(input)
+        dims = tuple(normalize_dim("permute", d, input.ndim) for d in flatten_sizes(dims))
+        if sorted(dims) != list(range(input.ndim)):
             raise ShapeError("permute", "every dimension must be named once",
-                             expected=f"the numbers 0 to {x.ndim - 1}", got=str(dims))  # fmt: skip
-        return apply(permute.primitive, x, dims=dims)
+                             expected=f"the numbers 0 to {input.ndim - 1}", got=str(dims))  # fmt: skip
+        return apply(permute.primitive, input, dims=dims)
 
 
 @movement
@@ -74,16 +80,18 @@ class broadcast_to:
     def forward(xp, x, shape): return xp.broadcast_to(x, shape)
     def vjp(g, old, shape): return g  # the engine sums over what was stretched
 
-    def call(x, *shape):
+    def call(input, *size):
         """The elements repeated to fill a larger shape, without copying."""
-        x = as_tensor(x)
-        shape = flatten_sizes(shape)
-        offset = len(shape) - x.ndim
-        shape = tuple(x.shape[i - offset] if n == -1 and i >= offset else n for i, n in enumerate(shape))
-        if offset < 0 or broadcast_shapes("broadcast_to", [x.shape, shape]) != shape:
+        input = as_tensor(input)
+        size, old = flatten_sizes(size), input.shape
+        offset = len(size) - len(old)
+        size = tuple(old[i - offset] if n == -1 and i >= offset else n for i, n in enumerate(size))
+        if offset < 0 or min(size, default=0) < 0 or broadcast_shapes("broadcast_to", [old, size]) != size:
             raise ShapeError("broadcast_to", "the shape cannot be stretched to that one",
-                             got=f"{tuple(x.shape)} to {shape}")  # fmt: skip
-        return apply(broadcast_to.primitive, x, shape=shape)
+                             got=f"{tuple(old)} to {size}")  # fmt: skip
+        if math.prod(size) == math.prod(old) and all(size[offset:]):
+            return reshape(input, size)  # no two elements share a place: such a view can be written to
+        return apply(broadcast_to.primitive, input, shape=size)
 
 
 @movement
@@ -91,22 +99,140 @@ class flip:
     """The elements in reverse order along the given dimensions, as a copy."""
 
     def forward(xp, x, dims): return xp.flip(x, dims)
-    def vjp(g, old, dims): return flip(g, dims)
+    def vjp(g, old, dims): return apply(flip.primitive, g, dims=dims)
 
-    def call(x, *sizes, dims=None):
+    def call(input, *sizes, dims=None):
         """The elements in reverse order along the given dimensions, as a copy."""
-        x, dims = as_tensor(x), flatten_sizes(sizes if dims is None else (dims,))
-        dims = normalize_dims("flip", dims, x.ndim) if dims else ()
-        return apply(flip.primitive, x, dims=dims).clone()
+        input, dims = as_tensor(input), flatten_sizes(sizes if dims is None else (dims,))
+        dims = normalize_dims("flip", dims, input.ndim) if dims else ()
+        return apply(flip.primitive, input, dims=dims).clone()
 
 
 @movement(public=False)
 class slice_:
-    """Part of each dimension: (start, stop, step) for every one of them."""
+    """Part of each dimension: (start, stop, step), or one index, or None for a new dimension of size 1.
 
-    def forward(xp, x, bounds): return x[tuple(slice(*b) for b in bounds)]
+    Dimensions that are not mentioned are kept whole.
+    """
+
+    def forward(xp, x, bounds):
+        return x[(*[slice(*b) if type(b) is tuple else b for b in bounds], ...)]
+
     def vjp(g, old, bounds): return put(full(old, 0, g.dtype), g, ((slice_.primitive, {"bounds": bounds}),))
     def call(x, bounds): return apply(slice_.primitive, x, bounds=tuple(bounds))
+
+
+@movement
+class diagonal:
+    """The elements whose indices along two dimensions differ by `offset`, as the last dimension. A view."""
+
+    def forward(xp, x, offset, dim1, dim2):
+        square = xp.moveaxis(x, (dim1, dim2), (-2, -1))
+        square = square[..., max(0, -offset):, max(0, offset):]
+        n = min(square.shape[-2:])
+        return xp.einsum("...ii->...i", square[..., :n, :n])
+
+    def vjp(g, old, **params): return put(full(old, 0, g.dtype), g, ((diagonal.primitive, params),))
+
+    def call(input, offset=0, dim1=0, dim2=1):
+        """The elements whose indices along `dim1` and `dim2` differ by `offset`, as the last dimension.
+
+        A view: writing to it writes to the input.
+
+        >>> import lampion
+        >>> lampion.arange(6).reshape(2, 3).diagonal(1)
+        tensor([1, 5])
+        """
+        input = as_tensor(input)
+        dim1, dim2 = different_dims("diagonal", input, dim1, dim2)
+        return apply(diagonal.primitive, input, offset=int(offset), dim1=dim1, dim2=dim2)
+
+
+def different_dims(name, x, dim1, dim2):
+    """Two dimensions of x, normalized; an error where they are the same one."""
+    if x.ndim < 2:
+        raise ShapeError(name, "expected at least two dimensions", got=f"shape {tuple(x.shape)}")
+    first, second = normalize_dim(name, dim1, x.ndim), normalize_dim(name, dim2, x.ndim)
+    if first == second:
+        raise ShapeError(name, "the two dimensions must differ", got=f"dimensions {dim1} and {dim2}")
+    return first, second
+
+
+@movement(public=False)
+class windows:
+    """All windows of `size` elements along `dim`, `step` apart, with the window as the last dimension."""
+
+    def forward(xp, x, dim, size, step):
+        count = (x.shape[dim] - size) // step + 1
+        shape = (*x.shape[:dim], count, *x.shape[dim + 1 :], size)
+        strides = (*x.strides[:dim], x.strides[dim] * step, *x.strides[dim + 1 :], x.strides[dim])
+        return _strided(xp, x, shape, strides, x.flags.writeable and step >= size)
+
+    def vjp(g, old, **params): return unview(g, old, ((windows.primitive, params),))
+
+    def call(x, dim, size, step):
+        """All windows of `size` elements along `dim`, `step` apart, with the window as the last dimension."""
+        return apply(windows.primitive, x, dim=dim, size=size, step=step)
+
+
+def _strided(xp, x, shape, strides, writeable):
+    """A view of any strides that stay inside. (The switch belongs to NumPy's function alone.)"""
+    if xp is not np:
+        return xp.lib.stride_tricks.as_strided(x, shape, strides)
+    return xp.lib.stride_tricks.as_strided(x, shape, strides, writeable=writeable)
+
+
+@movement(public=False)
+class strided:
+    """The elements at ``start + i * stride[0] + j * stride[1]...``, counted in elements from the first of x.
+
+    `layout` says how x lies in memory, in elements. Where an array of the same shape lies in another way
+    (the copy that `put` makes), its elements are first laid out so.
+    """
+
+    def forward(xp, x, size, stride, start, layout):
+        item, (low, high) = x.dtype.itemsize, reach(x.shape, layout)
+        own = tuple(item * s for s in layout)
+        if not x.size:
+            memory = x.reshape(-1)
+        elif x.strides == own:
+            lowest = x[tuple(slice(None, None, -1) if s < 0 else slice(None) for s in layout)]
+            memory = _strided(xp, lowest, (high - low,), (item,), x.flags.writeable)
+        else:
+            memory = xp.zeros(high - low, x.dtype)
+            _strided(xp, memory[-low:], x.shape, own, True)[...] = x
+        free = x.flags.writeable and not overlaps(size, stride)
+        return _strided(xp, memory[max(0, start - low) :], size, tuple(item * s for s in stride), free)
+
+    def vjp(g, old, **params): return unview(g, old, ((strided.primitive, params),))
+
+    def call(x, size, stride, start, layout):
+        """The elements at ``start + i * stride[0] + ...``, counted in elements from the first of x."""
+        return apply(strided.primitive, x, size=size, stride=stride, start=start, layout=layout)
+
+
+def reach(shape, strides):
+    """Where an array's first and last place in memory are, the last not included, from its element 0.
+
+    >>> reach((2, 3), (3, 1)), reach((3,), (-2,))
+    ((0, 6), (-4, 1))
+    """
+    ends = [s * (n - 1) for n, s in zip(shape, strides, strict=True)]
+    return sum(min(0, end) for end in ends), sum(max(0, end) for end in ends) + 1
+
+
+def overlaps(shape, strides):
+    """Whether two elements may share a place. (Some arrays of which none do count as such.)
+
+    >>> overlaps((2, 3), (3, 1)), overlaps((2, 3), (1, 1))
+    (False, True)
+    """
+    filled = 1
+    for stride, n in sorted((abs(s), n) for n, s in zip(shape, strides, strict=True) if n > 1):
+        if stride < filled:
+            return 0 not in shape
+        filled += stride * (n - 1)
+    return False
 
 
 @kernel(public=False)
@@ -116,6 +242,7 @@ class put:
     The functional form of writing through a view, and the gradient of taking one.
     """
 
+    analytic = False  # its rules hold for gradients as they are: writing moves numbers, and no more
     def infer(base, value, chain): return base.shape, base.dtype
 
     def forward(xp, base, value, chain):
@@ -128,17 +255,39 @@ class put:
             return out
         # `out` lies in memory in another way than what was written through, and a reshape on the way had to
         # copy. So find the places by following the chain with their numbers.
-        places = xp.arange(base.size).reshape(base.shape)
-        for primitive, params in chain:
-            places = primitive.forward(xp, places, **params)
-        flat = out.reshape(-1)
-        flat[places] = value
-        return flat.reshape(base.shape)
+        out.reshape(-1)[_places(xp, base.shape, chain)] = value
+        return out
 
     def vjp(g, chain):
-        return lambda: put(g, full((), 0, g.dtype), chain), lambda: follow(g, chain)
+        return lambda: put(g, full((), 0, g.dtype.to_real()), chain), lambda: follow(g, chain)
 
     def call(base, value, chain): return apply(put.primitive, base, value, chain=chain)
+
+
+def _places(xp, shape, chain):
+    """The number of each element that a chain of movements leads to."""
+    places = xp.arange(math.prod(shape)).reshape(shape)
+    for primitive, params in chain:
+        places = primitive.forward(xp, places, **params)
+    return places
+
+
+@kernel(public=False)
+class unview:
+    """Zeros, to which each element of `x` is added at the place that a chain of movements takes it from.
+
+    The gradient of views in which an element may appear several times.
+    """
+
+    def infer(x, shape, chain): return shape, x.dtype
+
+    def forward(xp, x, shape, chain):
+        out = xp.zeros(shape, x.dtype)
+        xp.add.at(out.reshape(-1), _places(xp, shape, chain), x)
+        return out
+
+    def vjp(g, shape, chain): return follow(g, chain)
+    def call(x, shape, chain): return apply(unview.primitive, x, shape=tuple(shape), chain=chain)
 
 
 def follow(x, chain):
@@ -161,59 +310,66 @@ def note_put(base, value, chain):
 
 
 @operation
-def transpose(x, dim0, dim1):
-    """Two dimensions exchanged."""
-    x = as_tensor(x)
-    dims = list(range(x.ndim))
-    a, b = normalize_dim("transpose", dim0, x.ndim), normalize_dim("transpose", dim1, x.ndim)
-    if x.ndim:
-        dims[a], dims[b] = dims[b], dims[a]
-    return permute(x, dims)
+def as_strided(input, size, stride, storage_offset=None):
+    """A view of the elements at ``storage_offset + i * stride[0] + j * stride[1] + ...`` in the memory.
+
+    Strides count elements, and are those of the memory that `input` looks into, whatever its own are.
+
+    Args:
+        storage_offset: where to start in the tensor that owns the memory; where `input` starts, unless given.
+
+    >>> import lampion
+    >>> lampion.arange(5).as_strided((3, 3), (1, 1))
+    tensor([[0, 1, 2],
+            [1, 2, 3],
+            [2, 3, 4]])
+    """
+    x, size, stride = as_tensor(input), flatten_sizes((size,)), flatten_sizes((stride,))
+    if len(size) != len(stride):
+        raise ShapeError("as_strided", "size and stride have different lengths", got=f"{size} and {stride}")
+    if min(size, default=0) < 0 or min(stride, default=0) < 0:
+        raise ShapeError("as_strided", "sizes and strides may not be negative", got=f"{size}, {stride}")
+    start, source = 0, x
+    owner = x._base
+    if owner is not None and (x._follows is owner or not x.requires_grad):
+        source = owner if x.requires_grad or not owner.requires_grad else owner.detach()
+        start = _offset_in(x, owner)
+    if storage_offset is not None:
+        start = int(storage_offset)
+    layout = _layout(source)
+    low, high = reach(source.shape, layout)
+    if math.prod(size) and (not source.numel() or start < low or start + reach(size, stride)[1] > high):
+        raise ShapeError(
+            "as_strided", "the elements asked for lie outside of the tensor's memory",
+            expected=f"places {low} to {high - 1}",
+            got=f"size {size}, stride {stride}, start {start}: up to {start + reach(size, stride)[1] - 1}",
+        )  # fmt: skip
+    if source is x and x.requires_grad and overlaps(x.shape, layout) and mode.grad:
+        raise LampionError("as_strided", "the gradient of an expanded tensor's memory is not defined",
+                           got=f"strides {layout}", fix="clone() the tensor before")  # fmt: skip
+    return strided(source, size, stride, start, layout)
 
 
-def matrix_transpose(x):
-    """The last two dimensions exchanged (``x.mT``)."""
-    if x.ndim < 2:
-        raise ShapeError("mT", "a matrix has at least two dimensions", got=str(tuple(x.shape)))
-    n = x.ndim
-    return apply(permute.primitive, x, dims=(1, 0) if n == 2 else (*range(n - 2), n - 1, n - 2))
+def _layout(x):
+    """The strides of a tensor, in elements."""
+    array = x._array if mode.trace is None else mode.trace.read(x)
+    if array.strides is None:
+        mode.trace.refuse("asks how a tensor lies in memory", "clone() it before")
+    return tuple(s // array.dtype.itemsize for s in array.strides)
 
 
-def full_transpose(x):
-    """All dimensions in reverse order (``x.T``)."""
-    return apply(permute.primitive, x, dims=tuple(range(x.ndim))[::-1])
+def _offset_in(x, owner):
+    """How many elements after the owner's first one x starts."""
+    if mode.trace is not None:
+        if x._chain:
+            mode.trace.refuse("takes as_strided of a view", "take it of the tensor that the view is of")
+        return 0
+    first, own = (a._array.__array_interface__["data"][0] for a in (x, owner))
+    return (first - own) // x._array.dtype.itemsize
 
 
-@operation
-def squeeze(x, dim=None):
-    """Without the dimensions of size 1 (all of them, or those named)."""
-    x = as_tensor(x)
-    named = range(x.ndim) if dim is None else dim if isinstance(dim, tuple | list) else (dim,)
-    drop = {normalize_dim("squeeze", d, x.ndim) for d in named}
-    return reshape(x, [n for axis, n in enumerate(x.shape) if n != 1 or axis not in drop])
-
-
-@operation
-def unsqueeze(x, dim):
-    """With a new dimension of size 1 at `dim`."""
-    x = as_tensor(x)
-    shape = x._array.shape
-    axis = normalize_dim("unsqueeze", dim, len(shape) + 1)
-    return apply(reshape.primitive, x, shape=(*shape[:axis], 1, *shape[axis:]))
-
-
-@operation
-def flatten(x, start_dim=0, end_dim=-1):
-    """The dimensions from `start_dim` to `end_dim` as one."""
-    x = as_tensor(x)
-    if not x.ndim:
-        return reshape(x, 1)
-    first, last = normalize_dim("flatten", start_dim, x.ndim), normalize_dim("flatten", end_dim, x.ndim)
-    if first > last:
-        raise ShapeError("flatten", "start_dim comes after end_dim", got=f"{start_dim}, {end_dim}")
-    return reshape(x, (*x.shape[:first], math.prod(x.shape[first : last + 1]), *x.shape[last + 1 :]))
-
-
-def expand(x, *sizes):
-    """The elements repeated along dimensions of size 1; -1 keeps a size."""
-    return broadcast_to(x, *sizes)
+def check_same_memory(operation, tensor):
+    """Refuse views whose base has been given another shape in place since they were made."""
+    if tensor._chain:
+        raise InplaceError(operation, "the tensor that this is a view of was given another shape in place",
+                           fix="make the view anew")  # fmt: skip

@@ -34,7 +34,7 @@ class NAdam(Optimizer):
     >>> w = lampion.tensor([1.0], requires_grad=True)
     >>> opt = lampion.optim.NAdam([w], lr=0.1)
     >>> (w * w).sum().backward(); opt.step(); w
-    tensor([0.8940], requires_grad=True)
+    tensor([0.8944], requires_grad=True)
     """
 
     flags = ("eps", "weight_decay", "betas", "maximize", "decoupled_weight_decay")
@@ -83,4 +83,4 @@ class NAdam(Optimizer):
 
 
 def _momentum(group: dict[str, Any], step: int) -> float:
-    return number(group["betas"][0]) * (1.0 - 0.5 * 0.96 ** (step * group["momentum_decay"]))
+    return number(group["betas"][0]) * (1.0 - 0.5 * float(0.96 ** (step * group["momentum_decay"])))

@@ -47,7 +47,8 @@ class Optimizer(Hooked):
     scalar_names: tuple[str, ...] = ()
     #: The names of the numbers that are kept for each parameter beside its step count: see `advance`.
     numbers: tuple[str, ...] = ()
-    #: Whether each element is updated by itself, so that parameters may be joined end to end.
+    #: Whether each element is updated by itself, so that parameters may be joined end to end. If not,
+    #: `update` always gets Tensors.
     elementwise = True
     #: Whether saved state tells the step count, as PyTorch has it.
     saves_step = True
@@ -235,8 +236,11 @@ class Optimizer(Hooked):
         assert values is not None  # a batch is equally far
         h = dict(zip(self.scalar_names, values, strict=True))
         with backend.silence():
-            for bundle in bundles(params) if self.elementwise else [[p] for p in params]:
-                self._update_bundle(bundle, h, group)
+            if not self.elementwise:
+                self._update_tensors(params, h, group)
+            else:
+                for bundle in bundles(params):
+                    self._update_bundle(bundle, h, group)
         self._count(group, params)
 
     def _update_bundle(self, params: list[Tensor], h: dict[str, float], group: dict[str, Any]) -> None:
@@ -263,6 +267,10 @@ class Optimizer(Hooked):
         h = trace.host_scalars(
             self.scalar_names, lambda: self._next_scalars(group, params), lambda: self._count(group, params)
         )
+        self._update_tensors(params, h, group)
+
+    def _update_tensors(self, params: list[Tensor], h: dict[str, Any], group: dict[str, Any]) -> None:
+        """Apply the update rule to Tensors, one after the other."""
         for p in params:
             state = self.state[p]
             values = {key: value for key, value in state.items() if isinstance(value, Tensor)}
@@ -272,6 +280,8 @@ class Optimizer(Hooked):
                 if value is not before[key]:
                     before[key]._overwrite(value, None)
             p._overwrite(new, None)
+            if mode.trace is None:
+                p._version[1] = f"{type(self).__name__}.step()"
 
     # -- saving ------------------------------------------------------------------------------------------
 
@@ -375,7 +385,7 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
             for hook in self._step_pre.values():
                 result = hook(self, (self, *args), kwargs)
                 if isinstance(result, tuple) and len(result) == 2:
-                    (_, *args), kwargs = result  # type: ignore[assignment]
+                    (_, *args), kwargs = result
                 elif result is not None:
                     raise LampionError(
                         "step", "a hook must return None or a tuple of (new_args, new_kwargs)",
@@ -408,6 +418,12 @@ def library(x: Any) -> Any:
 def zeros(p: Tensor, *names: str) -> dict[str, Any]:
     """State that starts as zeros."""
     return {name: lampion.ops.zeros_like(p) for name in names}
+
+
+def filled(p: Tensor, value: float) -> Tensor:
+    """A tensor like a parameter, full of a number; of complex ones, both parts are that number."""
+    number: Any = complex(value, value) if p.dtype.is_complex else value
+    return lampion.full_like(p, number)
 
 
 def as_stored(value: float) -> float:

@@ -11,14 +11,19 @@ import typing as _typing
 
 from lampion import autograd, datasets, errors, nn, ops, optim, utils
 from lampion.dtype import (
-    DType, bfloat16, can_cast, complex64, complex128, finfo, float16, float32, float64, get_default_dtype, iinfo,
-    int8, int16, int32, int64, promote_types, set_default_dtype, uint8, uint16, uint32, uint64,
+    DType, bfloat16, can_cast, complex64, complex128, finfo, float16, float32, float64, get_default_dtype,
+    iinfo, int8, int16, int32, int64, promote_types, set_default_dtype, uint8, uint16, uint32, uint64,
 )  # fmt: skip
+from lampion.contents import Device as device
 from lampion.dtype import bool_ as bool
-from lampion.mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from lampion.mode import (
+    enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, set_grad_enabled,
+)  # fmt: skip
 from lampion.ops import *  # noqa: F403  # ops.__all__ is the list of public operations
 from lampion.serialization import load, save
-from lampion.tensor import Tensor, as_tensor, from_numpy, tensor
+from lampion.layouts import channels_last, channels_last_3d, contiguous_format, preserve_format, strided
+from lampion.printing import set_printoptions
+from lampion.tensor import Tensor, as_tensor, asarray, from_dlpack, from_numpy, frombuffer, tensor
 
 float = float32
 double = float64
@@ -28,6 +33,7 @@ short = int16
 half = float16
 cfloat = complex64
 cdouble = complex128
+Size = tuple  # a shape is a plain tuple
 __version__ = "0.1.0.dev0"
 
 # Imported when first asked for: whoever only reads a tensor should not wait for a compiler.
@@ -47,13 +53,15 @@ if _typing.TYPE_CHECKING:
     from lampion.compiler.runtime import get_num_threads, set_num_threads
 
 __all__ = [
-    "CompiledFunction", "DType", "Tensor", "as_tensor", "autograd", "bfloat16", "bool", "can_cast", "cdouble",
-    "cfloat", "compile", "compiler", "complex64", "complex128", "datasets", "double", "enable_grad", "errors",
-    "finfo", "float", "float16", "float32", "float64", "from_numpy", "get_default_dtype", "get_num_threads",
-    "half", "iinfo", "int", "int8", "int16", "int32", "int64", "is_grad_enabled", "load", "long", "nn",
-    "no_grad", "ops", "optim", "promote_types", "save", "set_default_dtype", "set_grad_enabled",
-    "set_num_threads", "short", "tensor", "testing", "training", "uint8", "uint16", "uint32", "uint64",
-    "utils", "viz",
+    "CompiledFunction", "DType", "Size", "Tensor", "as_tensor", "asarray", "autograd", "bfloat16", "bool",
+    "can_cast", "cdouble", "cfloat", "channels_last", "channels_last_3d", "compile", "compiler",
+    "complex64", "complex128", "contiguous_format", "datasets", "device", "double", "enable_grad",
+    "errors", "finfo", "float", "float16", "float32", "float64", "from_dlpack", "from_numpy",
+    "frombuffer", "get_default_dtype", "get_num_threads", "half", "iinfo", "inference_mode", "int",
+    "int8", "int16", "int32", "int64", "is_grad_enabled", "is_inference_mode_enabled", "load", "long",
+    "nn", "no_grad", "ops", "optim", "preserve_format", "promote_types", "save", "set_default_dtype",
+    "set_grad_enabled", "set_num_threads", "set_printoptions", "short", "strided", "tensor", "testing",
+    "training", "uint8", "uint16", "uint32", "uint64", "utils", "viz",
 ]  # fmt: skip
 __all__ += ops.__all__
 
@@ -63,7 +71,9 @@ if not _typing.TYPE_CHECKING:  # which would believe that lampion has every attr
     def __getattr__(name: str) -> _typing.Any:
         home = _LAZY.get(name)
         if home is None:
-            raise AttributeError(f"module 'lampion' has no attribute {name!r}")
+            from lampion.absent import missing_function
+
+            raise AttributeError(missing_function(name), name=name)
         module = _importlib.import_module(home)
         value = module if home == f"lampion.{name}" else getattr(module, name)
         globals()[name] = value

@@ -1,4 +1,4 @@
-"""Tensors from data: numbers, lists, arrays. `lampion.tensor` and what belongs to it."""
+"""Tensors from data: numbers, lists, arrays, buffers. `lampion.tensor` and what belongs to it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 
 from lampion import dtype as dtypes
+from lampion.contents import Device
 from lampion.errors import DTypeError, LampionError
 from lampion.mode import mode
 from lampion.tensor import Tensor, wrap
 
 
-def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def tensor(
+    data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+) -> Tensor:
     """A new tensor with a copy of `data`: numbers, nested lists, arrays or tensors.
 
     Python floats become the default dtype (float32), integers int64, as in PyTorch.
@@ -27,7 +30,7 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
         if dtype is not None:
             result = result.to(dtypes.of(dtype))
     else:
-        if mode.trace is not None and not isinstance(data, bool | int | float):
+        if mode.trace is not None and not isinstance(data, bool | int | float | complex):
             mode.trace.refuse(
                 "turns an array into a Tensor", "pass it as an argument, or make it a Tensor before"
             )
@@ -37,8 +40,9 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
 
 
 def _array_of(data: Any, dtype: Any) -> Any:
-    if isinstance(data, list | tuple) and any(isinstance(item, Tensor) for item in data):
-        data = [item.tolist() if isinstance(item, Tensor) else item for item in data]
+    """A new array of the data, in the type that PyTorch gives it."""
+    if isinstance(data, list | tuple):
+        data = _without_tensors(data)
     try:
         array = np.array(data)
     except ValueError:
@@ -47,22 +51,71 @@ def _array_of(data: Any, dtype: Any) -> Any:
         raise LampionError("tensor", "the data is not a rectangular block of numbers", got=repr(data)[:80])
     if dtype is not None:
         return array.astype(dtypes.of(dtype).numpy)
-    plain = not hasattr(data, "dtype")
-    if plain and array.dtype.kind in "fc":
+    if _is_plain(data) and (array.dtype.kind in "fc" or not array.size):
         default = dtypes.get_default_dtype()
-        return array.astype((default if array.dtype.kind == "f" else default.to_complex()).numpy)
-    if plain and not array.size and array.dtype == np.float64:
-        return array.astype(dtypes.get_default_dtype().numpy)
+        return array.astype((default.to_complex() if array.dtype.kind == "c" else default).numpy)
     return array.astype(dtypes.of(array.dtype).numpy, copy=False)
 
 
-def as_tensor(data: Any, dtype: Any = None) -> Tensor:
+def _without_tensors(data: Any) -> Any:
+    """Nested lists with arrays in the place of tensors."""
+    if isinstance(data, Tensor):
+        return data.detach().numpy()
+    if isinstance(data, list | tuple) and any(isinstance(item, Tensor | list | tuple) for item in data):
+        return [_without_tensors(item) for item in data]
+    return data
+
+
+def _is_plain(data: Any) -> bool:
+    """Whether the numbers are Python's, which have no width of their own: judged by the first of them."""
+    while isinstance(data, list | tuple | range) and len(data):
+        data = data[0]
+    return not hasattr(data, "dtype") and not isinstance(data, memoryview | bytes | bytearray)
+
+
+def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """`data` as a Tensor, sharing memory where it can (Tensors and arrays of the right type)."""
+    check_device("as_tensor", device)
     if isinstance(data, Tensor):
         return data if dtype is None else data.to(dtypes.of(dtype))
-    if isinstance(data, np.ndarray) and dtype is None and mode.trace is None:
-        return from_numpy(data)
-    return tensor(data, dtype)
+    if isinstance(data, np.ndarray) and mode.trace is None:
+        result = from_numpy(data)
+        return result if dtype is None else result.to(dtypes.of(dtype))
+    return tensor(data, dtype=dtype)
+
+
+def asarray(
+    obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
+) -> Tensor:
+    """`obj` as a Tensor: arrays, anything with ``__dlpack__`` or a buffer, numbers and nested lists.
+
+    Args:
+        copy: True always copies, False raises where it would have to, None copies where it must.
+    """
+    check_device("asarray", device)
+    if isinstance(obj, Tensor):
+        result = obj
+    elif isinstance(obj, np.ndarray) and mode.trace is None:
+        result = from_numpy(obj)
+    elif copy is not True and mode.trace is None and hasattr(obj, "__dlpack__"):
+        result = from_dlpack(obj)
+    elif copy is not True and isinstance(obj, bytearray | memoryview):
+        result = from_numpy(np.asarray(obj)) if isinstance(obj, memoryview) else frombuffer(obj, dtype=dtype)
+    else:
+        if copy is False:
+            raise ValueError(f"asarray: a {type(obj).__name__} has no memory to share; copy=False needs some")
+        result = tensor(obj, dtype=dtype)
+        copy = None
+    target = result.dtype if dtype is None else dtypes.of(dtype)
+    if copy is False and target is not result.dtype:
+        raise ValueError(f"asarray: {result.dtype} as {target} cannot be had without a copy")
+    if target is not result.dtype:
+        result = result.to(target)
+    elif copy:
+        result = result.clone()
+    if requires_grad and not result.requires_grad:
+        result = result.detach().requires_grad_()
+    return result
 
 
 def from_numpy(array: Any) -> Tensor:
@@ -80,6 +133,40 @@ def from_numpy(array: Any) -> Tensor:
     return wrap(array.view(np.ndarray))
 
 
+def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None) -> Tensor:
+    """A Tensor that shares the memory of another library's array, by the DLPack protocol.
+
+    >>> import lampion, numpy
+    >>> lampion.from_dlpack(numpy.arange(3))
+    tensor([0, 1, 2])
+    """
+    check_device("from_dlpack", device)
+    if not hasattr(ext_tensor, "__dlpack__"):
+        raise LampionError("from_dlpack", "the object does not speak DLPack", got=type(ext_tensor).__name__,
+                           expected="an array with __dlpack__", fix="use lampion.asarray(...)")  # fmt: skip
+    return from_numpy(np.from_dlpack(ext_tensor, copy=copy))
+
+
+def frombuffer(
+    buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, requires_grad: bool = False
+) -> Tensor:
+    """A 1-dimensional Tensor over the memory of a buffer: bytes, a bytearray, an array.array.
+
+    Args:
+        dtype: what the bytes mean (in this machine's byte order).
+        count: how many elements; -1 for all that fit.
+        offset: how many bytes to skip at the beginning.
+    """
+    size = memoryview(buffer).nbytes
+    width = dtypes.of(dtype).itemsize
+    if count == 0 or not 0 <= offset < size or (count < 0 and (size - offset) % width):
+        raise ValueError(
+            f"frombuffer: no elements of {width} bytes at offset {offset} of {size} bytes (count={count})"
+        )
+    result = from_numpy(np.frombuffer(buffer, dtypes.of(dtype).numpy, count, offset))
+    return result.requires_grad_() if requires_grad else result
+
+
 def ones_like(x: Tensor) -> Tensor:
     """A tensor of ones with the shape and dtype of `x`."""
     from lampion.ops import full
@@ -89,7 +176,7 @@ def ones_like(x: Tensor) -> Tensor:
 
 def check_device(name: str, device: Any) -> None:
     """Refuse devices that are not there (None and "cpu" are)."""
-    if device is not None and str(device) != "cpu":
+    if device is not None and Device(str(device)).type != "cpu":
         raise LampionError(
             name, f"there is no device {str(device)!r} yet", expected='"cpu"', got=repr(device)
         )

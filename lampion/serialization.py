@@ -43,6 +43,9 @@ def save(state_dict: Any, path: str | os.PathLike[str]) -> None:
                 got=f"{name!r}: {type(value).__name__}",
                 fix="save the parts apart, or flatten their names: 'optimizer.0.exp_avg'",
             )
+        if value.dtype is dtypes.complex128:
+            raise LampionError("save", "the format has no complex128", got=name,
+                               fix="save lampion.view_as_real(x), or x.to(lampion.complex64)")  # fmt: skip
         arrays[name] = np.ascontiguousarray(value.detach().numpy()).reshape(value.shape)
     write_file(path, to_bytes(arrays))
 
@@ -71,7 +74,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 
 
 #: safetensors' names of the types that Lampion has: F32, I64, U8, BOOL...
-_KINDS = {"BOOL" if d.kind == "b" else d.short.upper() for d in dtypes.ALL}
+_KINDS = {"BOOL" if d.kind == "b" else d.short.upper() for d in dtypes.ALL if d is not dtypes.complex128}
 
 
 def _check_kinds(path: Any, kinds: dict[str, str]) -> None:

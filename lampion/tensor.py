@@ -1,20 +1,21 @@
 """Tensor: what a user holds. An array, and what autograd needs to know about it.
 
-This file has the state and the rules of sharing: views, in-place writes, leaves. The operations are in
-`lampion/ops`, which also hangs them on this class as methods and operators (`ops/methods.py`).
+This file has the state and the rules of sharing: views, in-place writes, leaves. What a tensor shows of
+its array is in `contents.py`. The operations are in `lampion/ops`, which also hangs them on this class as
+methods and operators (`ops/methods.py`).
 """
 
 from __future__ import annotations
 
-import math
 import sys
-import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lampion import dtype as dtypes
+from lampion.contents import Contents
 from lampion.errors import DTypeError, GradientError, InplaceError, ShapeError, unwritable
+from lampion.hooks import Differentiable
 from lampion.mode import mode
 from lampion.origin import Where, where
 
@@ -26,7 +27,7 @@ else:
     _Methods = object
 
 
-class Tensor(_Methods):
+class Tensor(Contents, Differentiable, _Methods):
     """An n-dimensional array that remembers how it was computed.
 
     Made by `lampion.tensor`, `lampion.zeros`, ... and by operations; attributes and methods carry
@@ -40,7 +41,6 @@ class Tensor(_Methods):
     """
 
     # Defaults live on the class: making a tensor then sets two attributes instead of nine.
-    _array: Any  # a NumPy or CuPy array; a Tracer while lampion.compile records
     _version: list[Any]  # [writes so far, the line of the last one]; shared by all views of one storage
     _node: Node | None = None  # what made it; None for a leaf
     _requires_grad: bool = False
@@ -60,55 +60,10 @@ class Tensor(_Methods):
     def __init__(self, *data: Any, requires_grad: bool = False) -> None:
         """Floats, as in PyTorch: ``Tensor([1, 2])``, or sizes: ``Tensor(2, 3)``."""
         values = np.zeros(data) if data and all(type(n) is int for n in data) else data[0] if data else ()
-        source = tensor(values, dtypes.get_default_dtype())
+        source = tensor(values, dtype=dtypes.get_default_dtype())
         self._array = source._array
         self._version = source._version
         self.requires_grad = requires_grad
-
-    # -- what it is ------------------------------------------------------------------------------
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The size of each dimension."""
-        return self._array.shape  # type: ignore[no-any-return]  # of any array library
-
-    @property
-    def ndim(self) -> int:
-        """The number of dimensions."""
-        return len(self._array.shape)
-
-    @property
-    def dtype(self) -> dtypes.DType:
-        """The type of the elements."""
-        return dtypes.of(self._array.dtype)
-
-    @property
-    def device(self) -> str:
-        """``"cpu"``, or ``"cuda"`` where the array lives on a GPU."""
-        return "cuda" if type(self._array).__module__.startswith("cupy") else "cpu"
-
-    def size(self, dim: int | None = None) -> Any:
-        """The shape, or the size of one dimension."""
-        return self.shape if dim is None else self.shape[dim]
-
-    def dim(self) -> int:
-        """The number of dimensions."""
-        return self.ndim
-
-    def numel(self) -> int:
-        """The number of elements."""
-        return math.prod(self._array.shape)
-
-    def __len__(self) -> int:
-        if not self.ndim:
-            raise TypeError("len: a 0-d tensor has no length; use x.item() for its value")
-        return self.shape[0]
-
-    def is_contiguous(self) -> bool:
-        """Whether the elements lie in memory in the order of their indices."""
-        if mode.trace is not None:
-            return mode.trace.is_contiguous(self)
-        return bool(self._array.flags.c_contiguous)
 
     # -- autograd ----------------------------------------------------------------------------------
 
@@ -128,6 +83,8 @@ class Tensor(_Methods):
         if requires_grad and not self.dtype.is_inexact:
             raise DTypeError("requires_grad_", "only floating and complex tensors have gradients", got=str(self.dtype),
                              fix="create it from floats, or convert: x.float()")  # fmt: skip
+        if requires_grad and self._inference and not mode.inference:
+            self._refuse_inference("requires_grad_", "differentiated with respect to")
         if not requires_grad and self._node is not None:
             raise GradientError("requires_grad_", "a computed tensor's flag follows from its inputs",
                                 fix="use x.detach() for a copy without history")  # fmt: skip
@@ -164,39 +121,26 @@ class Tensor(_Methods):
             mode.trace.changing(self, "_grad")
         self._grad = value
 
-    def backward(
-        self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False
-    ) -> None:
-        """Add the gradient of this tensor to the `.grad` of every leaf that it was computed from.
-
-        Args:
-            gradient: where to start; not needed for a scalar.
-            retain_graph: keep the saved values, so that backward can run again.
-            create_graph: record the backward pass itself, for derivatives of higher order.
-
-        >>> import lampion
-        >>> x = lampion.tensor(2.0, requires_grad=True)
-        >>> (x ** 3).backward(create_graph=True)
-        >>> x.grad
-        tensor(12., grad_fn=<CloneBackward>)
-        """
-        from lampion.autograd.walk import backward
-
-        backward(self, gradient, retain_graph, create_graph)
-
-    def retain_grad(self) -> None:
-        """Keep the gradient of a computed tensor too, in its `.grad`."""
-        if not self.requires_grad:
-            raise GradientError("retain_grad", "the tensor does not require a gradient", got=repr(self.shape))
-        node = self.grad_fn
-        if node is not None:
-            node.retained = weakref.ref(self)
-
     def detach(self) -> Tensor:
         """The same data without history. Shares memory, and in-place changes are seen by both."""
         result = wrap(self._array if mode.trace is None else mode.trace.read(self))
         result._become_view(self)
         return result
+
+    def detach_(self) -> Tensor:
+        """Cut this tensor itself off from what it was computed from."""
+        if self._follows is not None:
+            raise InplaceError("detach_", "a view cannot be cut off from its base", got=repr(self.shape),
+                               fix="use detach(), which makes a new tensor")  # fmt: skip
+        if mode.trace is not None:
+            mode.trace.refuse("detaches a tensor in place", "use x = x.detach()")
+        self._node, self._requires_grad = None, False
+        return self
+
+    def set_(self, source: Tensor) -> Tensor:
+        """Take over the memory, shape and type of another tensor."""
+        self.data = source
+        return self
 
     def _edge(self) -> Any:
         """Where a gradient of this tensor goes: its node, itself for a leaf, None where not needed."""
@@ -244,6 +188,8 @@ class Tensor(_Methods):
         """Note that this tensor looks into the memory of `source`, through one movement more."""
         version = self._version = source._version
         self._seen = version[0]
+        if self._inference:
+            self._inference = source._inference
         base = source._base
         if step is None:  # detach(): the same elements, and a history of its own
             self._base, self._chain = source if base is None else base, source._chain
@@ -281,6 +227,8 @@ class Tensor(_Methods):
                 raise DTypeError(operation, f"a result of {value.dtype} cannot be written into {self.dtype}",
                                  fix="use the out-of-place form, or convert the tensor first")  # fmt: skip
             value = value.to(self.dtype)
+        if self._inference and not mode.inference:
+            self._refuse_inference(operation, "changed in place")
         tracked = mode.grad and (self.requires_grad or value.requires_grad)
         base = self._follows
         if tracked:
@@ -333,70 +281,7 @@ class Tensor(_Methods):
         """The same array in a tensor that owns it: for a result that nothing else can reach."""
         return wrap(self._array) if mode.trace is None else mode.trace.fresh(self)
 
-    # -- out of Lampion --------------------------------------------------------------------------------
-
-    def item(self) -> Any:
-        """The value of a tensor with one element, as a Python number."""
-        if mode.trace is not None:
-            mode.trace.refuse("reads the value of a tensor", "return the tensor, and call item() outside")
-        if self.numel() != 1:
-            raise ShapeError("item", "only a tensor with one element is a number", got=f"shape {self.shape}",
-                             fix="use tolist(), or index first")  # fmt: skip
-        return self._array.item()
-
-    def tolist(self) -> Any:
-        """The elements as (nested lists of) Python numbers."""
-        if mode.trace is not None:
-            mode.trace.refuse("reads the values of a tensor", "return the tensor, and read it outside")
-        return self._array.tolist()
-
-    def numpy(self) -> Any:
-        """The NumPy array behind this tensor (the same memory)."""
-        if mode.trace is not None:
-            mode.trace.refuse("takes the NumPy array of a tensor", "use Tensor operations instead")
-        if self.requires_grad:
-            raise GradientError(
-                "numpy", "the array of a tensor that requires a gradient would bypass autograd",
-                fix="use x.detach().numpy()",
-            )  # fmt: skip
-        # A view, so that what is done to its shape or flags is not done to the tensor.
-        return self._array.view() if isinstance(self._array, np.ndarray) else self._array.get()
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        array = self.numpy()
-        if dtype is not None:
-            return array.astype(dtype, copy=bool(copy))
-        return array.copy() if copy else array
-
-    def __bool__(self) -> bool:
-        if self.numel() != 1:
-            raise ShapeError("bool", "the truth of a tensor with several elements is ambiguous",
-                             got=f"shape {tuple(self.shape)}", fix="use (x > 0).all() or .any()")  # fmt: skip
-        return bool(self.item())
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __index__(self) -> int:
-        if self.dtype.kind == "f":
-            raise TypeError("only an integer tensor can be used as an index")
-        return int(self.item())
-
-    def __hash__(self) -> int:
-        return id(self)
-
-    def __repr__(self) -> str:
-        from lampion.printing import format_tensor
-
-        if mode.trace is not None:
-            mode.trace.refuse("prints a tensor", "return it, and print it outside of the compiled function")
-        return format_tensor(self)
-
-    def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if self.ndim == 0 else repr(self)
+    # -- copies ------------------------------------------------------------------------------------
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         if self._node is not None:
@@ -421,6 +306,11 @@ class Tensor(_Methods):
 
     __copy__ = detach
 
+    def __getattr__(self, name: str) -> Any:  # called only where there is no such attribute
+        from lampion.absent import missing_method
+
+        raise AttributeError(missing_method(type(self).__name__, name), name=name, obj=self)
+
 
 _new = object.__new__
 
@@ -441,6 +331,8 @@ def wrap(array: Any) -> Tensor:
     result: Tensor = _new(Tensor)
     result._array = array
     result._version = [0, None]
+    if mode.inference:
+        result._inference = True
     return result
 
 
@@ -495,6 +387,11 @@ _UNSHARED = _calibrate()
 
 
 # What makes tensors from data stands in a file of its own, and needs the class: hence here, at the end.
-from lampion.construct import as_tensor, check_device, from_numpy, ones_like, tensor  # noqa: E402
+from lampion.construct import (  # noqa: E402
+    as_tensor, asarray, check_device, from_dlpack, from_numpy, frombuffer, ones_like, tensor,
+)  # fmt: skip
 
-__all__ = ["Tensor", "as_tensor", "check_device", "from_numpy", "ones_like", "tensor", "wrap"]
+__all__ = [
+    "Tensor", "as_tensor", "asarray", "check_device", "from_dlpack", "from_numpy", "frombuffer", "ones_like",
+    "tensor", "wrap",
+]  # fmt: skip

@@ -205,7 +205,7 @@ def polar(abs: Tensor, angle: Tensor):
 
 def matrix_adjoint(x):
     """The last two dimensions exchanged, and conjugated (``x.mH``)."""
-    from lampion.ops.movement import matrix_transpose
+    from lampion.ops.views import matrix_transpose
 
     return conj(matrix_transpose(x))
 

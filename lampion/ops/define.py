@@ -71,6 +71,8 @@ def elementwise(
                     return apply(primitive, x, y)
             elif type(y) is float or type(y) is int:
                 return apply(primitive, x, y)
+        elif (type(x) is int or type(x) is float) and isinstance(y, Tensor) and y._array.dtype.char in "fd":
+            return apply(primitive, x, y)
         if not (isinstance(x, Tensor) and isinstance(y, Tensor) and x._array.dtype is y._array.dtype):
             x, y = promote(name, x, y, compares=output == "bool")
         if needs_float:
@@ -88,7 +90,8 @@ def elementwise(
     arity = primitive.forward.__code__.co_argcount - 1
     function = body.get("call") or (unary if arity == 1 else binary)
     if "extend" in body:  # the public function takes more: an option, which it deals with before
-        function = body["extend"](function)
+        plain, function = function, body["extend"](function)
+        function.plain = plain
     return _publish(function, primitive, rules, public, method, inplace)
 
 
@@ -300,11 +303,15 @@ def promote(name, x, y, compares=False):
         return cast_to(x, target), cast_to(y, target)
     if a is b:
         return x, y
-    if bool(x.ndim) is bool(y.ndim):
-        target = dtypes.promote(a, b)
-    else:
-        target = dtypes.combine(a, b) if x.ndim else dtypes.combine(b, a)
+    target = common_dtype(x, y)
     return cast_to(x, target), cast_to(y, target)
+
+
+def common_dtype(x, y):
+    """The type that two tensors are brought to: one of 0 dimensions counts less than one that has some."""
+    if bool(x.ndim) is bool(y.ndim):
+        return dtypes.promote(x.dtype, y.dtype)
+    return dtypes.combine(x.dtype, y.dtype) if x.ndim else dtypes.combine(y.dtype, x.dtype)
 
 
 def _with_scalar(name, x, scalar, compares=False):

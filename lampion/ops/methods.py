@@ -5,8 +5,10 @@ from __future__ import annotations
 from lampion import dtype as dtypes
 from lampion.errors import ShapeError
 from lampion.ops import (
-    arithmetic, complex_numbers, creation, elementwise, indexing, logic, matrix, movement, random, reduce, rounding,
+    arithmetic, complex_numbers, conversions, creation, elementwise, indexing, logic, matrix, movement, random, reduce, rounding,
+    views,
 )  # fmt: skip
+from lampion.ops.conversions import copy_
 from lampion.ops.define import METHODS, cast_to, operation
 from lampion.tensor import Tensor, as_tensor
 
@@ -23,6 +25,7 @@ def _reflected(operation):
 
 def _checked(operation):
     """An operator that lets Python try the other operand's side when it cannot handle its type."""
+    operation = getattr(operation, "plain", operation)  # an operator has no options
 
     def method(self, other):
         if isinstance(other, _OPERANDS) or hasattr(other, "__array__"):
@@ -30,22 +33,6 @@ def _checked(operation):
         return NotImplemented
 
     return method
-
-
-def copy_(self, source):
-    """Overwrite this tensor with `source` (broadcast, and converted to this tensor's type)."""
-    source = cast_to(as_tensor(source), self.dtype)
-    return self._assign(elementwise.second(self, source), "copy_")
-
-
-def fill_(self, value):
-    """Overwrite every element with one number."""
-    return copy_(self, creation.full((), value, dtype=self.dtype))
-
-
-def zero_(self):
-    """Overwrite every element with zero."""
-    return fill_(self, 0)
 
 
 def uniform_(self, low=0.0, high=1.0):
@@ -56,33 +43,6 @@ def uniform_(self, low=0.0, high=1.0):
 def normal_(self, mean=0.0, std=1.0):
     """Overwrite with normal numbers."""
     return copy_(self, random.randn_like(self) * std + mean)
-
-
-def contiguous(self):
-    """This tensor if its elements lie in order, otherwise a copy where they do."""
-    return self if self.is_contiguous() else movement.reshape(movement.reshape(self, -1), self.shape)
-
-
-def to(self, target: dtypes.DType | Tensor | str, *_: object):
-    """Convert to a dtype (or to the device that it is on)."""
-    if isinstance(target, Tensor):
-        target = target.dtype
-    if isinstance(target, dtypes.DType):
-        return cast_to(self, target)
-    from lampion.tensor import check_device
-
-    check_device("to", target)
-    return self
-
-
-def view(self, *shape):
-    """The same memory in another shape. Where that is not possible, an error: `reshape` would copy."""
-    out = movement.reshape(self, *shape)
-    if out is not self and out._base is None:
-        raise ShapeError("view", "the elements do not lie in memory so that they can be seen in that shape",
-                         got=f"{tuple(self.shape)} as {tuple(out.shape)}, not contiguous",
-                         fix="use reshape(), which copies where it must, or contiguous() first")  # fmt: skip
-    return out
 
 
 @operation
@@ -97,17 +57,19 @@ def all_(self, dim=None, keepdim=False):
     return elementwise.eq(any_(elementwise.eq(self, 0), dim, keepdim), False)
 
 
+def _inplace_matmul(self, other):
+    return self._assign(matrix.matmul(self, other), "__imatmul__")
+
+
 E = elementwise
 METHODS.update({
-    "t": movement.full_transpose, "expand": movement.expand, "mm": matrix.matmul,
-    "copy_": copy_, "fill_": fill_, "zero_": zero_, "uniform_": uniform_, "normal_": normal_,
-    "contiguous": contiguous, "to": to, "view": view,
-    "float": lambda self: cast_to(self, dtypes.float32), "double": lambda self: cast_to(self, dtypes.float64),
-    "long": lambda self: cast_to(self, dtypes.int64), "int": lambda self: cast_to(self, dtypes.int32),
-    "bool": lambda self: cast_to(self, dtypes.bool_),
-    "half": lambda self: cast_to(self, dtypes.float16), "bfloat16": lambda self: cast_to(self, dtypes.bfloat16),
-    "cfloat": lambda self: cast_to(self, dtypes.complex64),
-    "cdouble": lambda self: cast_to(self, dtypes.complex128),
+    "mm": matrix.matmul,
+    "copy_": copy_, "zero_": conversions.zero_, "uniform_": uniform_, "normal_": normal_,
+    "contiguous": conversions.contiguous, "to": conversions.to, "type": conversions.type_,
+    "type_as": conversions.type_as, "cpu": conversions.cpu, "cuda": conversions.cuda, **conversions.CONVERTERS,
+    "new_tensor": creation.new_tensor, "new_full": creation.new_full, "new_zeros": creation.new_zeros,
+    "new_ones": creation.new_ones, "new_empty": creation.new_empty,
+    "new_empty_strided": creation.new_empty_strided,
     "__getitem__": indexing.getitem, "__setitem__": indexing.setitem,
     "__neg__": E.neg, "__pos__": lambda self: self,
     "__add__": _checked(E.add), "__radd__": _reflected(E.add), "__sub__": _checked(E.sub),
@@ -130,13 +92,13 @@ METHODS.update({
     "__eq__": _checked(E.eq), "__ne__": _checked(E.ne), "__lt__": _checked(E.lt), "__le__": _checked(E.le),
     "__gt__": _checked(E.gt), "__ge__": _checked(E.ge),
     "__iadd__": METHODS["add_"], "__isub__": METHODS["sub_"], "__imul__": METHODS["mul_"],
-    "__itruediv__": METHODS["div_"],
+    "__itruediv__": METHODS["div_"], "__imatmul__": _inplace_matmul,
 })  # fmt: skip
 
 for _name, _operation in METHODS.items():
     setattr(Tensor, _name, _operation)
-Tensor.T = property(movement.full_transpose)
-Tensor.mT = property(movement.matrix_transpose)
+Tensor.T = property(views.full_transpose)
+Tensor.mT = property(views.matrix_transpose)
 Tensor.H = property(complex_numbers.adjoint_of_matrix)
 Tensor.mH = property(complex_numbers.matrix_adjoint)
 Tensor.real = property(complex_numbers.real, lambda self, value: copy_(self.real, value))

@@ -35,6 +35,10 @@ from lampion.mode import mode
 from lampion.tensor import Tensor
 
 _new = object.__new__
+_ndarray = np.ndarray
+
+#: Every primitive that is defined, by where and under which name.
+PRIMITIVES: dict[tuple[str, str], Primitive] = {}
 
 
 class Primitive:
@@ -74,6 +78,7 @@ class Primitive:
         self.saves_output = saves in ("output", "both")
         self.saves_shapes = saves if saves in ("shape", "shapes") else ""
         self.is_movement = kind == "movement"
+        PRIMITIVES[self.forward.__module__, name] = self
         # Of a movement the two are the same, so that nothing need be conjugated.
         self.analytic: bool = rules.get("analytic", kind != "movement")
 
@@ -98,14 +103,17 @@ def apply(primitive: Primitive, *inputs: Any, **params: Any) -> Tensor:
     arrays: list[Any] = []
     recorded = False  # whether an input may ask for its gradient
     if trace is None:
+        xp = np
         for x in inputs:
             if isinstance(x, Tensor):
-                arrays.append(x._array)
+                array = x._array
+                arrays.append(array)
+                if type(array) is not _ndarray:
+                    xp = backend.namespace(array)
                 if x._requires_grad or x._follows is not None:
                     recorded = True
             else:
                 arrays.append(x)
-        xp = np if not arrays or type(arrays[0]) is np.ndarray else _namespace(arrays)
         # A movement cannot overflow, so it need not touch the floating-point state.
         token = None if mode.quiet or primitive.is_movement else backend.quiet()
         try:
@@ -119,7 +127,7 @@ def apply(primitive: Primitive, *inputs: Any, **params: Any) -> Tensor:
         finally:
             if token is not None:
                 backend.restore(token)
-        if type(out) is not np.ndarray and xp is np:
+        if type(out) is not _ndarray and xp is np:
             out = np.asarray(out)  # NumPy turns 0-d results into scalars
     else:
         arrays = [trace.read(x) if isinstance(x, Tensor) else x for x in inputs]
@@ -128,23 +136,19 @@ def apply(primitive: Primitive, *inputs: Any, **params: Any) -> Tensor:
     result = _new(Tensor)  # `wrap`, without the call: this is the hottest line in Lampion
     result._array = out
     result._version = [0, None]
-    if recorded and mode.grad and primitive.vjp is not None and out.dtype.kind in "fcV":  # V: bfloat16
-        for x in inputs:
-            if isinstance(x, Tensor) and (x._requires_grad if x._follows is None else x.requires_grad):
-                autograd.record(result, primitive, inputs, arrays, params)
-                break
+    if mode.grad:
+        if recorded and primitive.vjp is not None and out.dtype.kind in "fcV":  # V: bfloat16
+            for x in inputs:
+                if isinstance(x, Tensor) and (x._requires_grad if x._follows is None else x.requires_grad):
+                    autograd.record(result, primitive, inputs, arrays, params)
+                    break
+    elif mode.inference:
+        result._inference = True
     if primitive.is_movement and shares(out, arrays[0]):
         result._become_view(inputs[0], (primitive, params))
         if trace is not None:
             out.version = result._version[0]
     return result
-
-
-def _namespace(arrays: list[Any]) -> Any:
-    for array in arrays:
-        if hasattr(array, "dtype"):
-            return backend.namespace(array)
-    return np
 
 
 def shares(out: Any, source: Any) -> bool:

@@ -8,16 +8,22 @@ last tensor computed from it goes.
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lampion.errors import GradientError, OverwrittenError
-from lampion.origin import Where, where
+from lampion.hooks import Hooks, RemovableHandle, hooks_of, register
+from lampion.mode import mode
+from lampion.origin import Where, here
 from lampion.tensor import Tensor, wrap
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import CodeType
+
     from lampion.primitive import Primitive
 
 _order = itertools.count()
+_new = object.__new__
 
 
 class Node:
@@ -29,32 +35,34 @@ class Node:
         saved: the arrays that the gradient reads; None once freed by a backward pass.
         versions: for each saved array, its storage's version list and the version when it was saved.
         order: nodes made later have greater numbers, so that decreasing order is a topological order.
-        where: the user's line that ran the operation.
+        at: where the operation was run, as `where` reads it.
     """
 
     __slots__ = (
-        "edges", "order", "output_shape", "params", "primitive", "released", "retained", "saved", "shapes",
-        "versions", "where",
+        "at", "edges", "hooks", "order", "output_shape", "params", "primitive", "released", "saved", "shapes",
+        "versions",
     )  # fmt: skip
 
-    def __init__(
-        self, primitive: Primitive, edges: list[Any], shapes: list[tuple[int, ...]], params: dict[str, Any],
-        output_shape: tuple[int, ...], at: Where | None,
-    ) -> None:  # fmt: skip
-        self.primitive = primitive
-        self.edges = edges
-        self.shapes = shapes
-        self.params = params
-        self.output_shape = output_shape
-        self.where = at
-        self.order = next(_order)
-        self.saved: list[Any] | None = None
-        self.versions: list[Any] = []
-        self.released = False  # whether a backward pass went through here and let go of what was saved
-        self.retained: Any = None  # weak reference to the tensor that asked to keep its gradient
+    # Set by `record`, without a call of `__init__`: there is one for every operation that runs.
+    primitive: Primitive
+    edges: list[Any]
+    shapes: list[tuple[int, ...]]
+    params: dict[str, Any]
+    output_shape: tuple[int, ...]
+    at: tuple[CodeType, int] | None
+    order: int
+    saved: list[Any] | None
+    versions: list[Any]
+    released: bool  # whether a backward pass went through here and let go of what was saved
+    hooks: Hooks | None  # what the user has to say about this node; None nearly always
 
     def __repr__(self) -> str:
         return f"<{self.name}>"
+
+    @property
+    def where(self) -> Where | None:
+        """The user's line that ran the operation."""
+        return None if self.at is None else Where(*self.at)
 
     @property
     def name(self) -> str:
@@ -66,6 +74,17 @@ class Node:
         """The nodes (or leaf tensors) that this one passes gradients on to."""
         return tuple(edge for edge in self.edges if edge is not None)
 
+    def register_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call ``hook(input_gradients, output_gradients)``, two tuples, when this node's gradient is computed.
+
+        What it returns, if not None, takes the place of the inputs' gradients.
+        """
+        return register(hooks_of(self).after, hook)
+
+    def register_prehook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call ``hook(output_gradients)``, a tuple, before this node's gradient is computed; it may replace it."""
+        return register(hooks_of(self).before, hook)
+
     def unpack(self, create_graph: bool, output: Any = None) -> list[Any]:
         """The saved arrays as Tensors again, connected to the tape if a graph is being created."""
         if self.saved is None:
@@ -74,9 +93,14 @@ class Node:
                 got=f"the operation of {self.where}, whose saved values were freed",
                 fix="pass retain_graph=True to the first backward(), or compute the loss again",
             )  # fmt: skip
+        packed = None if self.hooks is None else self.hooks.packed
         tensors: list[Any] = []  # beside tensors: None for what is not read, and Python numbers
-        count = len(self.edges)
         for position, array in enumerate(self.saved):
+            if packed and position in packed:
+                from lampion.autograd.graph import unpacked
+
+                tensors.append(unpacked(self, position, self._history_of(position) if create_graph else None))
+                continue
             if array is None or self.versions[position] is None:
                 tensors.append(array)
                 continue
@@ -89,12 +113,11 @@ class Node:
                     got=f"overwritten at {storage[1]}",
                     fix="use the out-of-place form there (y = y + 1 for y += 1), or clone() before it",
                 )
-            tensor = wrap(array)
-            tensor._version[0] = version  # for which a traced value holds
+            tensor = _new(Tensor)  # as `wrap` does
+            tensor._array = array
+            tensor._version = [version, None]  # for which a traced value holds
             if create_graph:
-                is_output = self.primitive.saves_output and position == len(self.saved) - 1
-                # Beyond the inputs and the output lies what `save` kept, which has no history.
-                edge = self if is_output else self.edges[position] if position < count else None
+                edge = self._history_of(position)
                 if isinstance(edge, Tensor):
                     tensor = edge  # a leaf: the tensor itself, so that its gradient arrives there
                 elif edge is not None:
@@ -103,15 +126,27 @@ class Node:
             tensors.append(tensor)
         return tensors
 
+    def _history_of(self, position: int) -> Any:
+        """The edge at which the history of a saved tensor goes on."""
+        inputs = len(self.edges) if self.primitive.saves_inputs else 0
+        if position < inputs:
+            return self.edges[position]
+        # Beyond the inputs and the output lies what `save` kept, which has no history.
+        return self if self.primitive.saves_output and position == inputs else None
+
     def save(self, constant: Tensor) -> None:
         """Keep one more tensor for the gradient: one that is not differentiated itself."""
         assert self.saved is not None
         self.saved.append(constant._array)
         self.versions.append((constant._version, constant._version[0]))
+        if mode.saving is not None:
+            mode.saving.pack(self, len(self.saved) - 1)
 
     def release(self) -> None:
         """Forget the saved arrays: they are most of the memory of a training step."""
         self.released = True
+        if self.hooks is not None:
+            self.hooks.packed = {}
         if self.saved:  # a node that saved nothing can be passed again
             self.saved = None
             self.versions = []
@@ -122,34 +157,94 @@ def record(
 ) -> None:
     """Note an operation on the tape, as the maker of `result`."""
     edges: list[Any] = []
-    shapes = []
+    shapes: list[tuple[int, ...]] = []
+    saved: list[Any] = []
+    versions: list[Any] = []
+    saves, inferred = primitive.saves_inputs, False
+    needing = last = 0  # how many inputs need a gradient, and the position of the last one
     for x in inputs:
         if isinstance(x, Tensor):
-            edges.append(x._edge())
-            shapes.append(x._array.shape)
+            # `x._edge()`, without the call for all that is no view.
+            edge = x._edge() if x._follows is not None else x._node
+            if edge is None and x._requires_grad:
+                edge = x
+            if edge is not None:
+                needing += 1
+                last = len(edges)
+            edges.append(edge)
+            array = x._array
+            shapes.append(array.shape)
+            if x._inference:
+                inferred = True
+            if saves:
+                saved.append(array)
+                version = x._version
+                versions.append((version, version[0]))
         else:
             edges.append(None)
             shapes.append(())
-    node = Node(primitive, edges, shapes, params, result._array.shape, where(3))
-    saved: list[Any] = []
-    versions: list[Any] = []
-    if primitive.saves_inputs:
-        needed = sum(edge is not None for edge in edges)
-        for position, x in enumerate(inputs):
-            # With "others", an input is left out if only its own gradient is wanted: that does not read it.
-            unread = (primitive.saves_others and needed == (edges[position] is not None)) or (
-                primitive.saves_only is not None and position not in primitive.saves_only
-            )
-            if not isinstance(x, Tensor):
+            if saves:
                 saved.append(x)  # a Python number, or None
                 versions.append(None)
-            else:
-                saved.append(None if unread else arrays[position])
-                versions.append((x._version, x._version[0]))
+    if saves:
+        if mode.trace is not None:  # what the tensors hold by now
+            saved = [array if isinstance(x, Tensor) else x for x, array in zip(inputs, arrays, strict=True)]
+        if primitive.saves_others:
+            if needing == 1:  # each gradient reads only the other inputs: that one's own is not read
+                saved[last] = None
+        elif primitive.saves_only is not None:
+            for position, x in enumerate(inputs):
+                if position not in primitive.saves_only and isinstance(x, Tensor):
+                    saved[position] = None
+        if inferred:
+            for x, array in zip(inputs, saved, strict=True):
+                if isinstance(x, Tensor) and x._inference and array is not None:
+                    x._refuse_inference(primitive.name, "kept for a gradient")
     if primitive.saves_output:
         saved.append(result._array)
         versions.append((result._version, 0))
+    node = _new(Node)
+    node.primitive = primitive
+    node.edges = edges
+    node.shapes = shapes
+    node.params = params
+    node.output_shape = result._array.shape
+    node.at = here(3)
+    node.order = next(_order)
     node.saved = saved
     node.versions = versions
+    node.released = False
+    node.hooks = None
     result._node = node
     result._requires_grad = True
+    if mode.saving is not None:
+        mode.saving.pack(node)
+
+
+def new_node(
+    kind: Any, rules: Any, edges: list[Any], shapes: list[tuple[int, ...]], output_shape: tuple[int, ...],
+    saved: list[Any],
+) -> Any:  # fmt: skip
+    """A node that is no operation's: of an `autograd.Function`, say, whose `rules` stand for a primitive."""
+    node = _new(kind)
+    node.primitive, node.edges, node.shapes, node.params = rules, edges, shapes, {}
+    node.output_shape, node.at, node.order = output_shape, here(3), next(_order)
+    node.saved, node.versions, node.released, node.hooks = saved, [], False, None
+    return node
+
+
+class GradientEdge(NamedTuple):
+    """A place on the tape, without the tensor that was computed there: see `autograd.graph`."""
+
+    node: Any  # the Node; a leaf stands for itself
+    output_nr: int = 0
+
+
+def spent(node: Node) -> Node:
+    """What is left of a node after a backward pass: a name and a line, for the error at the next one."""
+    rest = _new(Node)
+    for name in Node.__slots__:
+        setattr(rest, name, getattr(node, name))
+    rest.edges, rest.shapes, rest.params = [], [], {}
+    rest.saved, rest.versions, rest.released, rest.hooks = None, [], True, None
+    return rest

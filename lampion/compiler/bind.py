@@ -227,6 +227,8 @@ class BoundPlan:
         for tensor, array, requires_grad in self.bound:
             if tensor._requires_grad is not requires_grad:
                 return f"requires_grad of a tensor of shape {tuple(tensor.shape)} changed"
+            if tensor._hooks is not None:
+                return f"a tensor of shape {tuple(tensor.shape)} has hooks now"
             if tensor._array is not array:
                 moved = True
         if moved or binding.views:

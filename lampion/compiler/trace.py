@@ -216,8 +216,8 @@ class Trace:
             strides = source.strides
             if strides is None:
                 strides = contiguous_strides(source.shape, source.dtype.itemsize)
-            shape, out_strides, start = move(primitive, params, source.shape, strides, source.dtype)
-            value = self.graph.add(primitive, inputs, params, shape, source.dtype, at)
+            shape, out_strides, start, dtype = move(primitive, params, source.shape, strides, source.dtype)
+            value = self.graph.add(primitive, inputs, params, shape, dtype, at)
             # A fresh result of several non-contiguous inputs lies in memory as NumPy sees fit: whether
             # eager's reshape of it copies is not known, so it counts as shared, and is never written to.
             out = Tracer(
@@ -288,6 +288,14 @@ class Trace:
         else:
             self.current[id(owner)] = new
         self.written[id(owner)] = owner
+
+    def grad_switched(self, enabled: bool) -> None:
+        """The user switched recording on or off; the trace has nothing to keep in step."""
+
+    def outside_hooks(self, leaf: Tensor) -> None:
+        """Hooks of a tensor made outside are about to be called: a plan would not notice that they change."""
+        if type(leaf._array) is not Tracer:
+            self.refuse("calls the hooks of a leaf tensor", "remove them, or leave this step eager")
 
     def changing(self, tensor: Tensor, attribute: str) -> None:
         """An attribute of the tensor is about to be set: remember what it was."""

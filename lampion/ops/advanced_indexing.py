@@ -248,7 +248,11 @@ def index_add(input, dim, index, source, *, alpha=1):
     """`input` with each slice of `source`, times `alpha`, added to the one that its index names along `dim`."""
 
     def write(x, dim, at, source):
-        scaled = source if alpha == 1 else cast_to(mul(source, alpha), x.dtype)
+        if x.dtype.kind == "u":
+            factor = alpha % (x.dtype.max + 1)  # -1 times 3 is 253 in 8 bits, as everywhere
+        else:
+            factor = alpha
+        scaled = source if alpha == 1 else cast_to(mul(source, factor), x.dtype)
         return index_put_(x, scaled, at, dims=(dim,), accumulate=True)
 
     return _with_slices("index_add", input, dim, index, source, write)
@@ -267,7 +271,11 @@ def index_copy(input, dim, index, source):
 def index_fill(input, dim, index, value):
     """`input` with the slices that a 1-d index names along `dim` filled with one number."""
     x, dim, at = _along("index_fill", input, dim, index)
-    out = index_put_(x, one_number("index_fill", value, x.dtype), at, dims=(dim,), accumulate=False)
+    n = x.shape[dim]
+    named = index_put_(full((n,), False, dtypes.bool_), full((), True, dtypes.bool_), at, dims=(0,), accumulate=False)
+    named = reshape(named, n, *[1] * (x.ndim - dim - 1))
+    # Not by `index_put`: a slice that is named twice is filled once, and has its gradient once.
+    out = where(named, one_number("index_fill", value, x.dtype), x)
     return out if as_tensor(input).ndim else reshape(out, ())
 
 

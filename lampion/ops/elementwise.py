@@ -293,8 +293,23 @@ class where:
     def vjp(g, condition, x, y):
         return None, lambda: where(condition, g, 0.0), lambda: where(condition, 0.0, g)
 
-    def call(condition, x, y):
-        """x where the condition holds, y elsewhere."""
+    def call(condition, input=None, other=None):
+        """`input` where the condition holds, `other` elsewhere; without these, where it holds, as index tensors.
+
+        >>> import lampion
+        >>> x = lampion.tensor([3.0, -1.0])
+        >>> lampion.where(x > 0, x, 0.0)
+        tensor([3., 0.])
+        >>> lampion.where(x > 0)
+        (tensor([0]),)
+        """
+        x, y = input, other
+        if x is None and y is None:
+            from lampion.ops.masking import nonzero
+
+            return nonzero(condition, as_tuple=True)
+        if x is None or y is None:
+            raise LampionError("where", "expected both values or none", got="one of them")
         if not isinstance(condition, Tensor):
             condition = as_tensor(condition)
         if condition._array.dtype.kind != "b":

@@ -11,7 +11,7 @@ from lampion.ops.creation import zeros
 from lampion.ops.define import OPERATIONS, cast_to, kernel, operation
 from lampion.ops.movement import broadcast_to, put, reshape, slice_
 from lampion.ops.shapes import normalize_dim
-from lampion.ops.views import atleast_1d, atleast_2d, atleast_3d, narrow, unsqueeze
+from lampion.ops.views import atleast_1d, atleast_2d, atleast_3d, along, unsqueeze
 from lampion.primitive import apply
 from lampion.tensor import Tensor, as_tensor
 
@@ -29,10 +29,10 @@ class cat:
     def vjp(g, shapes, dim):
         """Each input's gradient is its part of g."""
         ends = list(itertools.accumulate(shape[dim] for shape in shapes))
-        return tuple(
-            functools.partial(narrow, g, dim, end - shape[dim], shape[dim])
-            for shape, end in zip(shapes, ends, strict=True)
-        )
+
+        def part(start, stop): return lambda: along(g, dim, (start, stop, 1))
+
+        return tuple(part(end - shape[dim], end) for shape, end in zip(shapes, ends, strict=True))
 
     def call(tensors, dim=0):
         """Tensors joined along a dimension.

@@ -11,7 +11,7 @@ from lampion import dtype as dtypes
 from lampion.errors import DTypeError, IndexRangeError, ShapeError
 from lampion.ops.advanced_indexing import index_, index_put_, one_number, places_of
 from lampion.ops.creation import full
-from lampion.ops.define import cast_to, kernel, operation
+from lampion.ops.define import kernel, operation
 from lampion.ops.elementwise import where as choose
 from lampion.ops.movement import broadcast_to, reshape
 from lampion.ops.shapes import broadcast_shapes
@@ -131,7 +131,7 @@ def unravel_index(indices, shape) -> tuple[Tensor, ...]:
     shape = (shape,) if isinstance(shape, int) else tuple(int(n) for n in shape)
     if min(shape, default=0) < 0:
         raise ShapeError("unravel_index", "a size is negative", got=str(shape))
-    return unbind(cast_to(apply(coordinates.primitive, at, shape=shape), at.dtype)) if shape else ()
+    return unbind(apply(coordinates.primitive, at, shape=shape)) if shape else ()
 
 
 @kernel(public=False)

@@ -195,7 +195,7 @@ class strided:
         own = tuple(item * s for s in layout)
         if not x.size:
             memory = x.reshape(-1)
-        elif x.strides == own:
+        elif all(a == b or n == 1 for a, b, n in zip(x.strides, own, x.shape, strict=True)):
             lowest = x[tuple(slice(None, None, -1) if s < 0 else slice(None) for s in layout)]
             memory = _strided(xp, lowest, (high - low,), (item,), x.flags.writeable)
         else:

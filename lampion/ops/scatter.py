@@ -8,7 +8,7 @@ from lampion import dtype as dtypes
 from lampion.errors import DTypeError, IndexRangeError, LampionError, ShapeError
 from lampion.ops.creation import full, zeros
 from lampion.ops.define import cast_to, kernel, operation
-from lampion.ops.elementwise import add, div, eq, mul, where
+from lampion.ops.elementwise import div, eq, mul, sub, where
 from lampion.ops.movement import broadcast_to, put, reshape, slice_
 from lampion.ops.shapes import normalize_dim
 from lampion.primitive import apply
@@ -50,6 +50,9 @@ class gather:
 
         ``out[i][j] = x[index[i][j]][j]`` for dim 0, ``x[i][index[i][j]]`` for dim 1.
         """
+        input, index = as_tensor(input), as_tensor(index)
+        if not index.numel() and index.ndim != input.ndim:  # PyTorch takes an empty index of any shape
+            return reshape(slice_(reshape(input, -1), ((0, 0, 1),)), index.shape)
         input, dim, index, shape = _prepared("gather", input, dim, index)
         return _restored(apply(gather.primitive, input, index, dim=dim), shape)
 
@@ -133,18 +136,26 @@ def _slopes_of_extreme(g, x, index, source, y, dim):
 
 
 def _slopes_of_product(g, x, index, source, y, dim):
-    """The product of the others: what all but the zeros make, where there is none or one of them."""
+    """The product of the others, without dividing by a factor that is zero.
+
+    That is the product of all that are not zero, divided by the factor if it is not zero, times the *sum* of
+    the other zeros: if there is one other zero, their product is their sum, as a function too, so that the
+    second derivative is right. (That of three zeros and more would take the third.)
+    """
     zero_x, zero_source = eq(x, 0), eq(source, 0)
     count = scatter_add_(cast_to(zero_x, g.dtype), dim, index, cast_to(zero_source, g.dtype))
+    zeros_of = scatter_add_(where(zero_x, x, 0.0), dim, index, where(zero_source, source, 0.0))
     whole = scatter_combine(where(zero_x, 1.0, x), dim, index, where(zero_source, 1.0, source), "prod")
 
-    def others(factor, is_zero, count, whole):
-        """The product without one factor: 0 where another one is 0."""
+    def others(factor, is_zero, count, zeros_of, whole):
         left = div(whole, where(is_zero, 1.0, factor))
-        return where(eq(count, cast_to(is_zero, count.dtype)), left, 0.0)
+        more = sub(count, cast_to(is_zero, count.dtype))
+        product = where(eq(more, 1), sub(zeros_of, where(is_zero, factor, 0.0)), 0.0)
+        return mul(left, where(eq(more, 0), 1.0, product))
 
-    for_source = others(source, zero_source, gather(count, dim, index), gather(whole, dim, index))
-    return mul(g, others(x, zero_x, count, whole)), mul(gather(g, dim, index), for_source)
+    there = (gather(part, dim, index) for part in (count, zeros_of, whole))
+    for_x, for_source = others(x, zero_x, count, zeros_of, whole), others(source, zero_source, *there)
+    return mul(g, for_x), mul(gather(g, dim, index), for_source)
 
 
 @operation(inplace=True)
@@ -253,14 +264,13 @@ def _prepared(name, x, dim, index, covers=True):
     """
     x, index = as_tensor(x), as_tensor(index)
     dim = normalize_dim(name, dim, x.ndim)
-    if index.dtype not in (dtypes.int64, dtypes.int32):
+    if index.dtype not in (dtypes.int64, dtypes.int32) and index.numel():
         raise DTypeError(name, "the index must be an integer tensor", expected="lampion.int64",
                          got=str(index.dtype), fix="convert it: index.long()")  # fmt: skip
     shape = index.shape if covers else x.shape
     if not index.numel():
-        # PyTorch takes an empty index of any number of dimensions.
-        if covers and index.ndim != x.ndim:
-            x, dim = full((1,) * index.ndim, 0, x.dtype), 0
+        # PyTorch takes an empty index of any number of dimensions, and of any type.
+        index = cast_to(index, dtypes.int64)
         return (x if x.ndim else reshape(x, 1)), dim, index, shape
     x = x if x.ndim else reshape(x, 1)
     index = index if index.ndim else reshape(index, 1)

@@ -289,7 +289,7 @@ def sum_to_size(self, *size):
         raise ShapeError("sum_to_size", "that shape does not broadcast to the tensor's",
                          expected=f"what broadcasts to {tuple(self.shape)}", got=str(size))  # fmt: skip
     dims = [d for d, n in enumerate(self.shape) if d < offset or size[d - offset] != n]
-    return reshape(sum(self, dims), size) if dims else self
+    return reshape(sum(self, dims), size) if dims or not size else self
 
 
 # -- parts ---------------------------------------------------------------------------------------------

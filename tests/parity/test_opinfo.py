@@ -79,7 +79,7 @@ def excluded(name, sample):
 
 
 #: Instead of float64, for what PyTorch does with integers only.
-OTHERWISE = ("float64", "int64", "bool", "complex128")
+OTHERWISE = ("float64", "float32", "int64", "bool", "complex128")
 
 
 def main_dtype(info):

@@ -52,6 +52,10 @@ class IndexRangeError(LampionError, IndexError):
     """An index (or a class label) that points outside the tensor."""
 
 
+class LinAlgError(LampionError):
+    """A matrix that has no inverse, is not positive definite, or where an iteration did not converge."""
+
+
 class GradientError(LampionError):
     """Back-propagation was asked for something that has no gradient, or has it no longer."""
 

@@ -73,6 +73,7 @@ def packed(rules=None, *, saves=""):
         layout = tuple(tuple(shape) for shape in parts(*(x._array for x in inputs), **params)[1])
         return _apart(apply(call.primitive, *inputs, layout=layout, **params), layout)
 
+    body = {name: rule_ for name, rule_ in body.items() if name not in ("__dict__", "__weakref__")}
     whole = {**body, "infer": infer, "forward": join, "call": call, "native": False}
     if rule is not None:
         whole["vjp"] = vjp

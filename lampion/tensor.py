@@ -331,8 +331,8 @@ def wrap(array: Any) -> Tensor:
     result: Tensor = _new(Tensor)
     result._array = array
     result._version = [0, None]
-    if mode.inference:
-        result._inference = True
+    result._requires_grad, result._inference = False, mode.inference  # see `apply`
+    result._node = result._follows = None
     return result
 
 

@@ -116,6 +116,8 @@ class Node:
             tensor = _new(Tensor)  # as `wrap` does
             tensor._array = array
             tensor._version = [version, None]  # for which a traced value holds
+            tensor._requires_grad = tensor._inference = False
+            tensor._node = tensor._follows = None
             if create_graph:
                 edge = self._history_of(position)
                 if isinstance(edge, Tensor):
@@ -209,7 +211,7 @@ def record(
     node.shapes = shapes
     node.params = params
     node.output_shape = result._array.shape
-    node.at = here(3)
+    node.at = here(4)  # behind this, the door, and the operation's own function
     node.order = next(_order)
     node.saved = saved
     node.versions = versions
@@ -219,6 +221,11 @@ def record(
     result._requires_grad = True
     if mode.saving is not None:
         mode.saving.pack(node)
+
+
+def next_order() -> int:
+    """A number greater than that of every node so far."""
+    return next(_order)
 
 
 def new_node(

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from lampion.autograd.tape import Node
+from lampion.autograd.tape import Node, spent
 from lampion.compiler.bind import Binding, Returned
 from lampion.compiler.capture import CaptureError, Guards
 from lampion.compiler.capture.policy import is_plain
@@ -187,7 +187,7 @@ class Finisher:
             self._refuse("returns a leaf made inside that requires a gradient", "return x.detach()")
         if not node.released:
             self._refuse("returns a tensor whose gradient can still be asked for", _GRAPH_FIX)
-        return Node(node.primitive, [], [], {}, node.output_shape, node.where)
+        return spent(node)
 
     # -- what is left behind -----------------------------------------------------------------------------
 

@@ -299,6 +299,11 @@ class _Lowering:
         self._call(record, ir.Map(to.shape, tuple(record.operands), tuple(body.values), (store,)), label)
 
 
+#: The primitives of kind "kernel" that have a kernel.
+KERNELS = frozenset(name.removeprefix("_kernel_") for name in vars(_Lowering) if name.startswith("_kernel_"))
+KERNELS |= {"matmul", "full"}
+
+
 class _Record:
     """The operands of one kernel call: each buffer once."""
 

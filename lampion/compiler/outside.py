@@ -79,6 +79,10 @@ class WatchedOptimizer:
         self.groups = list(optimizer.param_groups)
         self.members = [list(group["params"]) for group in self.groups]
         self.flags = [(group, flags) for who, group, _, flags in traced if who is optimizer]
+        self.switches = [
+            (group, [(name, bool(group[name])) for name in optimizer.switches])
+            for who, group, _, _ in traced if who is optimizer and optimizer.switches
+        ]  # fmt: skip
         params = [p for who, _, params, _ in traced if who is optimizer for p in params]
         self.state = optimizer.state
         self.entries = [(p, self.state[p]) for p in params if p in self.state]
@@ -108,6 +112,10 @@ class WatchedOptimizer:
             for option, value in flags.items():
                 if group[option] is not value and group[option] != value:
                     return f"{option} of {name} changed from {value} to {group[option]}"
+        for group, switches in self.switches:
+            for option, on in switches:
+                if bool(group[option]) is not on:
+                    return f"{option} of {name} was switched {'off' if on else 'on'}"
         return self._changed_state(name) or self._changed_class(name)
 
     def _changed_state(self, name: str) -> str | None:

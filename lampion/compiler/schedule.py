@@ -342,13 +342,16 @@ def has_machine_code(equation: Equation) -> bool:
 
 
 def window_of(primitive: Primitive, params: dict[str, Any], layout: Layout, dtype: DType) -> Layout | None:
-    """The layout of a movement's result, found by running it on a shadow; None if it would copy."""
+    """The layout of a movement's result, found by running it on a shadow.
+
+    None if it would copy, or see the elements as another type: a window has the type of its buffer.
+    """
     size = dtype.itemsize
     strides = tuple(s * size for s in layout.strides)
     if primitive.name == "reshape" and 0 in layout.shape:
         return Layout(layout.root, params["shape"], (0,) * len(params["shape"]), layout.offset)
-    shape, moved, start = move(primitive, params, layout.shape, strides, dtype.numpy)
-    if start is None:
+    shape, moved, start, seen_as = move(primitive, params, layout.shape, strides, dtype.numpy)
+    if start is None or seen_as != dtype.numpy:
         return None
     return Layout(layout.root, shape, tuple(s // size for s in moved), layout.offset + start // size)
 

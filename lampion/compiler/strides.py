@@ -32,8 +32,8 @@ def is_contiguous(shape: Sequence[int], strides: Sequence[int], itemsize: int) -
 
 def move(
     primitive: Primitive, params: dict[str, Any], shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any
-) -> tuple[tuple[int, ...], tuple[int, ...], int | None]:
-    """Run a movement on a shadow: the shape and strides of its result, and where it starts, in bytes.
+) -> tuple[tuple[int, ...], tuple[int, ...], int | None, Any]:
+    """Run a movement on a shadow: the shape and strides of its result, where it starts (in bytes), its dtype.
 
     The start is None where the movement has to copy (some reshapes). So `forward` alone says what a
     movement does, in every reading of it.
@@ -46,12 +46,12 @@ def move(
         try:
             out = np.reshape(shadow, params["shape"], copy=False)
         except ValueError:
-            return params["shape"], contiguous_strides(params["shape"], dtype.itemsize), None
+            return params["shape"], contiguous_strides(params["shape"], dtype.itemsize), None, dtype
     else:
         out = primitive.forward(np, shadow, **params)
     if not out.size:
-        return out.shape, out.strides, 0
+        return out.shape, out.strides, 0, out.dtype
     if not np.may_share_memory(out, block):
-        return out.shape, out.strides, None
+        return out.shape, out.strides, None, out.dtype
     start = out.__array_interface__["data"][0] - shadow.__array_interface__["data"][0]
-    return out.shape, out.strides, int(start)
+    return out.shape, out.strides, int(start), out.dtype

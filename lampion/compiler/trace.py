@@ -76,6 +76,8 @@ class Source:
 class Trace:
     """A recording in progress."""
 
+    compiles = True  # so what is read from Python is fixed for later calls; inside of `lampion.func` it is not
+
     def __init__(self) -> None:
         self.graph = Graph()
         self.sources: list[Source] = []

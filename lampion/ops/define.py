@@ -131,6 +131,8 @@ def reduction(rules=None, *, saves="", complexes=True, public=True, method=True)
             refuse_complex(name, x)
         return apply_wide(primitive, x, axis=axis, keepdims=keepdim)
 
+    if "extend" in body:  # an option, which the public function deals with before
+        function = body["extend"](function)
     return _publish(body.get("call") or function, primitive, rules, public, method)
 
 

@@ -9,7 +9,7 @@ from lampion.ops import (
     views,
 )  # fmt: skip
 from lampion.ops.conversions import copy_
-from lampion.ops.define import METHODS, cast_to, operation
+from lampion.ops.define import METHODS
 from lampion.tensor import Tensor, as_tensor
 
 
@@ -45,25 +45,12 @@ def normal_(self, mean=0.0, std=1.0):
     return copy_(self, random.randn_like(self) * std + mean)
 
 
-@operation
-def any_(self, dim=None, keepdim=False):
-    """Whether any element is true (non-zero)."""
-    return elementwise.ne(reduce.sum(elementwise.ne(self, 0), dim, keepdim), 0)
-
-
-@operation
-def all_(self, dim=None, keepdim=False):
-    """Whether all elements are true (non-zero)."""
-    return elementwise.eq(any_(elementwise.eq(self, 0), dim, keepdim), False)
-
-
 def _inplace_matmul(self, other):
     return self._assign(matrix.matmul(self, other), "__imatmul__")
 
 
 E = elementwise
 METHODS.update({
-    "mm": matrix.matmul,
     "copy_": copy_, "zero_": conversions.zero_, "uniform_": uniform_, "normal_": normal_,
     "contiguous": conversions.contiguous, "to": conversions.to, "type": conversions.type_,
     "type_as": conversions.type_as, "cpu": conversions.cpu, "cuda": conversions.cuda, **conversions.CONVERTERS,

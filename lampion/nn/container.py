@@ -1,4 +1,4 @@
-"""Modules made of modules: in a row, in a list, by name."""
+"""Modules made of modules, or of parameters: in a row, in a list, by name."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar, overload
 
 from lampion.nn.module import Module, _enclosed, _indented
+from lampion.nn.parameter import Parameter
+from lampion.tensor import Tensor
 
 S = TypeVar("S", bound="_Numbered")
+P = TypeVar("P", bound="ParameterList")
 
 
 class _Numbered(Module):
@@ -188,7 +191,9 @@ class ModuleDict(Module):
 
     def pop(self, key: str) -> Any:
         """Remove a module, and return it."""
-        return self._modules.pop(key)
+        module = self._modules[key]
+        del self._modules[key]
+        return module
 
     def clear(self) -> None:
         """Remove all modules."""
@@ -198,3 +203,191 @@ class ModuleDict(Module):
         """Add or replace modules."""
         for key, module in modules.items() if isinstance(modules, Mapping) else modules:
             self[key] = module
+
+
+# -- of parameters -----------------------------------------------------------------------------------
+
+
+def _as_parameter(value: Any) -> Any:
+    """Tensors become parameters; what else there is stays as it is, and is not registered."""
+    return Parameter(value) if isinstance(value, Tensor) and not isinstance(value, Parameter) else value
+
+
+def _described(name: str, value: Any) -> str:
+    if not isinstance(value, Tensor):
+        return f"({name}): Object of type: {type(value).__name__}"
+    kind = "Parameter" if isinstance(value, Parameter) else "Tensor"
+    size = "x".join(map(str, value.shape))
+    return f"({name}): {kind} containing: [{value.dtype} of size {size}]"
+
+
+class ParameterList(Module):
+    """A list whose tensors are parameters.
+
+    >>> import lampion
+    >>> from lampion import nn
+    >>> weights = nn.ParameterList([lampion.ones(2), lampion.zeros(3, 4)])
+    >>> weights
+    ParameterList(
+        (0): Parameter containing: [lampion.float32 of size 2]
+        (1): Parameter containing: [lampion.float32 of size 3x4]
+    )
+    """
+
+    def __init__(self, values: Iterable[Any] | None = None) -> None:
+        super().__init__()
+        self._size = 0
+        if values is not None:
+            self.extend(values)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[Any]:
+        return (getattr(self, str(i)) for i in range(self._size))
+
+    def _name(self, index: int) -> str:
+        position = operator.index(index)
+        if not -self._size <= position < self._size:
+            raise IndexError(f"index {position} is out of range for {self._size} parameters")
+        return str(position % self._size)
+
+    @overload
+    def __getitem__(self: P, index: slice) -> P: ...
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    def __getitem__(self, index: slice | int) -> Any:
+        """The parameter at a position, or a list of those of a slice."""
+        if isinstance(index, slice):
+            return type(self)(list(self)[index])
+        return getattr(self, self._name(index))
+
+    def __setitem__(self, index: int, value: Any) -> None:
+        setattr(self, self._name(index), _as_parameter(value))
+
+    def append(self: P, value: Any) -> P:
+        """Add a parameter at the end."""
+        self._size += 1
+        self[-1] = value
+        return self
+
+    def extend(self: P, values: Iterable[Any]) -> P:
+        """Add parameters at the end."""
+        if isinstance(values, Tensor) or not isinstance(values, Iterable):
+            raise TypeError(f"extend takes several parameters, got {type(values).__name__}")
+        for value in list(values):
+            self.append(value)
+        return self
+
+    __iadd__ = extend
+
+    def extra_repr(self) -> str:
+        return "\n".join(f"  {_described(str(i), value)}" for i, value in enumerate(self))
+
+
+class ParameterDict(Module):
+    """A dict whose tensors are parameters.
+
+    >>> import lampion
+    >>> from lampion import nn
+    >>> list(nn.ParameterDict({"scale": lampion.ones(2)}).named_parameters())[0][0]
+    'scale'
+    """
+
+    def __init__(self, parameters: Mapping[str, Any] | Iterable[tuple[str, Any]] | None = None) -> None:
+        super().__init__()
+        self._keys: dict[str, None] = {}
+        if parameters is not None:
+            self.update(parameters)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(self._keys)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._keys
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self._keys:
+            raise KeyError(key)
+        return getattr(self, key)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if not isinstance(key, str):
+            raise TypeError(f"the names of parameters are strings, not {type(key).__name__}")
+        setattr(self, key, _as_parameter(value))
+        self._keys[key] = None
+
+    def __delitem__(self, key: str) -> None:
+        del self._keys[key]
+        delattr(self, key)
+
+    def keys(self) -> Iterable[str]:
+        """The names."""
+        return self._keys.keys()
+
+    def values(self) -> Iterable[Any]:
+        """The parameters."""
+        return (self[key] for key in self._keys)
+
+    def items(self) -> Iterable[tuple[str, Any]]:
+        """Names and parameters."""
+        return ((key, self[key]) for key in self._keys)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The parameter of that name, or `default`."""
+        return self[key] if key in self._keys else default
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """The parameter of that name, which is first set to `default` if there is none."""
+        if key not in self._keys:
+            self[key] = default
+        return self[key]
+
+    def pop(self, key: str) -> Any:
+        """Remove a parameter, and return it."""
+        value = self[key]
+        del self[key]
+        return value
+
+    def popitem(self) -> tuple[str, Any]:
+        """Remove the last parameter, and return it with its name."""
+        key = next(reversed(self._keys))
+        return key, self.pop(key)
+
+    def clear(self) -> None:
+        """Remove all parameters."""
+        for key in list(self._keys):
+            del self[key]
+
+    def copy(self) -> ParameterDict:
+        """Another dict of the same parameters."""
+        return ParameterDict(list(self.items()))
+
+    def fromkeys(self, keys: Iterable[str], default: Any = None) -> ParameterDict:
+        """A dict with one value for all of these names."""
+        return ParameterDict([(key, default) for key in keys])
+
+    def update(self, parameters: Any) -> None:
+        """Add or replace parameters: of a dict (a plain one in the order of its names) or of pairs."""
+        if type(parameters) is dict:
+            parameters = sorted(parameters.items())
+        for key, value in parameters.items() if hasattr(parameters, "items") else parameters:
+            self[key] = value
+
+    def __or__(self, other: ParameterDict) -> ParameterDict:
+        both = self.copy()
+        both.update(other)
+        return both
+
+    def __ior__(self, other: Any) -> ParameterDict:
+        self.update(other)
+        return self
+
+    def extra_repr(self) -> str:
+        return "\n".join(f"  {_described(key, value)}" for key, value in self.items())

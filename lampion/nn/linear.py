@@ -1,16 +1,16 @@
-"""Linear layers, and the two that only pass on: Identity and Flatten."""
+"""Linear layers."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from lampion.errors import LampionError
+from lampion.errors import LampionError, OptionError
+from lampion.mode import mode
 from lampion.nn import functional as F
 from lampion.nn import init
 from lampion.nn.module import Module
-from lampion.nn.parameter import Parameter, new_parameter
-from lampion.ops import flatten
+from lampion.nn.parameter import Parameter, UninitializedParameter, new_parameter
 from lampion.tensor import Tensor, check_device
 
 
@@ -73,31 +73,94 @@ class Linear(Module):
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={bias}"
 
 
-class Identity(Module):
-    """Its argument, unchanged. Takes (and ignores) any arguments, so that it can stand in for any layer."""
+class LazyLinear(Linear):
+    """A `Linear` that learns its `in_features` from its first input, and then is one.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__()
-
-    def forward(self, x: Any) -> Any:
-        return x
-
-
-class Flatten(Module):
-    """The dimensions from `start_dim` to `end_dim` as one; by default, all but the batch.
+    Until then it has parameters without a shape: run an input through the network before they are counted,
+    copied or printed.
 
     >>> import lampion
-    >>> lampion.nn.Flatten()(lampion.ones(5, 8, 8)).shape
-    (5, 64)
+    >>> layer = lampion.nn.LazyLinear(2)
+    >>> layer(lampion.ones(5, 3)).shape
+    (5, 2)
+    >>> layer
+    Linear(in_features=3, out_features=2, bias=True)
     """
 
-    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
-        super().__init__()
-        self.start_dim = start_dim
-        self.end_dim = end_dim
+    def __init__(
+        self, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None
+    ) -> None:
+        super().__init__(0, 0, False, device, dtype)
+        self.out_features = out_features
+        self.weight = UninitializedParameter(dtype=dtype)
+        if bias:
+            self.bias = UninitializedParameter(dtype=dtype)
+
+    def reset_parameters(self) -> None:
+        if isinstance(self.weight, UninitializedParameter):
+            return
+        super().reset_parameters()
+
+    def initialize_parameters(self, x: Tensor) -> None:
+        """Give the parameters their shapes, and their first values."""
+        if not isinstance(self.weight, UninitializedParameter):
+            return
+        self.in_features = x.shape[-1]
+        self.weight.materialize((self.out_features, self.in_features))
+        if isinstance(self.bias, UninitializedParameter):
+            self.bias.materialize((self.out_features,))
+        self.reset_parameters()
 
     def forward(self, x: Tensor) -> Tensor:
-        return flatten(x, self.start_dim, self.end_dim)
+        if mode.trace is not None:
+            mode.trace.refuse("initialises a lazy layer", "run one input through the network before compiling")
+        self.initialize_parameters(x)
+        self.in_features = self.weight.shape[1]
+        object.__setattr__(self, "__class__", Linear)
+        return self.forward(x)
+
+
+class Bilinear(Module):
+    """For each output o: x1 @ weight[o] @ x2 + bias[o].
+
+    Args:
+        in1_features, in2_features, out_features: the sizes of the last dimensions.
+        bias: whether there is one.
+
+    Shape:
+        x1: (..., in1_features); x2: (..., in2_features); result: (..., out_features).
+    """
+
+    bias: Parameter | None
+    weight: Parameter
+
+    def __init__(
+        self, in1_features: int, in2_features: int, out_features: int, bias: bool = True,
+        device: Any = None, dtype: Any = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        check_device("Bilinear", device)
+        if in1_features <= 0:
+            raise OptionError("Bilinear", "in1_features is a positive number", got=str(in1_features))
+        self.in1_features = in1_features
+        self.in2_features = in2_features
+        self.out_features = out_features
+        self.weight = new_parameter(out_features, in1_features, in2_features, dtype=dtype)
+        self.register_parameter("bias", new_parameter(out_features, dtype=dtype) if bias else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new random weights, as PyTorch does: uniform in [-1, 1] / sqrt(in1_features)."""
+        bound = 1 / math.sqrt(self.in1_features)
+        init.uniform_(self.weight, -bound, bound)
+        if self.bias is not None:
+            init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
+        return F.bilinear(x1, x2, self.weight, self.bias)
 
     def extra_repr(self) -> str:
-        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+        return (
+            f"in1_features={self.in1_features}, in2_features={self.in2_features}, "
+            f"out_features={self.out_features}, bias={self.bias is not None}"
+        )

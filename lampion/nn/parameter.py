@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from lampion.errors import LampionError
 from lampion.ops import zeros
 from lampion.tensor import Tensor, tensor, wrap
 
@@ -43,3 +45,29 @@ def new_parameter(*size: int, dtype: Any = None) -> Parameter:
     parameter._version = source._version
     parameter.requires_grad_()
     return parameter
+
+
+class UninitializedParameter(Parameter):
+    """A parameter whose shape is not known yet; `materialize` makes a `Parameter` of it."""
+
+    def __init__(self, requires_grad: bool = True, device: Any = None, dtype: Any = None) -> None:
+        super().__init__(zeros(0, dtype=dtype), requires_grad)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Not known: an error that says so."""
+        raise LampionError(
+            "shape", "this parameter of a lazy layer has no shape yet",
+            fix="run one input through the network first",
+        )  # fmt: skip
+
+    def materialize(self, shape: Sequence[int], device: Any = None, dtype: Any = None) -> None:
+        """Become a parameter of zeros of this shape; whoever holds it already sees that."""
+        source = zeros(*shape, dtype=dtype or self.dtype)
+        self.__class__ = Parameter  # type: ignore[assignment]  # of the same layout
+        self._array = source._array
+        self._version = source._version
+        self._base, self._chain = None, ()
+
+    def __repr__(self) -> str:
+        return "<UninitializedParameter>"

@@ -6,13 +6,16 @@ the tape costs about 4 us there and back, the arithmetic next to nothing.
 
 from __future__ import annotations
 
+from lampion import dtype as dtypes
 from lampion.errors import DTypeError
+from lampion.ops.arithmetic import clamp_min
 from lampion.ops.creation import full
-from lampion.ops.define import composite
-from lampion.ops.elementwise import add, cast, clone, div, exp, log, mul, ne, neg, sub, where
+from lampion.ops.define import cast_to, composite, elementwise
+from lampion.ops.elementwise import add, cast, clone, div, exp, log, mul, ne, neg, sigmoid, sub, where
+from lampion.ops.exponentials import log1p
 from lampion.ops.indexing import gather, scatter_add
 from lampion.ops.matrix import matmul
-from lampion.ops.movement import matrix_transpose
+from lampion.ops.views import matrix_transpose
 from lampion.ops.reduce import amax, sum
 from lampion.ops.shapes import normalize_dim
 from lampion.tensor import as_tensor
@@ -29,6 +32,25 @@ class affine:
 
 
 @composite(saves="output", method=True)
+class softmax:
+    """e**x / sum(e**x) along a dimension, without overflow: one node instead of four."""
+
+    def forward(x, dim):
+        powers = exp(sub(x, amax(x, dim, True)))
+        return div(powers, sum(powers, dim, True))
+
+    def vjp(g, y, dim): return mul(y, sub(g, sum(mul(g, y), dim, True)))
+
+    def call(x, dim, dtype=None):
+        """e**x / sum(e**x) along a dimension, without overflow; `dtype` converts x first."""
+        x = _scores("softmax", x, dtype)
+        axis = normalize_dim("softmax", dim, x.ndim or 1)
+        if not x.ndim:
+            return x - x + 1.0  # the one probability is 1
+        return _softmax(x, dim=axis) if x.numel() else clone(x)
+
+
+@composite(saves="output", method=True)
 class log_softmax:
     """log(e**x / sum(e**x)) along a dimension, without overflow: one node instead of six."""
 
@@ -38,19 +60,34 @@ class log_softmax:
 
     def vjp(g, y, dim): return sub(g, mul(exp(y), sum(g, dim, True)))
 
-    def call(x, dim):
-        """log(e**x / sum(e**x)) along a dimension, without overflow."""
-        x = as_tensor(x)
-        if not x.dtype.is_floating_point:
-            raise DTypeError("log_softmax", "expected floats", got=str(x.dtype), fix="convert it: x.float()")
+    def call(x, dim, dtype=None):
+        """log(e**x / sum(e**x)) along a dimension, without overflow; `dtype` converts x first."""
+        x = _scores("log_softmax", x, dtype)
+        axis = normalize_dim("log_softmax", dim, x.ndim or 1)
         if not x.ndim:
             return sub(x, x)  # the one probability is 1
-        if not x.numel():
-            return clone(x)
-        return _log_softmax(x, dim=normalize_dim("log_softmax", dim, x.ndim))
+        return _log_softmax(x, dim=axis) if x.numel() else clone(x)
 
 
+def _scores(name, x, dtype):
+    x = as_tensor(x)
+    if dtype is not None:
+        x = cast_to(x, dtypes.of(dtype))
+    if not x.dtype.is_floating_point:
+        raise DTypeError(name, "expected floats", got=str(x.dtype), fix="convert it: x.float()")
+    return x
+
+
+_softmax = softmax.primitive.composed
 _log_softmax = log_softmax.primitive.composed
+
+
+@elementwise(saves="inputs", public=False)
+class softplus:
+    """log(1 + e**x), without overflow."""
+
+    def forward(xp, x): return xp.logaddexp(x, 0)
+    def vjp(g, x): return g * sigmoid(x)
 
 
 @composite(saves=(1,), public=False)
@@ -72,3 +109,26 @@ class mean_nll:
             return scatter_add(full(shape, 0, g.dtype), dim, index, step)
 
         return for_log_p, None
+
+
+@composite(saves=(1,), public=False)
+class scaled_gradient:
+    """x; its gradient is scaled by a factor."""
+
+    def forward(x, factor): return clone(x)
+    def vjp(g, x, factor): return lambda: g * factor, None
+
+
+@elementwise(saves="inputs", public=False)
+class binary_entropy:
+    """-(t log x + (1 - t) log(1 - x)), with logarithms held above -100 and slopes below 1e12."""
+
+    def forward(xp, x, t):
+        low = xp.maximum(xp.log1p(-x), -100)
+        return (t - 1) * low - t * xp.maximum(xp.log(x), -100)
+
+    def vjp(g, x, t):
+        return (
+            lambda: g * (x - t) / clamp_min((1 - x) * x, 1e-12),
+            lambda: g * (clamp_min(log1p(-x), -100.0) - clamp_min(log(x), -100.0)),
+        )

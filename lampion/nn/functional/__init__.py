@@ -1,0 +1,47 @@
+"""The functions behind the layers. All are composed of operations, so all have derivatives of any order.
+
+A file for each family; `checks.py` has what they share.
+"""
+
+from lampion.nn.functional.activation import (
+    celu, celu_, elu, elu_, gelu, glu, hardshrink, hardsigmoid, hardswish, hardtanh, hardtanh_, leaky_relu,
+    leaky_relu_, logsigmoid, mish, prelu, relu, relu6, relu_, rrelu, rrelu_, selu, selu_, sigmoid, silu,
+    softplus, softshrink, softsign, tanh, tanhshrink, threshold, threshold_,
+)  # fmt: skip
+from lampion.nn.functional.arranging import channel_shuffle, pad, pixel_shuffle, pixel_unshuffle
+from lampion.nn.functional.classification import (
+    binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy, linear_cross_entropy, nll_loss,
+)  # fmt: skip
+from lampion.nn.functional.distances import cosine_similarity, normalize, pairwise_distance, pdist
+from lampion.nn.functional.dropouts import (
+    alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout,
+)  # fmt: skip
+from lampion.nn.functional.maps import bilinear, embedding, embedding_bag, linear, one_hot
+from lampion.nn.functional.margins import (
+    cosine_embedding_loss, hinge_embedding_loss, margin_ranking_loss, multi_margin_loss,
+    multilabel_margin_loss, multilabel_soft_margin_loss, soft_margin_loss, triplet_margin_loss,
+    triplet_margin_with_distance_loss,
+)  # fmt: skip
+from lampion.nn.functional.normalization import (
+    batch_norm, group_norm, instance_norm, layer_norm, local_response_norm, rms_norm,
+)  # fmt: skip
+from lampion.nn.functional.probabilities import gumbel_softmax, log_softmax, softmax, softmin
+from lampion.nn.functional.regression import (
+    gaussian_nll_loss, huber_loss, kl_div, l1_loss, mse_loss, poisson_nll_loss, smooth_l1_loss,
+)  # fmt: skip
+
+__all__ = [
+    "alpha_dropout", "batch_norm", "bilinear", "binary_cross_entropy", "binary_cross_entropy_with_logits",
+    "celu", "celu_", "channel_shuffle", "cosine_embedding_loss", "cosine_similarity", "cross_entropy",
+    "dropout", "dropout1d", "dropout2d", "dropout3d", "elu", "elu_", "embedding", "embedding_bag",
+    "feature_alpha_dropout", "gaussian_nll_loss", "gelu", "glu", "group_norm", "gumbel_softmax",
+    "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "hardtanh_", "hinge_embedding_loss", "huber_loss",
+    "instance_norm", "kl_div", "l1_loss", "layer_norm", "leaky_relu", "leaky_relu_", "linear",
+    "linear_cross_entropy", "local_response_norm", "log_softmax", "logsigmoid", "margin_ranking_loss",
+    "mish", "mse_loss", "multi_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss",
+    "nll_loss", "normalize", "one_hot", "pad", "pairwise_distance", "pdist", "pixel_shuffle",
+    "pixel_unshuffle", "poisson_nll_loss", "prelu", "relu", "relu6", "relu_", "rms_norm", "rrelu", "rrelu_",
+    "selu", "selu_", "sigmoid", "silu", "smooth_l1_loss", "soft_margin_loss", "softmax", "softmin",
+    "softplus", "softshrink", "softsign", "tanh", "tanhshrink", "threshold", "threshold_",
+    "triplet_margin_loss", "triplet_margin_with_distance_loss",
+]  # fmt: skip

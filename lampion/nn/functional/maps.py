@@ -1,0 +1,242 @@
+"""Linear maps, and looking up rows of a table."""
+
+from __future__ import annotations
+
+import math
+
+from lampion import ops
+from lampion.dtype import int64
+from lampion.errors import DTypeError, LampionError, OptionError, ShapeError
+from lampion.mode import mode, no_grad
+from lampion.nn.functional.distances import p_norm
+from lampion.ops import methods
+from lampion.ops.composite import affine, scaled_gradient
+from lampion.tensor import Tensor
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``input @ weight.T + bias``.
+
+    Shape:
+        input: (..., in_features); weight: (out_features, in_features); bias: (out_features,).
+    """
+    # One product of two matrices is faster than a stack of them with a shared one.
+    flat = input if input.ndim <= 2 or weight.ndim != 2 else ops.reshape(
+        input, math.prod(input.shape[:-1]), input.shape[-1]
+    )  # fmt: skip
+    if bias is not None and flat.ndim == weight.ndim == 2 and flat.dtype is weight.dtype is bias.dtype:
+        out: Tensor = affine(flat, weight, bias)
+    else:
+        out = flat @ weight.T
+        if bias is not None:
+            out = out + bias
+    return out if flat is input else ops.reshape(out, *input.shape[:-1], out.shape[-1])
+
+
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """For each output o: ``input1 @ weight[o] @ input2 + bias[o]``.
+
+    Shape:
+        input1: (..., in1); input2: (..., in2); weight: (out, in1, in2); bias: (out,); result: (..., out).
+    """
+    outputs, first, second = weight.shape
+    places = input1.shape[:-1]
+    if input1.shape[-1] != first or input2.shape[-1] != second or input2.shape[:-1] != places:
+        raise ShapeError("bilinear", "the shapes do not fit",
+                         expected=f"(..., {first}) and (..., {second}), alike in the dots",
+                         got=f"{tuple(input1.shape)} and {tuple(input2.shape)}")  # fmt: skip
+    table = ops.reshape(ops.permute(weight, (1, 0, 2)), first, outputs * second)
+    half = ops.reshape(ops.reshape(input1, math.prod(places), first) @ table, -1 if outputs * second else
+                       math.prod(places), outputs, second)  # (N, out, in2)  # fmt: skip
+    out = ops.sum(half * ops.reshape(input2, math.prod(places), 1, second), 2)
+    if bias is not None:
+        out = out + bias
+    return ops.reshape(out, *places, outputs)
+
+
+def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
+    """A row for each label, with a 1 at the label's place.
+
+    Args:
+        tensor: the labels.
+        num_classes: how long a row is; -1 for one more than the largest label.
+
+    >>> import lampion
+    >>> lampion.nn.functional.one_hot(lampion.tensor([0, 2]), 3)
+    tensor([[1, 0, 0],
+            [0, 0, 1]])
+    """
+    if tensor.dtype.kind not in "iu":
+        raise DTypeError("one_hot", "labels are integers", expected="lampion.int64", got=str(tensor.dtype),
+                         fix="convert them: tensor.long()")  # fmt: skip
+    if num_classes == -1:
+        if mode.trace is not None:
+            mode.trace.refuse("counts the classes in the labels", "pass num_classes to one_hot")
+        if not tensor.numel():
+            raise LampionError("one_hot", "no labels, so that the number of classes must be given",
+                               fix="pass the number of classes: one_hot(labels, 10)")  # fmt: skip
+        num_classes = int(ops.amax(tensor).item()) + 1
+    if num_classes < 1:
+        raise OptionError(
+            "one_hot", "num_classes must be given", expected="an integer from 1 on, or -1",
+            got=str(num_classes), fix="pass the number of classes: one_hot(labels, 10)",
+        )  # fmt: skip
+    index = ops.unsqueeze(ops.cast(tensor, int64), -1)
+    zeros = ops.zeros(*tensor.shape, num_classes, dtype=int64)
+    return ops.scatter_add(zeros, -1, index, ops.ones(*index.shape, dtype=int64))
+
+
+# -- tables ----------------------------------------------------------------------------------------------
+
+
+def embedding(
+    input: Tensor, weight: Tensor, padding_idx: int | None = None, max_norm: float | None = None,
+    norm_type: float = 2.0, scale_grad_by_freq: bool = False, sparse: bool = False,
+) -> Tensor:  # fmt: skip
+    """The rows of `weight` that the input names.
+
+    Args:
+        input: indices of rows, of any shape.
+        weight: the table, (rows, features).
+        padding_idx: a row that gets no gradient.
+        max_norm: rows that are used and longer than this are first scaled down to it, in the table.
+        norm_type: the p of that length.
+        scale_grad_by_freq: divide each row's gradient by how often the input names it.
+        sparse: must be False: there are no sparse gradients.
+
+    Shape:
+        result: the input's shape, and features.
+
+    >>> import lampion
+    >>> table = lampion.tensor([[0.0, 0.0], [1.0, 2.0]])
+    >>> lampion.nn.functional.embedding(lampion.tensor([1, 0, 1]), table)
+    tensor([[1., 2.],
+            [0., 0.],
+            [1., 2.]])
+    """
+    check_dense("embedding", sparse)
+    if weight.ndim != 2:
+        raise ShapeError("embedding", "the table has rows and features", expected="(rows, features)",
+                         got=str(tuple(weight.shape)))  # fmt: skip
+    indices = _indices("embedding", input)
+    padding = padding_row("embedding", padding_idx, weight.shape[0])
+    if max_norm is not None:
+        shorten(weight, indices, max_norm, norm_type)
+    rows = ops.index_select(weight, 0, indices)
+    if padding is not None or scale_grad_by_freq:
+        factor = ops.ones(indices.shape[0], dtype=weight.dtype)
+        if scale_grad_by_freq:
+            factor = factor / ops.index_select(_uses(weight, indices), 0, indices)
+        if padding is not None:
+            factor = ops.where(indices == padding, 0.0, factor)
+        rows = scaled_gradient(rows, ops.unsqueeze(factor, 1))
+    return ops.reshape(rows, *input.shape, weight.shape[1])
+
+
+def check_dense(name: str, sparse: bool) -> None:
+    """Refuse sparse gradients."""
+    if sparse:
+        raise OptionError(name, "there are no sparse gradients", expected="sparse=False", got="sparse=True",
+                          fix="leave it out: the results are the same")  # fmt: skip
+
+
+def padding_row(name: str, padding_idx: int | None, rows: int) -> int | None:
+    """The row that `padding_idx` means, which counts from the end where negative."""
+    if padding_idx is None:
+        return None
+    if not -rows <= padding_idx < rows:
+        raise OptionError(name, "padding_idx is no row of the table", expected=f"{-rows} to {rows - 1}",
+                          got=str(padding_idx))  # fmt: skip
+    return padding_idx % rows
+
+
+def _indices(name: str, input: Tensor) -> Tensor:
+    if input.dtype.kind not in "iu":
+        raise DTypeError(name, "indices are integers", expected="lampion.int64", got=str(input.dtype),
+                         fix="convert them: input.long()")  # fmt: skip
+    return ops.reshape(ops.cast(input, int64), input.numel())
+
+
+def _uses(weight: Tensor, indices: Tensor) -> Tensor:
+    """How often each row is named."""
+    zeros = ops.zeros(weight.shape[0], dtype=weight.dtype)
+    return ops.index_add(zeros, 0, indices, ops.ones(indices.shape[0], dtype=weight.dtype))
+
+
+def shorten(weight: Tensor, indices: Tensor, max_norm: float, norm_type: float) -> None:
+    """Scale those rows that are named down to `max_norm`, in place."""
+    with no_grad():
+        lengths = p_norm(weight.detach(), norm_type, (1,), True)
+        used = ops.unsqueeze(_uses(weight, indices) > 0, 1)
+        # PyTorch's 1e-7, so that the result is not a little above.
+        factor = ops.where(ops.logical_and(used, lengths > max_norm), max_norm / (lengths + 1e-7), 1.0)
+        methods.copy_(weight, weight * factor)
+
+
+def embedding_bag(
+    input: Tensor, weight: Tensor, offsets: Tensor | None = None, max_norm: float | None = None,
+    norm_type: float = 2, scale_grad_by_freq: bool = False, mode: str = "mean", sparse: bool = False,
+    per_sample_weights: Tensor | None = None, include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> Tensor:  # fmt: skip
+    """Sums, means or maxima of bags of rows of `weight`.
+
+    Args:
+        input: indices of rows: (bags, size of each), or in a row with `offsets`.
+        weight: the table, (rows, features).
+        offsets: where in a row of indices each bag begins; the first is 0.
+        max_norm, norm_type, scale_grad_by_freq, sparse: as in `embedding`.
+        mode: "sum", "mean" or "max". An empty bag gives zeros.
+        per_sample_weights: a factor for each index; with "sum" only.
+        include_last_offset: whether the last offset is the end of the last bag.
+        padding_idx: a row that does not count.
+
+    Shape:
+        result: (bags, features).
+    """
+    name = "embedding_bag"
+    check_dense(name, sparse)
+    if mode not in ("sum", "mean", "max"):
+        raise OptionError(name, "the mode is not known", expected='"sum", "mean" or "max"', got=repr(mode))
+    if per_sample_weights is not None and mode != "sum":
+        raise OptionError(name, "per_sample_weights are for sums only", expected='mode="sum"', got=repr(mode))
+    if per_sample_weights is not None and per_sample_weights.shape != input.shape:
+        raise ShapeError(name, "per_sample_weights has the shape of the input",
+                         expected=str(tuple(input.shape)), got=str(tuple(per_sample_weights.shape)))  # fmt: skip
+    if (input.ndim == 2) is (offsets is not None) or input.ndim not in (1, 2):
+        raise ShapeError(name, "bags are rows of a matrix, or marked by offsets in a vector",
+                         got=f"an input of shape {tuple(input.shape)}, offsets {offsets}")  # fmt: skip
+    indices = _indices(name, input)
+    count = indices.shape[0]
+    if offsets is None:
+        bags = input.shape[0]
+        bag = ops.arange(count) // max(input.shape[1], 1)
+    else:
+        starts = _indices(name, offsets)
+        bags = starts.shape[0] - bool(include_last_offset)
+        starts = ops.narrow(starts, 0, 0, bags)
+        bag = ops.sum(ops.arange(count).unsqueeze(1) >= starts, 1) - 1
+    padding = padding_row(name, padding_idx, weight.shape[0])
+    rows = embedding(indices, weight, padding, max_norm, norm_type, scale_grad_by_freq)
+    counts = ops.ones(count, 1, dtype=rows.dtype)
+    if padding is not None:
+        counts = ops.cast(ops.unsqueeze(indices != padding, 1), rows.dtype)
+    empty = ops.zeros(bags, rows.shape[1], dtype=rows.dtype)
+    if mode == "max":
+        return _largest(rows, bag, counts, empty)
+    if per_sample_weights is not None:
+        rows = rows * ops.reshape(per_sample_weights, count, 1)
+    if padding is not None:
+        rows = rows * counts
+    total = ops.index_add(empty, 0, bag, rows)
+    if mode == "sum":
+        return total
+    sizes = ops.index_add(ops.zeros(bags, 1, dtype=rows.dtype), 0, bag, counts)
+    return total / ops.clamp_min(sizes, 1.0)
+
+
+def _largest(rows: Tensor, bag: Tensor, counts: Tensor, empty: Tensor) -> Tensor:
+    low = ops.where(counts > 0, rows, float("-inf"))
+    index = ops.broadcast_to(ops.unsqueeze(bag, 1), low.shape)
+    largest = ops.scatter_reduce(empty + float("-inf"), 0, index, low, "amax")
+    return ops.where(largest == float("-inf"), 0.0, largest)

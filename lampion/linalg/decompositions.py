@@ -27,6 +27,7 @@ from lampion.ops.factors import (
     singular_values,
     svd_parts,
 )  # fmt: skip
+from lampion.ops.products import recorded
 from lampion.ops.solving import ldl_parts, ldl_substitution, substitution
 from lampion.ops.triangles import adjoint, floats, lower_part, matrices, same_type, square, upper_part
 from lampion.tensor import Tensor, as_tensor
@@ -262,6 +263,7 @@ def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     out = ops.broadcast_to(ops.eye(m, n, dtype=a.dtype), a.shape)
     for i in reversed(range(tau.shape[-1])):
         out = reflected(a, tau, i, out)
+    out = out if tau.shape[-1] else recorded(out, a, tau)
     return out
 
 

@@ -11,7 +11,7 @@ from lampion import ops
 from lampion.errors import DTypeError, LampionError, ShapeError
 from lampion.ops.factors import eigh_parts, singular_values
 from lampion.ops.shapes import normalize_dim, normalize_dims
-from lampion.ops.solving import inverse, zero_pivot
+from lampion.ops.solving import euclidean, inverse, zero_pivot
 from lampion.ops.triangles import floats, matrices, square
 from lampion.tensor import Tensor, as_tensor
 
@@ -46,9 +46,9 @@ def vector_norm(
         raise ShapeError("vector_norm", f"a vector without elements has no norm of order {ord}",
                          got=f"shape {tuple(x.shape)}, dim {dim}")  # fmt: skip
     if ord == 2:
-        return _root(_sum(_squares(x), axes, keepdim))
+        return euclidean(x, axes, keepdim) if axes else ops.abs(x)
     if ord == 0:
-        return _sum(ops.ne(x, 0).to(x.dtype.to_real()), axes, keepdim)
+        return _sum(ops.where(ops.ne(x, 0), 1.0, ops.abs(x)), axes, keepdim)
     sizes = ops.abs(x)
     if not axes:
         return sizes
@@ -63,20 +63,6 @@ def vector_norm(
 
 def _sum(x: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:
     return ops.sum(x, axes, keepdim) if axes else x  # type: ignore[arg-type]  # several dimensions
-
-
-def _squares(x: Tensor) -> Tensor:
-    """|x|**2, without a kink at 0."""
-    if not x.dtype.is_complex:
-        return x * x
-    a, b = ops.real(x), ops.imag(x)
-    return a * a + b * b
-
-
-def _root(x: Tensor) -> Tensor:
-    """The square root of what is not negative, with slope 0 at 0."""
-    zero = ops.eq(x, 0)
-    return ops.where(zero, x, ops.sqrt(ops.where(zero, 1.0, x)))
 
 
 def _power(x: Tensor, exponent: float) -> Tensor:

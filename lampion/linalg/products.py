@@ -63,8 +63,8 @@ def vander(x: Tensor, *, N: int | None = None) -> Tensor:
             [1, 3, 9]])
     """
     x = as_tensor(x)
-    if not x.ndim:
-        raise ShapeError("vander", "expected a vector, or a stack of them", got="shape ()")
+    if not x.ndim and N is None:
+        raise ShapeError("vander", "a number alone does not say how many powers", got="shape ()", fix="pass N")
     if not x.dtype.is_inexact:
         x = x.to(dtypes.int64)
     count = x.shape[-1] if N is None else N

@@ -13,6 +13,7 @@ from lampion.errors import LampionError, LinAlgError, ShapeError
 from lampion.linalg.norms import tolerances
 from lampion.linalg.results import InverseEx, LeastSquares, SignLog, SolveEx
 from lampion.ops.factors import singular_values
+from lampion.ops.products import identity_like, recorded
 from lampion.ops.shapes import broadcast_shapes, normalize_dim
 from lampion.ops.solving import (
     determinant,
@@ -54,7 +55,7 @@ def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = Fa
 
 def _solve_or_nan(a: Tensor, b: Tensor, info: Tensor) -> Tensor:
     bad = ops.reshape(ops.ne(info, 0), (*info.shape, 1, 1))
-    one = ops.identity_like(a)
+    one = identity_like(a.detach())
     return ops.where(bad, math.nan, solve_matrix(ops.where(bad, one, a), b))
 
 
@@ -144,7 +145,7 @@ def slogdet(A: Tensor) -> SignLog:
     """The determinant's sign, and the logarithm of its size, which never overflows."""
     a = floats("slogdet", square("slogdet", A))
     sign, log = sign_and_log(a)
-    return SignLog(sign if a.dtype.is_complex else sign.detach(), ops.real(log))
+    return SignLog(sign, ops.real(log))
 
 
 def pinv(
@@ -192,13 +193,13 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     _, rtol = tolerances(a, None, rcond)
     rank = ops.sum(ops.gt(values, rtol * ops.narrow(values, -1, 0, min(1, values.shape[-1]))), -1)
     empty = ops.zeros(0, dtype=a.dtype.to_real())
-    residuals = empty
+    residuals: Tensor = recorded(empty, a, b)
     if driver != "gelsy" and m > n and (driver == "gels" or _all_equal(rank, n)):
         rest = ops.matmul(a, x) - b
         residuals = ops.sum(ops.real(rest * ops.conj(rest)), -2)
     return LeastSquares(
         ops.squeeze(x, -1) if vector else x,
-        ops.squeeze(residuals, -1) if vector and residuals is not empty else residuals,
+        ops.squeeze(residuals, -1) if vector and residuals.ndim > 1 else residuals,
         rank if driver != "gels" else ops.zeros(0, dtype=dtypes.int64),
         values if driver in ("gelsd", "gelss") else empty,
     )

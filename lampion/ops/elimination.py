@@ -88,7 +88,7 @@ def ldl(xp, a, hermitian):
     systems", Math. Comp. 31 (1977).
     """
     *batch, n, _ = a.shape
-    a = a.reshape((math.prod(batch), n, n)).copy()
+    a = xp.tril(a.reshape((math.prod(batch), n, n)))
     pivots, info = xp.zeros((len(a), n), int), xp.zeros(len(a), int)
     for b in range(len(a)):
         info[b] = _ldl(xp, a[b], pivots[b], hermitian)

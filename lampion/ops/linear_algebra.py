@@ -15,7 +15,7 @@ from lampion.ops.define import operation
 from lampion.ops.matrix import matmul
 from lampion.ops.random import randn
 from lampion.ops.reduce import mean
-from lampion.ops.solving import substitution
+from lampion.ops.solving import cholesky_solution, substitution
 from lampion.ops.triangles import adjoint, floats, matrices, same_type, square
 from lampion.tensor import Tensor, as_tensor
 
@@ -79,9 +79,7 @@ def cholesky_solve(input: Tensor, L: Tensor, upper: bool = False):
     """X with ``A @ X = input``, from A's Cholesky factor L (``A = L^H @ L`` if `upper`)."""
     factor, b = floats("cholesky_solve", square("cholesky_solve", L)), matrices("cholesky_solve", input)
     same_type("cholesky_solve", factor, b)
-    if upper:
-        return substitution(factor, substitution(adjoint(factor), b, upper=False), upper=True)
-    return substitution(adjoint(factor), substitution(factor, b, upper=False), upper=True)
+    return cholesky_solution(factor, b, bool(upper))
 
 
 @operation

@@ -5,22 +5,24 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 from collections.abc import Sequence
 
 from lampion import dtype as dtypes
+from lampion.dtype import bool_
 from lampion.errors import DTypeError, ShapeError
 from lampion.ops.complex_numbers import conj
-from lampion.ops.creation import arange
+from lampion.ops.creation import arange, full
 from lampion.ops.define import cast_to, operation, promote
-from lampion.ops.elementwise import eq, mul
+from lampion.ops.elementwise import eq, mul, where
 from lampion.ops.joining import cat
 from lampion.ops.matrix import matmul
 from lampion.ops.movement import broadcast_to, permute, reshape
 from lampion.ops.reduce import sum
 from lampion.ops.shapes import broadcast_shapes, normalize_dim
-from lampion.ops.views import unsqueeze
+from lampion.ops.views import narrow, unsqueeze
 from lampion.tensor import Tensor, as_tensor
 
 
@@ -222,7 +224,7 @@ def multiply_chain(name, matrices):
     if not matrices:
         raise ShapeError(name, "there is nothing to multiply", expected="at least one matrix")
     n = len(matrices)
-    for x, y in zip(matrices, matrices[1:], strict=False):
+    for x, y in itertools.pairwise(matrices):
         if x.shape[1] != y.shape[0]:
             raise ShapeError(name, "two neighbours do not fit", expected="(n, m) and (m, p)",
                              got=f"{tuple(x.shape)} and {tuple(y.shape)}")  # fmt: skip
@@ -261,7 +263,7 @@ def matrix_power(input: Tensor, n: int):
     x = square("matrix_power", input)
     n = operator.index(n)
     if n == 0:
-        return identity_like(x)
+        return recorded(identity_like(x), x)
     if n < 0:
         x, n = inverse(x), -n
     result = None
@@ -279,6 +281,14 @@ def identity_like(x):
     n = x.shape[-1]
     row = arange(n)
     return broadcast_to(cast_to(eq(reshape(row, n, 1), row), x.dtype), x.shape).clone()
+
+
+def recorded(out, *sources):
+    """A result that does not depend on its arguments, on the tape as made of them: their gradients are 0."""
+    for x in sources:
+        if x.requires_grad:
+            out = where(full((), False, bool_), sum(x), out)
+    return out
 
 
 # -- more dimensions -----------------------------------------------------------------------------------
@@ -318,9 +328,9 @@ def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2):
                              got=f"{n} (dimension {i} of a) and {m} (dimension {j} of b)")  # fmt: skip
         if n != m:  # a size of 1 stands for all: the other is summed by itself
             if n == 1:
-                b = sum(b, j, True)
+                b = cast_to(sum(b, j, True), b.dtype)
             else:
-                a = sum(a, i, True)
+                a = cast_to(sum(a, i, True), a.dtype)
     free_a = [d for d in range(a.ndim) if d not in left]
     free_b = [d for d in range(b.ndim) if d not in right]
     count = math.prod(a.shape[d] for d in left)
@@ -342,8 +352,9 @@ def kron(input: Tensor, other: Tensor):
     x, y = as_tensor(input), as_tensor(other)
     ndim = max(x.ndim, y.ndim)
     a, b = ((1,) * (ndim - t.ndim) + tuple(t.shape) for t in (x, y))
-    wide = mul(reshape(x, [n for size in a for n in (size, 1)]), reshape(y, [n for size in b for n in (1, size)]))
-    return reshape(wide, [n * m for n, m in zip(a, b, strict=True)])
+    x = reshape(x, [n for size in a for n in (size, 1)])
+    y = reshape(y, [n for size in b for n in (1, size)])
+    return reshape(mul(x, y), [n * m for n, m in zip(a, b, strict=True)])
 
 
 @operation

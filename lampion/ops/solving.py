@@ -5,10 +5,12 @@ from __future__ import annotations
 from lampion.errors import LinAlgError
 from lampion.ops.complex_numbers import conj, imag, real
 from lampion.ops.creation import zeros
-from lampion.ops.define import cast_to, kernel
+from lampion.ops.define import cast_to, composite, kernel
+from lampion.ops.elementwise import eq, sqrt, where
 from lampion.ops.elimination import exponential, ldl, ldl_solve, lu, substitute
 from lampion.ops.joining import cat
 from lampion.ops.matrix import matmul
+from lampion.ops.movement import reshape
 from lampion.ops.packed import packed
 from lampion.ops.reduce import sum
 from lampion.ops.shapes import broadcast_shapes
@@ -102,6 +104,50 @@ class zero_pivot:
     def infer(a): return a.shape[:-2], "int32"
     def forward(xp, a): return lu(xp, a)[2].astype("int32")
     def call(a): return apply(zero_pivot.primitive, a.detach())
+
+
+@kernel(saves="both", public=False)
+class cholesky_solution:
+    """X with A X = B, from L with A = L L^H (from U with A = U^H U, if `upper`)."""
+
+    native = False
+    analytic = False
+    def infer(low, b, upper): return (*broadcast_shapes("cholesky_solve", [low.shape[:-2], b.shape[:-2]]), *b.shape[-2:]), b.dtype
+
+    def forward(xp, low, b, upper):
+        high = low if upper else low.conj().mT
+        return substitute(xp, high, substitute(xp, high.conj().mT, b, False, False), True, False)
+
+    def vjp(g, low, b, x, upper):
+        """gB = A^-1 gX; gL = -(gB X^H + X gB^H) L, of which the other triangle is left in, as in PyTorch."""
+        back = cholesky_solution(low, g, upper)
+        both = matmul(back, adjoint(x))
+        both = both + adjoint(both)
+        return lambda: -(matmul(low, both) if upper else matmul(both, low)), back
+
+    def call(low, b, upper): return apply(cholesky_solution.primitive, low, b, upper=upper)
+
+
+# -- lengths -------------------------------------------------------------------------------------------
+
+
+@composite(saves="both", public=False)
+class euclidean:
+    """The root of the sum of squares along `axes`. Its slope at 0, where there is none, is given as 0."""
+
+    analytic = False
+
+    def forward(x, axes, keepdim):
+        squares = x * x if not x.dtype.is_complex else real(x) * real(x) + imag(x) * imag(x)
+        return sqrt(sum(squares, axes, keepdim))
+
+    def vjp(g, x, y, axes, keepdim):
+        if not keepdim:
+            shape = [1 if a in axes else n for a, n in enumerate(x.shape)]
+            g, y = reshape(g, shape), reshape(y, shape)
+        return g * where(eq(y, 0), 0.0, x / y)
+
+    def call(x, axes, keepdim): return euclidean.primitive.composed(x, axes=axes, keepdim=keepdim)
 
 
 # -- determinants --------------------------------------------------------------------------------------

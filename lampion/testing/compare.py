@@ -9,7 +9,8 @@ import numpy as np
 from lampion.tensor import Tensor
 
 #: (rtol, atol) where none are given: those of `torch.testing.assert_close`.
-TOLERANCES = {"float32": (1.3e-6, 1e-5), "float64": (1e-7, 1e-7)}
+TOLERANCES = {name: (1.3e-6, 1e-5) for name in ("float32", "complex64")}
+TOLERANCES |= {name: (1e-7, 1e-7) for name in ("float64", "complex128")}
 
 
 def assert_close(
@@ -39,7 +40,7 @@ def assert_close(
         return
     a, e = to_array(actual), to_array(expected)
     _same_form(a, e, check_dtype and hasattr(actual, "dtype") and hasattr(expected, "dtype"), label)
-    names = [x.dtype.name for x in (a, e) if x.dtype.kind == "f"]
+    names = [x.dtype.name for x in (a, e) if x.dtype.kind in "fc"]
     found = [TOLERANCES.get(name, (1e-7, 1e-7)) for name in names] or [(0.0, 0.0)]
     rtol = max(pair[0] for pair in found) if rtol is None else rtol
     atol = max(pair[1] for pair in found) if atol is None else atol
@@ -47,7 +48,7 @@ def assert_close(
     with np.errstate(all="ignore"):
         difference = np.abs(a.astype(wide) - e.astype(wide))
         near = np.asarray(difference <= atol + rtol * np.abs(e.astype(wide)), bool)
-        fine = (a == e) | (near & (np.isfinite(e) if e.dtype.kind == "f" else True))  # all is near infinity
+        fine = (a == e) | (near & (np.isfinite(e) if e.dtype.kind in "fc" else True))  # all is near infinity
     if equal_nan and names:
         fine |= np.isnan(a.astype(wide)) & np.isnan(e.astype(wide))
     if not np.all(fine):

@@ -1,0 +1,11 @@
+"""PyTorch's samples for products and linear algebra: see test_opinfo.py."""
+
+import lampion as lp
+
+CALLS = {
+    "einsum": lambda tensors, equation: lp.einsum(equation, tensors),
+    "linalg.lstsq grad_oriented": lambda a, b, driver: lp.linalg.lstsq(a, b, driver=driver)[:2],
+    "linalg.pinv singular": lambda a, b: lp.linalg.pinv(a @ b.mT),
+    "svd_lowrank": lambda a, b, **options: lp.svd_lowrank(a @ b.mT, **options),
+    "pca_lowrank": lambda a, b, **options: lp.pca_lowrank(a @ b.mT, **options),
+}

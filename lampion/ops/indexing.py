@@ -33,7 +33,8 @@ _whole = (slice(None),)
 def getitem(x, key):
     """``x[key]``: integers, slices, ``...`` and None give views; index tensors and masks pick copies.
 
-    As in PyTorch. The step of a slice is positive, and a mask covers as many dimensions as it has.
+    As in PyTorch, and as in NumPy where PyTorch gives an error: the step of a slice may be negative. A mask
+    covers as many dimensions as it has.
 
     >>> import lampion
     >>> x = lampion.arange(6).reshape(2, 3)
@@ -235,11 +236,12 @@ def _too_many(used, shape):
 
 
 def _bounds_of(key, size):
+    if type(key.step) is int and key.step == 0:
+        raise IndexRangeError("index", "the step of a slice may not be zero", got=f"{key}")
     start, stop, step = key.indices(size)
-    if step < 1:
-        raise IndexRangeError("index", "the step of a slice must be positive", got=f"step {step}",
-                              fix="x.flip(dim) reverses a dimension")  # fmt: skip
-    return start, max(start, stop), step
+    if step > 0:
+        return start, max(start, stop), step
+    return (start, None if stop < 0 else stop, step) if stop < start else (0, 0, 1)
 
 
 def _position(position, axis, size):

@@ -361,11 +361,25 @@ def _layout(x):
 def _offset_in(x, owner):
     """How many elements after the owner's first one x starts."""
     if mode.trace is not None:
-        if x._chain:
-            mode.trace.refuse("takes as_strided of a view", "take it of the tensor that the view is of")
-        return 0
+        return _traced_offset(x, owner)
     first, own = (a._array.__array_interface__["data"][0] for a in (x, owner))
     return (first - own) // x._array.dtype.itemsize
+
+
+def _traced_offset(x, owner):
+    """The same while tracing, where there are no addresses: by following the movements."""
+    from lampion.compiler.strides import move
+
+    array = mode.trace.read(owner)
+    shape, strides, dtype, start = array.shape, array.strides, array.dtype, 0
+    for primitive, params in x._chain:
+        moved = None
+        if strides is not None:
+            shape, strides, moved, dtype = move(primitive, params, shape, strides, dtype)
+        if moved is None:
+            mode.trace.refuse("asks where a view lies in memory", "clone() it before")
+        start += moved
+    return start // array.dtype.itemsize
 
 
 def check_same_memory(operation, tensor):

@@ -171,7 +171,8 @@ def scatter_add(input, dim, index, src):
 def scatter(input, dim, index, src=None, *, value=None, reduce=None):
     """`input` with each element of `src`, or one number, put at the place that its index names along `dim`.
 
-    ``out[index[i][j]][j] = src[i][j]`` for dim 0. Of several elements for one place, the last stays.
+    ``out[index[i][j]][j] = src[i][j]`` for dim 0. Of several elements for one place, one stays: which is
+    not defined.
 
     Args:
         src: a tensor no smaller than `index`, or a number.

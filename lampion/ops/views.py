@@ -434,7 +434,8 @@ def as_strided_scatter(input, src, size, stride, storage_offset=None):
     """A copy of x in which the elements that `as_strided` names are replaced by `src`."""
     from lampion.ops.movement import as_strided
 
-    out = as_tensor(input).clone().contiguous()
+    out = as_tensor(input)
+    out = reshape(reshape(out, -1).clone(), out.shape)  # the elements in order, whatever the input's layout
     place = as_strided(out, size, stride, storage_offset)
     if tuple(as_tensor(src).shape) != tuple(place.shape):
         raise ShapeError("as_strided_scatter", "src must have the shape of what it replaces",

@@ -75,7 +75,8 @@ class LateMomentum(SGD):
     """A planted bug: the first gradient is dampened too."""
 
     def scalars(self, group, step, *numbers):
-        return group["lr"], group["momentum"], 1.0 - group["dampening"]
+        lr, momentum, _, decay = super().scalars(group, step)
+        return lr, momentum, 1.0 - group["dampening"], decay
 
 
 @pytest.mark.parametrize(

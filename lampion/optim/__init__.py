@@ -1,5 +1,6 @@
 """Optimizers: each is an update rule for one parameter; the loop around it is in `optimizer.py`."""
 
+from lampion.optim import lr_scheduler
 from lampion.optim.adadelta import Adadelta
 from lampion.optim.adafactor import Adafactor
 from lampion.optim.adagrad import Adagrad
@@ -17,5 +18,5 @@ from lampion.optim.sgd import SGD
 
 __all__ = [
     "ASGD", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Muon", "NAdam",
-    "Optimizer", "RAdam", "RMSprop", "Rprop",
+    "Optimizer", "RAdam", "RMSprop", "Rprop", "lr_scheduler", "swa_utils",
 ]  # fmt: skip

@@ -34,8 +34,9 @@ class Adadelta(Optimizer):
     tensor([0.6877], requires_grad=True)
     """
 
-    flags = ("eps", "rho", "weight_decay", "maximize")
-    scalar_names = ("lr", "rho", "gain")
+    flags = ("eps", "maximize")
+    switches = ("weight_decay",)
+    scalar_names = ("lr", "rho", "gain", "decay")
 
     def __init__(
         self, params: Iterable[Any], lr: float | Tensor = 1.0, rho: float = 0.9, eps: float = 1e-6,
@@ -56,14 +57,14 @@ class Adadelta(Optimizer):
         return zeros(p, "square_avg", "acc_delta")
 
     def scalars(self, group: dict[str, Any], step: int, *numbers: float) -> Sequence[float]:
-        return number(group["lr"]), group["rho"], 1 - group["rho"]
+        return number(group["lr"]), group["rho"], 1 - group["rho"], group["weight_decay"]
 
     def update(self, p: Any, g: Any, state: dict[str, Any], h: dict[str, Any], group: dict[str, Any]) -> Any:
         xp = library(p)
         if group["maximize"]:
             g = -g
         if group["weight_decay"]:
-            g = g + p * group["weight_decay"]
+            g = g + p * h["decay"]
         v = state["square_avg"] = state["square_avg"] * h["rho"] + g * g * h["gain"]
         u = state["acc_delta"]
         d = xp.sqrt(u + group["eps"]) / xp.sqrt(v + group["eps"]) * g

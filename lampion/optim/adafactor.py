@@ -45,7 +45,8 @@ class Adafactor(Optimizer):
             [0.9000, 0.9000]])
     """
 
-    flags = ("eps", "d", "weight_decay", "maximize")
+    flags = ("eps", "d", "maximize")
+    switches = ("weight_decay",)
     scalar_names = ("most", "new", "shrink")
     elementwise = False
 
@@ -106,10 +107,10 @@ class Adafactor(Optimizer):
         return p - u * (step / (_rms(u) / group["d"]).clamp(min=1.0))
 
 
-def _rms(x: Tensor) -> Tensor:
+def _rms(x: Tensor) -> Any:
     """The root of the mean of the squares."""
     return (x * x).mean().sqrt()
 
 
-def _towards(x: Tensor, target: Tensor, part: Any) -> Tensor:
+def _towards(x: Tensor, target: Tensor, part: Any) -> Any:
     return x + (target - x) * part

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import lampion
 from lampion.optim.groups import number
-from lampion.optim.optimizer import Optimizer, library
+from lampion.optim.optimizer import Optimizer, filled, library
 from lampion.tensor import Tensor
 
 
@@ -35,8 +34,9 @@ class Adagrad(Optimizer):
     tensor([0.9000], requires_grad=True)
     """
 
-    flags = ("eps", "weight_decay", "maximize")
-    scalar_names = ("lr",)
+    flags = ("eps", "maximize")
+    switches = ("weight_decay",)
+    scalar_names = ("lr", "decay")
 
     def __init__(
         self, params: Iterable[Any], lr: float | Tensor = 1e-2, lr_decay: float = 0, weight_decay: float = 0,
@@ -51,16 +51,15 @@ class Adagrad(Optimizer):
 
     def init_state(self, p: Tensor, group: dict[str, Any]) -> dict[str, Any]:
         # As in PyTorch, what the optimizer was made with counts, not what the group says.
-        value = self.defaults["initial_accumulator_value"]
-        return {"sum": lampion.full_like(p, complex(value, value) if p.dtype.is_complex else value)}
+        return {"sum": filled(p, self.defaults["initial_accumulator_value"])}
 
     def scalars(self, group: dict[str, Any], step: int, *numbers: float) -> Sequence[float]:
-        return (number(group["lr"]) / (1 + (step - 1) * group["lr_decay"]),)
+        return number(group["lr"]) / (1 + (step - 1) * group["lr_decay"]), group["weight_decay"]
 
     def update(self, p: Any, g: Any, state: dict[str, Any], h: dict[str, Any], group: dict[str, Any]) -> Any:
         if group["maximize"]:
             g = -g
         if group["weight_decay"]:
-            g = g + p * group["weight_decay"]
+            g = g + p * h["decay"]
         s = state["sum"] = state["sum"] + g * g
         return p - g * h["lr"] / (library(p).sqrt(s) + group["eps"])

@@ -38,8 +38,9 @@ class Adam(Optimizer):
     tensor([0.9000], requires_grad=True)
     """
 
-    flags = ("eps", "weight_decay", "betas", "maximize", "amsgrad", "decoupled_weight_decay")
-    scalar_names = ("step_size", "root", "beta1", "beta2", "gain1", "gain2", "shrink")
+    flags = ("eps", "maximize", "amsgrad", "decoupled_weight_decay")
+    switches = ("weight_decay",)
+    scalar_names = ("step_size", "root", "beta1", "beta2", "gain1", "gain2", "shrink", "decay")
 
     def __init__(
         self, params: Iterable[Any], lr: float | Tensor = 1e-3,
@@ -66,7 +67,7 @@ class Adam(Optimizer):
         lr, beta1, beta2 = map(number, (group["lr"], *group["betas"]))
         # 1 - beta is formed in double precision here: 1 - 0.999 in float32 is off by 5e-5.
         return (lr / (1 - beta1**step), math.sqrt(1 - beta2**step), beta1, beta2, 1 - beta1, 1 - beta2,
-                1 - lr * group["weight_decay"])  # fmt: skip
+                1 - lr * group["weight_decay"], group["weight_decay"])  # fmt: skip
 
     def update(self, p: Any, g: Any, state: dict[str, Any], h: dict[str, Any], group: dict[str, Any]) -> Any:
         xp = library(p)
@@ -75,7 +76,7 @@ class Adam(Optimizer):
         if group["weight_decay"] and group["decoupled_weight_decay"]:
             p = p * h["shrink"]
         elif group["weight_decay"]:
-            g = g + p * group["weight_decay"]
+            g = g + p * h["decay"]
         m = state["exp_avg"] = state["exp_avg"] * h["beta1"] + g * h["gain1"]
         v = state["exp_avg_sq"] = state["exp_avg_sq"] * h["beta2"] + g * g * h["gain2"]
         if group["amsgrad"]:

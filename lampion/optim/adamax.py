@@ -33,8 +33,9 @@ class Adamax(Optimizer):
     tensor([0.9000], requires_grad=True)
     """
 
-    flags = ("eps", "weight_decay", "betas", "maximize")
-    scalar_names = ("step_size", "beta1", "beta2", "gain1")
+    flags = ("eps", "maximize")
+    switches = ("weight_decay",)
+    scalar_names = ("step_size", "beta1", "beta2", "gain1", "decay")
 
     def __init__(
         self, params: Iterable[Any], lr: float | Tensor = 2e-3, betas: tuple[float, float] = (0.9, 0.999),
@@ -51,14 +52,14 @@ class Adamax(Optimizer):
 
     def scalars(self, group: dict[str, Any], step: int, *numbers: float) -> Sequence[float]:
         beta1, beta2 = map(number, group["betas"])
-        return number(group["lr"]) / (1 - beta1**step), beta1, beta2, 1 - beta1
+        return number(group["lr"]) / (1 - beta1**step), beta1, beta2, 1 - beta1, group["weight_decay"]
 
     def update(self, p: Any, g: Any, state: dict[str, Any], h: dict[str, Any], group: dict[str, Any]) -> Any:
         xp = library(p)
         if group["maximize"]:
             g = -g
         if group["weight_decay"]:
-            g = g + p * group["weight_decay"]
+            g = g + p * h["decay"]
         m = state["exp_avg"] = state["exp_avg"] * h["beta1"] + g * h["gain1"]
         u = state["exp_inf"] = xp.maximum(state["exp_inf"] * h["beta2"], xp.abs(g) + group["eps"])
         return p - m * h["step_size"] / u

@@ -38,8 +38,9 @@ class ASGD(Optimizer):
     tensor([0.8000], requires_grad=True)
     """
 
-    flags = ("weight_decay", "maximize")
-    scalar_names = ("eta", "shrink", "mu")
+    flags = ("maximize",)
+    switches = ("weight_decay",)
+    scalar_names = ("eta", "shrink", "mu", "decay")
     numbers = ("eta", "mu")
 
     def __init__(
@@ -58,7 +59,7 @@ class ASGD(Optimizer):
 
     def scalars(self, group: dict[str, Any], step: int, *numbers: float) -> Sequence[float]:
         eta, mu = numbers
-        return eta, 1 - group["lambd"] * eta, mu
+        return eta, 1 - group["lambd"] * eta, mu, group["weight_decay"]
 
     def advance(self, group: dict[str, Any], step: int, *numbers: float) -> Sequence[float]:
         lr = number(group["lr"])
@@ -69,7 +70,7 @@ class ASGD(Optimizer):
         if group["maximize"]:
             g = -g
         if group["weight_decay"]:
-            g = g + p * group["weight_decay"]
+            g = g + p * h["decay"]
         p = p * h["shrink"] - g * h["eta"]
         a = state["ax"]
         state["ax"] = library(p).where(h["mu"] == 1.0, p, a + (p - a) * h["mu"])

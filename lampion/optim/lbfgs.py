@@ -136,7 +136,7 @@ class LBFGS(Optimizer):
                 break
         return first
 
-    def _direction(self, state: dict[str, Any], gradient: Tensor) -> Tensor:
+    def _direction(self, state: dict[str, Any], gradient: Tensor) -> Any:
         """Where to go: minus the guessed inverse of the Hessian, times the gradient."""
         if state["n_iter"] == 1:
             state.update(old_dirs=[], old_stps=[], ro=[], H_diag=1)
@@ -298,4 +298,6 @@ def _largest(x: Tensor) -> Any:
 
 
 def _real(x: Tensor) -> Any:
-    return lampion.ops.view_as_real(x) if x.dtype.is_complex else x
+    from lampion.ops.complex_numbers import view_as_real
+
+    return view_as_real(x) if x.dtype.is_complex else x

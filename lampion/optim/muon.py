@@ -45,7 +45,7 @@ class Muon(Optimizer):
     True
     """
 
-    flags = ("weight_decay", "nesterov", "ns_coefficients", "eps", "ns_steps", "adjust_lr_fn")
+    flags = ("nesterov", "ns_coefficients", "eps", "ns_steps", "adjust_lr_fn")
     scalar_names = ("lr", "momentum", "gain", "shrink")
     elementwise = False
     saves_step = False
@@ -95,7 +95,7 @@ class Muon(Optimizer):
         return p * h["shrink"] - orthogonal(u, group).to(p.dtype) * (h["lr"] * factor)
 
 
-def orthogonal(u: Tensor, group: dict[str, Any]) -> Tensor:
+def orthogonal(u: Tensor, group: dict[str, Any]) -> Any:
     """The matrix whose singular vectors are those of `u`, and whose singular values are near 1."""
     a, b, c = group["ns_coefficients"]
     tall = u.shape[0] > u.shape[1]
@@ -108,6 +108,6 @@ def orthogonal(u: Tensor, group: dict[str, Any]) -> Tensor:
     return x.T if tall else x
 
 
-def _rounded(x: Tensor) -> Tensor:
+def _rounded(x: Tensor) -> Any:
     """The nearest numbers of bfloat16, kept as float32 so that sums are not rounded on their way."""
     return x.bfloat16().float()

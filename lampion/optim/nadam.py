@@ -37,8 +37,9 @@ class NAdam(Optimizer):
     tensor([0.8944], requires_grad=True)
     """
 
-    flags = ("eps", "weight_decay", "betas", "maximize", "decoupled_weight_decay")
-    scalar_names = ("of_g", "of_m", "correction", "beta1", "beta2", "gain1", "gain2", "shrink")
+    flags = ("eps", "maximize", "decoupled_weight_decay")
+    switches = ("weight_decay",)
+    scalar_names = ("of_g", "of_m", "correction", "beta1", "beta2", "gain1", "gain2", "shrink", "decay")
     numbers = ("mu_product",)
 
     def __init__(
@@ -66,7 +67,7 @@ class NAdam(Optimizer):
         mu, following = _momentum(group, step), _momentum(group, step + 1)
         return (
             lr * (1 - mu) / (1 - product), lr * following / (1 - product * following), 1 - beta2**step,
-            beta1, beta2, 1 - beta1, 1 - beta2, 1 - lr * group["weight_decay"],
+            beta1, beta2, 1 - beta1, 1 - beta2, 1 - lr * group["weight_decay"], group["weight_decay"],
         )  # fmt: skip
 
     def update(self, p: Any, g: Any, state: dict[str, Any], h: dict[str, Any], group: dict[str, Any]) -> Any:
@@ -75,7 +76,7 @@ class NAdam(Optimizer):
         if group["weight_decay"] and group["decoupled_weight_decay"]:
             p = p * h["shrink"]
         elif group["weight_decay"]:
-            g = g + p * group["weight_decay"]
+            g = g + p * h["decay"]
         m = state["exp_avg"] = state["exp_avg"] * h["beta1"] + g * h["gain1"]
         v = state["exp_avg_sq"] = state["exp_avg_sq"] * h["beta2"] + g * g * h["gain2"]
         size = library(p).sqrt(v / h["correction"]) + group["eps"]

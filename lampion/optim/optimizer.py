@@ -41,8 +41,10 @@ class Optimizer(Hooked):
     compiled anyway where that pays.
     """
 
-    #: The option names whose values the update rule branches on; a change recompiles.
+    #: The option names whose values the update rule reads or branches on; a change recompiles.
     flags: tuple[str, ...] = ()
+    #: The same, of those for which only counts whether they are zero.
+    switches: tuple[str, ...] = ()
     #: The names that `scalars` returns, in order.
     scalar_names: tuple[str, ...] = ()
     #: The names of the numbers that are kept for each parameter beside its step count: see `advance`.
@@ -363,10 +365,11 @@ class Optimizer(Hooked):
 class Calls:
     """How often an optimizer was stepped, for schedulers that warn when it was not; never compared."""
 
-    __slots__ = ("inside", "steps")
+    __slots__ = ("inside", "scheduled", "steps")
 
     def __init__(self) -> None:
         self.steps = 0
+        self.scheduled: int | None = None  # the steps when it got its first scheduler
         self.inside = False
 
 

@@ -38,8 +38,9 @@ class RAdam(Optimizer):
     tensor([0.8000], requires_grad=True)
     """
 
-    flags = ("eps", "weight_decay", "betas", "maximize", "decoupled_weight_decay")
-    scalar_names = ("step_size", "rectified", "beta1", "beta2", "gain1", "gain2", "shrink")
+    flags = ("eps", "maximize", "decoupled_weight_decay")
+    switches = ("weight_decay",)
+    scalar_names = ("step_size", "rectified", "beta1", "beta2", "gain1", "gain2", "shrink", "decay")
 
     def __init__(
         self, params: Iterable[Any], lr: float | Tensor = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
@@ -67,7 +68,7 @@ class RAdam(Optimizer):
                 left * (length - 4) * (length - 2) * most / ((most - 4) * (most - 2) * length)
             )
         return (lr / (1 - beta1**step), rectified, beta1, beta2, 1 - beta1, 1 - beta2,
-                1 - lr * group["weight_decay"])  # fmt: skip
+                1 - lr * group["weight_decay"], group["weight_decay"])  # fmt: skip
 
     def update(self, p: Any, g: Any, state: dict[str, Any], h: dict[str, Any], group: dict[str, Any]) -> Any:
         xp = library(p)
@@ -76,7 +77,7 @@ class RAdam(Optimizer):
         if group["weight_decay"] and group["decoupled_weight_decay"]:
             p = p * h["shrink"]
         elif group["weight_decay"]:
-            g = g + p * group["weight_decay"]
+            g = g + p * h["decay"]
         m = state["exp_avg"] = state["exp_avg"] * h["beta1"] + g * h["gain1"]
         v = state["exp_avg_sq"] = state["exp_avg_sq"] * h["beta2"] + g * g * h["gain2"]
         m = m * h["step_size"]

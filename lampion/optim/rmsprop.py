@@ -37,8 +37,9 @@ class RMSprop(Optimizer):
     tensor([0.9000], requires_grad=True)
     """
 
-    flags = ("eps", "alpha", "weight_decay", "momentum", "centered", "maximize")
-    scalar_names = ("lr", "alpha", "gain", "momentum")
+    flags = ("eps", "centered", "maximize")
+    switches = ("weight_decay", "momentum")
+    scalar_names = ("lr", "alpha", "gain", "momentum", "decay")
 
     def __init__(
         self, params: Iterable[Any], lr: float | Tensor = 1e-2, alpha: float = 0.99, eps: float = 1e-8,
@@ -63,14 +64,15 @@ class RMSprop(Optimizer):
         return any(name not in state for name in _wanted(group))
 
     def scalars(self, group: dict[str, Any], step: int, *numbers: float) -> Sequence[float]:
-        return number(group["lr"]), group["alpha"], 1 - group["alpha"], group["momentum"]
+        alpha = group["alpha"]
+        return number(group["lr"]), alpha, 1 - alpha, group["momentum"], group["weight_decay"]
 
     def update(self, p: Any, g: Any, state: dict[str, Any], h: dict[str, Any], group: dict[str, Any]) -> Any:
         xp = library(p)
         if group["maximize"]:
             g = -g
         if group["weight_decay"]:
-            g = g + p * group["weight_decay"]
+            g = g + p * h["decay"]
         v = state["square_avg"] = state["square_avg"] * h["alpha"] + g * g * h["gain"]
         if group["centered"]:
             # a + (g - a) * gain, not a * alpha + g * gain: the next line takes a difference of two numbers

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import lampion
 from lampion.errors import OptionError
 from lampion.optim.groups import number
-from lampion.optim.optimizer import Optimizer, library, zeros
+from lampion.optim.optimizer import Optimizer, filled, library, zeros
 from lampion.tensor import Tensor
 
 
@@ -60,11 +59,7 @@ class Rprop(Optimizer):
                               expected="0 < eta_minus < 1 < eta_plus", got=f"{minus}, {plus}")  # fmt: skip
 
     def init_state(self, p: Tensor, group: dict[str, Any]) -> dict[str, Any]:
-        lr = number(group["lr"])
-        return {
-            **zeros(p, "prev"),
-            "step_size": lampion.full_like(p, complex(lr, lr) if p.dtype.is_complex else lr),
-        }
+        return {**zeros(p, "prev"), "step_size": filled(p, number(group["lr"]))}
 
     def scalars(self, group: dict[str, Any], step: int, *numbers: float) -> Sequence[float]:
         return ()

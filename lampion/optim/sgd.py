@@ -32,8 +32,9 @@ class SGD(Optimizer):
     tensor([0.8000], requires_grad=True)
     """
 
-    flags = ("momentum", "dampening", "weight_decay", "nesterov", "maximize")
-    scalar_names = ("lr", "momentum", "first")
+    flags = ("nesterov", "maximize")
+    switches = ("momentum", "weight_decay")
+    scalar_names = ("lr", "momentum", "first", "decay")
     saves_step = False
 
     def __init__(
@@ -62,13 +63,13 @@ class SGD(Optimizer):
     def scalars(self, group: dict[str, Any], step: int, *numbers: float) -> Sequence[float]:
         # The buffer starts as the first gradient itself: no dampening there, and 0 of the old buffer.
         gain = 1.0 if step == 1 else 1.0 - group["dampening"]
-        return number(group["lr"]), group["momentum"], gain
+        return number(group["lr"]), group["momentum"], gain, number(group["weight_decay"])
 
     def update(self, p: Any, g: Any, state: dict[str, Any], h: dict[str, Any], group: dict[str, Any]) -> Any:
         if group["maximize"]:
             g = -g
         if group["weight_decay"]:
-            g = g + p * number(group["weight_decay"])
+            g = g + p * h["decay"]
         if group["momentum"]:
             v = state["momentum_buffer"] = state["momentum_buffer"] * h["momentum"] + g * h["first"]
             g = g + v * h["momentum"] if group["nesterov"] else v

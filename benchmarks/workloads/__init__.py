@@ -15,6 +15,7 @@ MODULES = {
     "mlp": "mlp",
     "threads": "threads",
     "memory": "memory",
+    "overhead": "overhead",
 }
 
 

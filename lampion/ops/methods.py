@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from lampion import dtype as dtypes
-from lampion.errors import ShapeError
 from lampion.ops import (
-    arithmetic, complex_numbers, conversions, creation, elementwise, indexing, logic, matrix, movement, random, reduce, rounding,
+    arithmetic,
+    complex_numbers,
+    conversions,
+    creation,
+    elementwise,
+    indexing,
+    logic,
+    matrix,
+    random,
+    rounding,
     views,
 )  # fmt: skip
 from lampion.ops.conversions import copy_
 from lampion.ops.define import METHODS
-from lampion.tensor import Tensor, as_tensor
-
+from lampion.tensor import Tensor
 
 _OPERANDS = (Tensor, int, float, complex)
 

@@ -2,25 +2,158 @@
 
 from __future__ import annotations
 
+import math
 from typing import overload
 
 from lampion import dtype as dtypes
-from lampion.ops.creation import arange, zeros
+from lampion.errors import ShapeError
+from lampion.ops.creation import arange, full, zeros
 from lampion.ops.define import cast_to, operation, reduction, to_float
-from lampion.ops.elementwise import div, eq, maximum, where
-from lampion.ops.shapes import normalize_dim, normalize_dims
+from lampion.ops.elementwise import add, div, eq, exp, log, maximum, minimum, mul, ne, sub, where
+from lampion.ops.results import Extremes, Found
+from lampion.ops.shapes import normalize_dim, normalize_dims, reduced_shape
 from lampion.tensor import Tensor, as_tensor
+
+# -- sums and products -----------------------------------------------------------------------------------
+
+
+def _with_dtype(plain):
+    """The public form has a `dtype`, to which the elements are converted first."""
+
+    def function(x, dim=None, keepdim=False, *, dtype=None):
+        if dtype is None:
+            return plain(x, dim, keepdim)
+        dtype = dtypes.of(dtype)
+        return cast_to(plain(cast_to(as_tensor(x), dtype), dim, keepdim), dtype)
+
+    return function
+
+
+def _widened_integers(x): return x if x.dtype.is_inexact else cast_to(x, dtypes.int64)
 
 
 @reduction
 class sum:
-    """The sum over the given dimensions (default: all). Integers and booleans add up as int64."""
+    """The sum over the given dimensions (default: all). Integers and booleans add up as int64.
 
-    def prepare(x): return x if x.dtype.is_inexact else cast_to(x, dtypes.int64)
+    Args:
+        dtype: the elements are converted to it first.
+    """
+
+    extend = _with_dtype
+    prepare = _widened_integers
     def forward(xp, x, axis, keepdims): return xp.add.reduce(x, axis=axis, keepdims=keepdims)
     def combine(xp, a, b): return xp.add(a, b)
     def identity(dtype): return 0
     def vjp(g, axis): return g
+
+
+@reduction(saves="inputs")
+class prod:
+    """The product over a dimension (default: all). Integers and booleans are multiplied as int64.
+
+    The gradient of each element is the product of the others, computed without dividing: right where
+    elements are 0 too.
+
+    Args:
+        dtype: the elements are converted to it first.
+    """
+
+    extend = _with_dtype
+    prepare = _widened_integers
+    def forward(xp, x, axis, keepdims): return xp.multiply.reduce(x, axis=axis, keepdims=keepdims)
+    def combine(xp, a, b): return xp.multiply(a, b)
+    def identity(dtype): return 1
+
+    def vjp(g, x, axis):
+        from lampion.ops.cumulative import product_of_others
+
+        return mul(g, product_of_others(x, axis))
+
+
+@operation
+def mean(x, dim=None, keepdim=False, *, dtype=None):
+    """The average over the given dimensions (default: all)."""
+    x = to_float(as_tensor(x)) if dtype is None else cast_to(as_tensor(x), dtypes.of(dtype))
+    count = math.prod([x.shape[axis] for axis in normalize_dims("mean", dim, x.ndim)])
+    return div(sum(x, dim, keepdim), float(count))
+
+
+@operation
+def nansum(x, dim=None, keepdim=False, *, dtype=None):
+    """The sum over the given dimensions (default: all) of those elements that are not NaN."""
+    x = as_tensor(x)
+    return sum(where(eq(x, x), x, 0) if x.dtype.is_inexact else x, dim, keepdim, dtype=dtype)
+
+
+@operation
+def nanmean(x, dim=None, keepdim=False, *, dtype=None):
+    """The average over the given dimensions (default: all) of those elements that are not NaN.
+
+    >>> import lampion
+    >>> lampion.nanmean(lampion.tensor([1.0, float("nan"), 3.0]))
+    tensor(2.)
+    """
+    x = to_float(as_tensor(x))
+    total = nansum(x, dim, keepdim, dtype=dtype)
+    return div(total, cast_to(sum(eq(x, x), dim, keepdim), total.dtype))
+
+
+@operation
+def count_nonzero(x, dim=None):
+    """How many elements along the given dimensions (default: all) are not 0."""
+    return sum(ne(as_tensor(x), 0), dim)
+
+
+@operation
+def logsumexp(x, dim, keepdim=False):
+    """log(sum(e**x)) over the given dimensions, without overflow.
+
+    >>> import lampion
+    >>> lampion.logsumexp(lampion.tensor([1000.0, 1000.0]), 0)
+    tensor(1000.6931)
+    """
+    x = to_float(as_tensor(x))
+    axis = normalize_dims("logsumexp", dim, x.ndim)
+    if not x.numel():
+        return log(sum(exp(x), axis or None, keepdim))
+    largest = x.detach()
+    if axis:
+        largest = amax(largest.real, axis, True)
+    # Infinities are left to exp and log: infinity - infinity is no number.
+    largest = where(eq(largest - largest, 0), largest, 0.0)
+    total = log(sum(exp(sub(x, largest)), axis, True)) if axis else sub(x, largest)
+    total = add(total, largest)
+    return total if keepdim or not axis else total.reshape(reduced_shape(x.shape, axis, False))
+
+
+# -- whether -----------------------------------------------------------------------------------------------
+
+
+def _truth(x): return x if x.dtype is dtypes.bool_ else ne(x, 0)
+
+
+@reduction
+class any_:
+    """Whether any element along the given dimensions (default: all) is true (non-zero)."""
+
+    prepare = _truth
+    def forward(xp, x, axis, keepdims): return xp.logical_or.reduce(x, axis=axis, keepdims=keepdims)
+    def combine(xp, a, b): return xp.logical_or(a, b)
+    def identity(dtype): return False
+
+
+@reduction
+class all_:
+    """Whether all elements along the given dimensions (default: all) are true (non-zero)."""
+
+    prepare = _truth
+    def forward(xp, x, axis, keepdims): return xp.logical_and.reduce(x, axis=axis, keepdims=keepdims)
+    def combine(xp, a, b): return xp.logical_and(a, b)
+    def identity(dtype): return True
+
+
+# -- extremes ------------------------------------------------------------------------------------------------
 
 
 @reduction(saves="both", complexes=False)
@@ -32,7 +165,7 @@ class amax:
     def combine(xp, a, b): return xp.maximum(a, b)
     def identity(dtype): return dtype.min
 
-    def vjp(g, x, y, axis): return g * _share(x, y, axis)
+    def vjp(g, x, y, axis): return g * share(x, y, axis)
 
 
 @reduction(saves="both", complexes=False)
@@ -43,65 +176,96 @@ class amin:
     def forward(xp, x, axis, keepdims): return xp.minimum.reduce(x, axis=axis, keepdims=keepdims)
     def combine(xp, a, b): return xp.minimum(a, b)
     def identity(dtype): return dtype.max
-    def vjp(g, x, y, axis): return g * _share(x, y, axis)
+    def vjp(g, x, y, axis): return g * share(x, y, axis)
 
 
-def _share(x, y, axis):
+def share(x, y, axis):
     """1 / n for each of the n elements of x that equal the extreme y, 0 for the others."""
     ties = cast_to(eq(x, y), x.dtype)
     return ties / sum(ties, axis, True)
 
 
 @operation
-def mean(x, dim=None, keepdim=False):
-    """The average over the given dimensions (default: all)."""
-    x = to_float(as_tensor(x))
-    count = 1
-    for axis in normalize_dims("mean", dim, x.ndim):
-        count *= x.shape[axis]
-    return div(sum(x, dim, keepdim), float(count))
+def aminmax(x, *, dim: int | None = None, keepdim=False) -> Extremes:
+    """The smallest and the largest element, of all or along `dim`: ``.min`` and ``.max``."""
+    return Extremes(amin(x, dim, keepdim), amax(x, dim, keepdim))
 
 
 @operation
 def argmax(x, dim: int | None = None, keepdim=False):
     """The index of the largest element (the first of equals) over all elements, or along `dim`."""
+    return _place("argmax", amax, x, dim, keepdim)
+
+
+@operation
+def argmin(x, dim: int | None = None, keepdim=False):
+    """The index of the smallest element (the first of equals) over all elements, or along `dim`."""
+    return _place("argmin", amin, x, dim, keepdim)
+
+
+def _place(name, extreme, x, dim, keepdim):
     x = as_tensor(x)
     if dim is None:
-        flat = argmax(x.reshape(-1), 0)
+        flat = _place(name, extreme, x.reshape(-1), 0, False)
         return flat.reshape([1] * x.ndim) if keepdim else flat
+    axis = normalize_dim(name, dim, x.ndim)
     if not x.ndim:
-        normalize_dim("argmax", dim, 0)
         return zeros(dtype=dtypes.int64)
-    axis = normalize_dim("argmax", dim, x.ndim)
     n = x.shape[axis]
-    # Count down, so that the first of several maxima is the largest count.
+    if not n:
+        raise ShapeError(name, "an empty dimension has no result", got=f"shape {tuple(x.shape)}, dim {dim}",
+                         expected="at least one element")  # fmt: skip
+    if not x.numel():
+        return full(reduced_shape(x.shape, (axis,), keepdim), 0, dtypes.int64)
+    # Count down, so that the first of several is the largest count.
     countdown = (n - 1 - arange(n)).reshape([-1 if a == axis else 1 for a in range(x.ndim)])
-    largest = amax(x, axis, True)
-    is_largest = where(eq(largest, largest), eq(x, largest), x != x)  # a NaN counts as the largest
-    return n - 1 - amax(where(is_largest, countdown, -1), axis, keepdim)
+    found = extreme(x, axis, True)
+    is_it = where(eq(found, found), eq(x, found), ne(x, x))  # a NaN is taken before any number
+    return n - 1 - amax(where(is_it, countdown, -1), axis, keepdim)
 
 
 @overload
-def max(x, dim: Tensor | None = None, keepdim=False): ...
+def max(x, dim: Tensor | None = None, keepdim=False, *, other: Tensor | None = None): ...
 @overload
-def max(x, dim: int, keepdim=False) -> tuple[Tensor, Tensor]: ...
+def max(x, dim: int, keepdim=False, *, other: None = None) -> Found: ...
 @operation
-def max(x, dim=None, keepdim=False):
+def max(x, dim=None, keepdim=False, *, other=None):
     """The largest element; with `dim`, a pair (values, indices). With a tensor, `maximum`.
 
     With `dim`, the gradient goes to the one element that `indices` names.
     """
+    return _extreme(amax, argmax, maximum, x, dim if other is None else other, keepdim)
+
+
+@overload
+def min(x, dim: Tensor | None = None, keepdim=False, *, other: Tensor | None = None): ...
+@overload
+def min(x, dim: int, keepdim=False, *, other: None = None) -> Found: ...
+@operation
+def min(x, dim=None, keepdim=False, *, other=None):
+    """The smallest element; with `dim`, a pair (values, indices). With a tensor, `minimum`.
+
+    With `dim`, the gradient goes to the one element that `indices` names.
+    """
+    return _extreme(amin, argmin, minimum, x, dim if other is None else other, keepdim)
+
+
+def _extreme(of_all, place, of_two, x, dim, keepdim):
     x = as_tensor(x)
     if dim is None:
-        return amax(x)
+        return of_all(x)
     if isinstance(dim, Tensor):
-        return maximum(x, dim)
+        return of_two(x, dim)
+    return found_at(x, dim, place(x, dim, True), keepdim)
+
+
+def found_at(x, dim, indices, keepdim):
+    """The elements that `indices` (of size 1 along `dim`) name, with them."""
     from lampion.ops.indexing import gather, squeeze_dim
 
-    indices = argmax(x, dim, True)
     if not x.ndim:
-        return x.clone(), indices
+        return Found(x.clone(), indices)
     values = gather(x, dim, indices)
     if keepdim:
-        return values, indices
-    return squeeze_dim(values, dim), squeeze_dim(indices, dim)
+        return Found(values, indices)
+    return Found(squeeze_dim(values, dim), squeeze_dim(indices, dim))

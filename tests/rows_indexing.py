@@ -1,4 +1,4 @@
-"""Rows of the operations that pick and write by index: `ops/indexing.py`, `advanced_indexing.py`, `scatter.py`, `masking.py`."""
+"""Rows of the operations that pick and write by index: `ops/indexing.py` and its neighbours."""
 
 import numpy as np
 
@@ -33,30 +33,6 @@ GETS = {
 }
 
 
-def written_at(key):
-    def write(x, value):
-        out = lp.zeros(*x.shape, dtype=x.dtype).copy_(x)
-        out[to_lampion(key)] = value
-        return out
-
-    return write
-
-
-def to_lampion(key):
-    if isinstance(key, tuple):
-        return tuple(map(to_lampion, key))
-    return lp.from_numpy(key) if isinstance(key, np.ndarray) else key
-
-
-def numpy_written_at(key):
-    def write(x, value):
-        out = x.copy()
-        out[key] = value
-        return out
-
-    return write
-
-
 def with_indices(key, function):
     """A function of x and the arrays of a key, which are arguments when it is compiled."""
     arrays = [k for k in key if isinstance(k, np.ndarray)] if isinstance(key, tuple) else []
@@ -77,7 +53,8 @@ def get_row(name, key):
 def set_to(x, key, value):
     if isinstance(x, np.ndarray):
         out = x.copy()
-    else:  # not x.clone(), which may lie in memory in another order: tracing then refuses to write to its views
+    else:
+        # Not x.clone(), which may lie in memory in another order: tracing then refuses to write to its views.
         out = lp.zeros(*x.shape, dtype=x.dtype).copy_(x)
     out[key] = value
     return out
@@ -106,21 +83,27 @@ ITEMS = [
     *(set_row(name, key, shape) for name, (key, shape) in SETS.items()),
     Row("__getitem__: errors", lambda x, key: x[key], lambda x, key: x[key],
         samples=lambda d: [call(d(3), index(1))],
-        errors=[Bad(IndexRangeError, ones(3, 2), index(0, -4), match=["index -4 is out of range", "-3 to 2 along dim 0"]),
+        errors=[Bad(IndexRangeError, ones(3, 2), index(0, -4), match=["index -4 is out of range",
+        "-3 to 2 along dim 0"]),
                 Bad(IndexRangeError, ones(3, 2), ones(1), match=["integers or booleans", "index.long()"]),
-                Bad(IndexRangeError, ones(3, 2), np.array([True, False]), match=["shape of a mask", "(3,) from dim 0"])]),
+                Bad(IndexRangeError, ones(3, 2), np.array([True, False]), match=["shape of a mask",
+                "(3,) from dim 0"])]),
     Row("__getitem__: two tensors, errors", lambda x, i, j: x[i, j], lambda x, i, j: x[i, j],
         samples=lambda d: [call(d(3, 2), index(1), index(1))],
-        errors=[Bad(IndexRangeError, ones(3, 2), index(0, 1), index(1, 2), match=["index 2 is out of range", "along dim 1"]),
+        errors=[Bad(IndexRangeError, ones(3, 2), index(0, 1), index(1, 2), match=["index 2 is out of range",
+        "along dim 1"]),
                 Bad(ShapeError, ones(3, 2), index(0, 1), index(1, 2, 1), match="do not broadcast")]),
     Row("__getitem__: a mask", lambda x, mask: x[mask], lambda x, mask: x[mask], not_compiled=UNKNOWN,
         samples=lambda d: [call(d(3, 4), MASK), call(d(3, 4), MASK[:, 0]), call(d(3, 4, 2), MASK)]),
-    Row("__getitem__: masks among others", lambda x, mask: x[1:, mask, None], lambda x, mask: x[1:, mask, None],
+    Row("__getitem__: masks among others", lambda x, mask: x[1:, mask, None],
+        lambda x, mask: x[1:, mask, None],
         not_compiled=UNKNOWN, samples=lambda d: [call(d(3, 4), MASK[0]), call(d(2, 3, 4), MASK)]),
-    Row("__setitem__: a number where a mask is true", lambda x, mask: set_to(x, mask, 2), lambda x, mask: set_to(x, mask, 2),
+    Row("__setitem__: a number where a mask is true", lambda x, mask: set_to(x, mask, 2),
+        lambda x, mask: set_to(x, mask, 2),
         samples=lambda d: [call(d(3, 4), MASK), call(d(3, 4), MASK[:, 0]), call(d(3, 4, 2), MASK)]),
     Row("__setitem__: a row where a mask is true", set_to, set_to,
-        samples=lambda d: [call(d(3, 4), MASK[:, 0], d(4)), call(d(3, 4), MASK, d()), call(d(3, 4, 2), MASK, d(1))]),
+        samples=lambda d: [call(d(3, 4), MASK[:, 0], d(4)), call(d(3, 4), MASK, d()), call(d(3, 4, 2), MASK,
+        d(1))]),
     Row("__setitem__: a part for each true element", set_to, set_to, not_compiled=UNKNOWN,
         samples=lambda d: [call(d(3, 4), MASK[:, 2], d(2, 4)), call(d(3, 4), MASK, d(5))]),
 ]  # fmt: skip
@@ -167,7 +150,8 @@ def put(x, at, source, accumulate=False):
 OUT = ["index 3 is out of range"]
 ALONG = [
     Row("index_put", lp.index_put, index_put,
-        samples=lambda d: [call(d(3, 4), (A, index(0, 1, 2)), d(3)), call(d(3, 4), (A,), d(3, 4), accumulate=True),
+        samples=lambda d: [call(d(3, 4), (A, index(0, 1, 2)), d(3)), call(d(3, 4), (A,), d(3, 4),
+        accumulate=True),
                            call(d(3, 4), (A,), d(), accumulate=True)],
         errors=[Bad(DTypeError, ones(3), (A,), np.ones(3), match="must have one type"),
                 Bad(ShapeError, ones(3), (A,), ones(2), match="do not broadcast"),
@@ -176,24 +160,35 @@ ALONG = [
     Row("index_put: by a mask", lp.index_put, index_put, not_compiled=UNKNOWN,
         samples=lambda d: [call(d(3, 4), (MASK,), d(5)), call(d(3, 4), (MASK[:, 0],), d(4))]),
     Row("index_add", lp.index_add, index_added,
-        samples=lambda d: [call(d(3, 4), 0, A, d(3, 4)), call(d(3, 4), -1, index(1, 1), d(3, 2), alpha=2), call(d(3), 0, index(), d(0))],
+        samples=lambda d: [call(d(3, 4), 0, A, d(3, 4)), call(d(3, 4), -1, index(1, 1), d(3, 2), alpha=2),
+        call(d(3), 0, index(), d(0))],
         errors=[Bad(ShapeError, ones(3), 0, A, ones(2), match=["one slice for every index", "(3,)"]),
                 Bad(IndexRangeError, ones(3), 0, index(3), ones(1), match=OUT),
                 Bad(DTypeError, ones(3), 0, ones(1), ones(1), match="index.long()")]),
-    Row("index_copy", lp.index_copy, index_copied, samples=lambda d: [call(d(3, 4), 0, index(2, 0), d(2, 4)), call(d(3, 4), 1, index(-1), d(3, 1))]),
+    Row("index_copy", lp.index_copy, index_copied,
+        samples=lambda d: [call(d(3, 4), 0, index(2, 0), d(2, 4)), call(d(3, 4), 1, index(-1), d(3, 1))]),
     Row("index_fill", lp.index_fill, index_copied,
-        samples=lambda d: [call(d(3, 4), 0, index(2, 2), 3), call(d(3, 4), -1, index(0, -1), 1), call(d(3, 4), 1, index(1), d())],
-        errors=[Bad(ShapeError, ones(3), 0, A, ones(2), match="one number"), Bad(IndexRangeError, ones(3), 0, index(3), 1, match=OUT)]),
-    *(Row(f"index_reduce: {how}" if how != "prod" else "index_reduce", lp.index_reduce, index_reduced, dtypes=NUMBERS if how == "mean" else SWEEP,
-          samples=lambda d, how=how: [call(d(3, 4), 0, A, d(3, 4), how), call(d(3, 4), -1, index(1, -1), d(3, 2), how, include_self=False)])
+        samples=lambda d: [call(d(3, 4), 0, index(2, 2), 3), call(d(3, 4), -1, index(0, -1), 1), call(d(3,
+        4), 1, index(1), d())],
+        errors=[Bad(ShapeError, ones(3), 0, A, ones(2), match="one number"), Bad(IndexRangeError, ones(3),
+        0, index(3), 1, match=OUT)]),
+    *(Row(f"index_reduce: {how}" if how != "prod" else "index_reduce", lp.index_reduce, index_reduced,
+        dtypes=NUMBERS if how == "mean" else SWEEP,
+          samples=lambda d, how=how: [call(d(3, 4), 0, A, d(3, 4), how), call(d(3, 4), -1, index(1, -1),
+          d(3, 2), how, include_self=False)])
       for how in ("prod", "amax", "amin", "mean")),
     Row("take", lp.take, lambda x, at: x.reshape(-1)[at],
-        samples=lambda d: [call(d(2, 3), index([0, -1], [5, 2])), call(d(2, 3), np.array(4)), call(d(2), index())],
+        samples=lambda d: [call(d(2, 3), index([0, -1], [5, 2])), call(d(2, 3), np.array(4)), call(d(2),
+        index())],
         errors=[Bad(IndexRangeError, ones(3), index(3), match=OUT)]),
-    Row("put", lp.put, put, samples=lambda d: [call(d(2, 3), index(0, -1), d(2)), call(d(2, 3), index([1], [1]), d(2, 1), accumulate=True)],
+    Row("put", lp.put, put, samples=lambda d: [call(d(2, 3), index(0, -1), d(2)), call(d(2, 3), index([1],
+        [1]), d(2, 1), accumulate=True)],
         errors=[Bad(ShapeError, ones(3), A, ones(2), match="one element for every index")]),
-    Row("take_along_dim", lp.take_along_dim, lambda x, at, dim=None: np.take_along_axis(x, at, dim) if dim is not None else x.reshape(-1)[at.reshape(-1)],
-        samples=lambda d: [call(d(3, 4), index([0, -1]), dim=1), call(d(3, 4), index([0, 1, -2, 0]), dim=0), call(d(2, 3), index(5, 0, -1))],
+    Row("take_along_dim", lp.take_along_dim,
+        lambda x, at, dim=None: np.take_along_axis(x, at,
+        dim) if dim is not None else x.reshape(-1)[at.reshape(-1)],
+        samples=lambda d: [call(d(3, 4), index([0, -1]), dim=1), call(d(3, 4), index([0, 1, -2, 0]), dim=0),
+        call(d(2, 3), index(5, 0, -1))],
         errors=[Bad(ShapeError, ones(3), index([0]), dim=0, match="different numbers of dimensions"),
                 Bad(IndexRangeError, ones(3), index(-4), dim=0, match="index -4 is out of range")]),
 ]  # fmt: skip
@@ -237,15 +232,20 @@ SCATTERS = [
     Row("gather: of one number", lp.gather, lambda x, dim, at: np.broadcast_to(x, at.shape),
         samples=lambda d: [call(d(), 0, np.array(0)), call(d(), -1, index(0, 0))]),
     Row("scatter", lp.scatter, scattered,
-        samples=lambda d: [call(d(2, 3), 1, ONCE, d(2, 3)), call(d(3, 4), 0, GRID[:1], d(2, 4)), call(d(3), 0, index(1), 2),
-                           call(d(2, 3), 1, GRID, 1, reduce="add"), call(d(2, 3), -1, GRID, d(2, 3), reduce="multiply")],
+        samples=lambda d: [call(d(2, 3), 1, ONCE, d(2, 3)), call(d(3, 4), 0, GRID[:1], d(2, 4)), call(d(3),
+        0, index(1), 2),
+                           call(d(2, 3), 1, GRID, 1, reduce="add"), call(d(2, 3), -1, GRID, d(2, 3),
+                           reduce="multiply")],
         errors=[Bad(IndexRangeError, ones(2, 3), 1, index([3]), ones(1, 1), match="scatter: index 3 is"),
                 Bad(ShapeError, ones(2, 3), 1, GRID, ones(1, 3), match=FALL),
                 Bad(LampionError, ones(3), 0, index(1), 2, reduce="max", match='"add" or "multiply"'),
                 Bad(LampionError, ones(3), 0, index(1), match="either src or value")]),
-    *(Row(f"scatter_reduce: {how}" if how != "sum" else "scatter_reduce", lp.scatter_reduce, scatter_reduced, dtypes=NUMBERS if how == "mean" else SWEEP,
-          samples=lambda d, how=how: [call(d(2, 3), 1, GRID, d(2, 3), how), call(d(3, 4), 0, GRID, d(2, 4), how, include_self=False)],
-          errors=[Bad(LampionError, ones(3), 0, index(1), ones(1), "median", match=["no such reduction", "'median'"])])
+    *(Row(f"scatter_reduce: {how}" if how != "sum" else "scatter_reduce", lp.scatter_reduce,
+        scatter_reduced, dtypes=NUMBERS if how == "mean" else SWEEP,
+          samples=lambda d, how=how: [call(d(2, 3), 1, GRID, d(2, 3), how), call(d(3, 4), 0, GRID, d(2, 4),
+          how, include_self=False)],
+          errors=[Bad(LampionError, ones(3), 0, index(1), ones(1), "median", match=["no such reduction",
+          "'median'"])])
       for how in ("sum", "prod", "amax", "amin", "mean")),
 ]  # fmt: skip
 
@@ -273,25 +273,33 @@ def first_places(x, size, fill_value=-1):
 
 
 MASKS = [
-    Row("masked_fill", lp.masked_fill, lambda x, mask, value: np.where(mask, np.asarray(value).astype(x.dtype), x),
+    Row("masked_fill", lp.masked_fill,
+        lambda x, mask, value: np.where(mask, np.asarray(value).astype(x.dtype), x),
         samples=lambda d: [call(d(3, 4), MASK, 2), call(d(4), MASK, 1), call(d(3, 4), MASK[:, :1], d())],
         errors=[Bad(DTypeError, ones(3), index(1, 0, 1), 2, match="a mask holds booleans"),
                 Bad(ShapeError, ones(3), np.array([True]), ones(3), match="one number")]),
-    Row("masked_select", lp.masked_select, lambda x, mask: np.broadcast_to(x, np.broadcast_shapes(x.shape, mask.shape))[
+    Row("masked_select", lp.masked_select,
+        lambda x, mask: np.broadcast_to(x, np.broadcast_shapes(x.shape, mask.shape))[
             np.broadcast_to(mask, np.broadcast_shapes(x.shape, mask.shape))],
-        samples=lambda d: [call(d(3, 4), MASK), call(d(4), MASK), call(d(3, 4), MASK[:, :1])], not_compiled=UNKNOWN),
+        samples=lambda d: [call(d(3, 4), MASK), call(d(4), MASK), call(d(3, 4), MASK[:, :1])],
+        not_compiled=UNKNOWN),
     Row("masked_scatter", lp.masked_scatter, masked_scattered, not_compiled=UNKNOWN,
         samples=lambda d: [call(d(3, 4), MASK, d(2, 3)), call(d(3, 4), MASK[:1], d(3, 2))],
-        errors=[Bad(ShapeError, ones(3), np.array([True] * 3), ones(2), match=["fewer elements", "at least 3"])]),
-    Row("nonzero", lp.nonzero, lambda x: np.argwhere(x), samples=lambda d: [call(some_zeros(d)), call(d())], orders=0, not_compiled=UNKNOWN),
+        errors=[Bad(ShapeError, ones(3), np.array([True] * 3), ones(2), match=["fewer elements",
+        "at least 3"])]),
+    Row("nonzero", lp.nonzero, lambda x: np.argwhere(x), samples=lambda d: [call(some_zeros(d)), call(d())],
+        orders=0, not_compiled=UNKNOWN),
     Row("nonzero: as a tuple", lambda x: lp.nonzero(x, as_tuple=True), lambda x: np.nonzero(np.atleast_1d(x)),
         samples=lambda d: [call(some_zeros(d)), call(d())], orders=0, not_compiled=UNKNOWN),
-    Row("argwhere", lp.argwhere, np.argwhere, samples=lambda d: [call(some_zeros(d))], orders=0, not_compiled=UNKNOWN),
-    Row("where: of a condition", lp.where, lambda x: np.nonzero(x), samples=lambda d: [call(some_zeros(d) != 0)], orders=0, not_compiled=UNKNOWN),
+    Row("argwhere", lp.argwhere, np.argwhere, samples=lambda d: [call(some_zeros(d))], orders=0,
+        not_compiled=UNKNOWN),
+    Row("where: of a condition", lp.where, lambda x: np.nonzero(x),
+        samples=lambda d: [call(some_zeros(d) != 0)], orders=0, not_compiled=UNKNOWN),
     Row("nonzero_static", lp.nonzero_static, first_places, orders=0,
         samples=lambda d: [call(some_zeros(d), size=3), call(some_zeros(d), size=9, fill_value=7)],
         errors=[Bad(ShapeError, ones(2), size=-1, match="negative")]),
-    Row("unravel_index", lambda at, shape: lp.unravel_index(at.long().abs(), shape), lambda at, shape: np.unravel_index(np.abs(at).astype(int), shape),
+    Row("unravel_index", lambda at, shape: lp.unravel_index(at.long().abs(), shape),
+        lambda at, shape: np.unravel_index(np.abs(at).astype(int), shape),
         samples=lambda d: [call(d(3), (2, 3)), call(d(2, 2), (5,))], orders=0),
 ]  # fmt: skip
 

@@ -8,8 +8,8 @@ read the stub beside this file, which `scripts/stubs.py` writes.
 
 from lampion.ops import complex_numbers, composite, creation, elementwise, indexing, matrix, movement, random, reduce
 from lampion.ops import arithmetic, comparison, error_functions, exponentials, gamma, logic, rounding, trigonometry
-from lampion.ops import advanced_indexing, arranging, joining, masking, scatter, splitting, views
-from lampion.ops import cumulative, differences, distances, sorting, statistics
+from lampion.ops import advanced_indexing, arranging, joining, masking, scatter, splitting, view_writes, views
+from lampion.ops import counting, cumulative, differences, distances, sorting, statistics
 from lampion.ops import aliases
 from lampion.ops import conversions, queries
 from lampion.ops import einsum as _einsum, linear_algebra, products, spectrograms

@@ -1,4 +1,4 @@
-"""Picking and writing by tensors of indices: the primitives behind ``x[i, j]``, `index_select`, `index_add`...
+"""Picking and writing by tensors of indices: what is behind ``x[i, j]``, `index_select`, `index_add`...
 
 `index` is ``x[:, i, :, j]`` for index tensors i, j along some dimensions; `index_put` is its transpose. The
 other functions of this file are these two, for one dimension.
@@ -245,7 +245,7 @@ def _with_slices(name, input, dim, at, source, write):
 
 @operation(inplace=True)
 def index_add(input, dim, index, source, *, alpha=1):
-    """`input` with each slice of `source`, times `alpha`, added to the one that its index names along `dim`."""
+    """`input` with each slice of `source`, times `alpha`, added to that which its index names along `dim`."""
 
     def write(x, dim, at, source):
         if x.dtype.kind == "u":
@@ -272,7 +272,8 @@ def index_fill(input, dim, index, value):
     """`input` with the slices that a 1-d index names along `dim` filled with one number."""
     x, dim, at = _along("index_fill", input, dim, index)
     n = x.shape[dim]
-    named = index_put_(full((n,), False, dtypes.bool_), full((), True, dtypes.bool_), at, dims=(0,), accumulate=False)
+    nothing, true = full((n,), False, dtypes.bool_), full((), True, dtypes.bool_)
+    named = index_put_(nothing, true, at, dims=(0,), accumulate=False)
     named = reshape(named, n, *[1] * (x.ndim - dim - 1))
     # Not by `index_put`: a slice that is named twice is filled once, and has its gradient once.
     out = where(named, one_number("index_fill", value, x.dtype), x)
@@ -319,7 +320,7 @@ def take(input, index):
 
 @operation(inplace=True)
 def put_(input, index, source, accumulate: bool = False):
-    """`input` with the elements of `source` put, or added, at the places that an index names in one row of it."""
+    """`input`, seen as one row, with the elements of `source` put, or added, at the places of an index."""
     x, source, at = as_tensor(input), as_tensor(source), _whole_number_index("put", index)
     if source.dtype is not x.dtype:
         raise DTypeError("put", "input and source must have one type",
@@ -327,7 +328,8 @@ def put_(input, index, source, accumulate: bool = False):
     if source.numel() != at.numel():
         raise ShapeError("put", "source holds one element for every index",
                          expected=str(at.numel()), got=str(source.numel()))  # fmt: skip
-    out = index_put_(reshape(x, -1), reshape(source, -1), reshape(at, -1), dims=(0,), accumulate=bool(accumulate))
+    row, source, at = reshape(x, -1), reshape(source, -1), reshape(at, -1)
+    out = index_put_(row, source, at, dims=(0,), accumulate=bool(accumulate))
     return reshape(out, x.shape)
 
 
@@ -341,7 +343,7 @@ def _whole_number_index(name, at):
 
 @operation
 def take_along_dim(input, indices, dim=None):
-    """An element of x for every index along `dim`; the other dimensions broadcast. Of x as one row without it.
+    """An element of x for every index along `dim`; the other dimensions broadcast. Without `dim`: of one row.
 
     >>> import lampion
     >>> x = lampion.tensor([[3, 1], [4, 9]])

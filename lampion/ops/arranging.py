@@ -40,7 +40,7 @@ def repeat(self, *repeats):
     repeats = flatten_sizes(repeats)
     if len(repeats) < self.ndim or min(repeats, default=0) < 0:
         raise ShapeError("repeat", "expected a number of repetitions for every dimension",
-                         expected=f"at least {self.ndim} numbers, none negative", got=str(repeats))  # fmt: skip
+                         expected=f"at least {self.ndim} numbers", got=str(repeats))  # fmt: skip
     shape = (1,) * (len(repeats) - self.ndim) + tuple(self.shape)
     spread = [size for n in shape for size in (1, n)]
     stretched = [size for n, times in zip(shape, repeats, strict=True) for size in (times, n)]
@@ -144,7 +144,9 @@ def rot90(input, k: int = 1, dims=(0, 1)):
         return x.clone()
     if turns == 2:
         return flip(x, first, second)
-    return transpose(flip(x, second), first, second).clone() if turns == 1 else flip(transpose(x, first, second), second)
+    if turns == 1:
+        return transpose(flip(x, second), first, second).clone()
+    return flip(transpose(x, first, second), second)
 
 
 @operation

@@ -14,7 +14,13 @@ from lampion import dtype as dtypes
 from lampion.errors import IndexRangeError, ShapeError, unwritable
 from lampion.mode import mode
 from lampion.ops.advanced_indexing import (
-    check_indices, check_values, expand_masks, index_, index_put_, pick, write,
+    check_indices,
+    check_values,
+    expand_masks,
+    index_,
+    index_put_,
+    pick,
+    write,
 )  # fmt: skip
 from lampion.ops.creation import full
 from lampion.ops.define import cast_to
@@ -122,9 +128,11 @@ def _fitting(value, dtype, shape):
         return value
     if extra > 0 and all(n == 1 for n in value.shape[:extra]):
         value = reshape(value, value.shape[extra:])
-    if value.ndim > len(shape) or any(n not in (1, m) for n, m in zip(value.shape[::-1], shape[::-1], strict=False)):
-        raise ShapeError("setitem", "the shapes do not broadcast: the value does not fit into its place",
-                         expected=f"what broadcasts to {tuple(shape)}", got=str(tuple(value.shape)))  # fmt: skip
+    sizes = zip(value.shape[::-1], shape[::-1], strict=False)
+    if value.ndim > len(shape) or any(n not in (1, m) for n, m in sizes):
+        raise ShapeError("setitem", "the shapes do not broadcast: value and place",
+                         expected=f"one that broadcasts to {tuple(shape)}",
+                         got=str(tuple(value.shape)))  # fmt: skip
     return value
 
 
@@ -232,7 +240,8 @@ def _used(keys):
 def _too_many(used, shape):
     if used is None:
         used = "more"
-    return IndexRangeError("index", "there are more indices than dimensions", got=f"{used} for shape {tuple(shape)}")
+    return IndexRangeError("index", "there are more indices than dimensions",
+                           got=f"{used} for shape {tuple(shape)}")  # fmt: skip
 
 
 def _bounds_of(key, size):

@@ -11,7 +11,7 @@ from lampion.ops.creation import zeros
 from lampion.ops.define import OPERATIONS, cast_to, kernel, operation
 from lampion.ops.movement import broadcast_to, put, reshape, slice_
 from lampion.ops.shapes import normalize_dim
-from lampion.ops.views import atleast_1d, atleast_2d, atleast_3d, along, unsqueeze
+from lampion.ops.views import along, atleast_1d, atleast_2d, atleast_3d, unsqueeze
 from lampion.primitive import apply
 from lampion.tensor import Tensor, as_tensor
 
@@ -176,7 +176,8 @@ def meshgrid(*tensors, indexing=None) -> tuple[Tensor, ...]:
     if indexing not in (None, "ij", "xy"):
         raise ShapeError("meshgrid", 'indexing is "ij" or "xy"', got=repr(indexing))
     if not tensors or any(x.ndim > 1 for x in tensors):
-        raise ShapeError("meshgrid", "expected 1-d tensors", got=", ".join(str(tuple(x.shape)) for x in tensors))
+        raise ShapeError("meshgrid", "expected 1-d tensors",
+                         got=", ".join(str(tuple(x.shape)) for x in tensors))  # fmt: skip
     sizes = [x.numel() for x in tensors]
     order = list(range(len(tensors)))
     if indexing == "xy" and len(order) > 1:

@@ -23,7 +23,8 @@ from lampion.tensor import Tensor, as_tensor
 def _mask(name, mask):
     mask = as_tensor(mask)
     if mask.dtype is not dtypes.bool_:
-        raise DTypeError(name, "a mask holds booleans", got=str(mask.dtype), fix="compare: x > 0, or mask.bool()")
+        raise DTypeError(name, "a mask holds booleans", got=str(mask.dtype),
+                         fix="compare: x > 0, or mask.bool()")  # fmt: skip
     return mask
 
 

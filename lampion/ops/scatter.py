@@ -180,13 +180,15 @@ def scatter(input, dim, index, src=None, *, value=None, reduce=None):
         reduce: "add" or "multiply", to combine instead of replacing.
     """
     if (src is None) == (value is None):
-        raise LampionError("scatter", "expected either src or value", got="both" if value is not None else "neither")
+        raise LampionError("scatter", "expected either src or value",
+                           got="both" if value is not None else "none")  # fmt: skip
     src = value if src is None else src
     if reduce not in (None, "add", "multiply"):
         raise LampionError("scatter", 'reduce is "add" or "multiply"', got=repr(reduce))
     if not isinstance(src, Tensor):
         src = _numbers(src, as_tensor(index), as_tensor(input).dtype)
-    rule = {None: scatter_set, "add": scatter_add_}.get(reduce) or functools.partial(scatter_combine, how="prod")
+    multiply = functools.partial(scatter_combine, how="prod")
+    rule = {None: scatter_set, "add": scatter_add_, "multiply": multiply}[reduce]
     return _scattered("scatter", rule, input, dim, index, src)
 
 
@@ -248,7 +250,7 @@ def _scattered(name, rule, x, dim, index, source):
     like = source
     x, dim, index, shape = _prepared(name, x, dim, index, covers=False)
     source = reshape(source, 1) if not source.ndim else source
-    if source.ndim != index.ndim and index.numel() or any(
+    if (source.ndim != index.ndim and index.numel()) or any(
         n < m for n, m in zip(source.shape, index.shape, strict=False)
     ):
         raise ShapeError(name, "src is smaller than index, or has other dimensions",

@@ -9,7 +9,18 @@ from lampion.ops.define import METHODS, OPERATIONS, operation
 from lampion.ops.movement import as_strided, diagonal, permute
 from lampion.ops.shapes import normalize_dim
 from lampion.ops.views import (
-    along, expand, narrow, select, squeeze, t, transpose, unbind, unfold, unsqueeze, view,
+    along,
+    expand,
+    narrow,
+    select,
+    slice_along,
+    squeeze,
+    t,
+    transpose,
+    unbind,
+    unfold,
+    unsqueeze,
+    view,
 )  # fmt: skip
 from lampion.tensor import Tensor, as_tensor
 
@@ -60,7 +71,7 @@ def split_with_sizes(input, split_sizes, dim: int = 0) -> tuple[Tensor, ...]:
 
 @operation
 def chunk(input, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-    """x in `chunks` parts of equal size along `dim`; there may be fewer, and the last may be smaller. Views."""
+    """x in `chunks` equal parts along `dim`; there may be fewer, and the last may be smaller. Views."""
     x, dim = _prepared("chunk", input, dim)
     if chunks < 1:
         raise ShapeError("chunk", "expected at least one chunk", got=str(chunks))
@@ -69,7 +80,9 @@ def chunk(input, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 
 
 @operation
-def tensor_split(input, indices_or_sections=None, dim: int = 0, *, indices=None, sections=None) -> tuple[Tensor, ...]:
+def tensor_split(
+    input, indices_or_sections=None, dim: int = 0, *, indices=None, sections=None
+) -> tuple[Tensor, ...]:
     """x in that many parts along `dim`, as equal as can be, or cut before each of the places listed. Views.
 
     >>> import lampion
@@ -98,7 +111,8 @@ def _directed(name, least, dim_of, where):
     def function(input, indices_or_sections) -> tuple[Tensor, ...]:
         x = as_tensor(input)
         if x.ndim < least:
-            raise ShapeError(name, f"expected at least {least} dimension{'s' * (least > 1)}", got=str(tuple(x.shape)))
+            raise ShapeError(name, f"expected at least {least} dimension{'s' * (least > 1)}",
+                             got=str(tuple(x.shape)))  # fmt: skip
         dim = dim_of(x)
         if isinstance(indices_or_sections, int) and (
             indices_or_sections < 1 or x.shape[dim] % indices_or_sections
@@ -112,12 +126,14 @@ def _directed(name, least, dim_of, where):
     return operation(function)
 
 
-hsplit = _directed("hsplit", 1, lambda x: 1 if x.ndim > 1 else 0, "side by side (along dimension 1, or the only one)")
+hsplit = _directed(
+    "hsplit", 1, lambda x: 1 if x.ndim > 1 else 0, "side by side (along dimension 1, or the only one)"
+)  # fmt: skip
 vsplit = _directed("vsplit", 2, lambda x: 0, "one below the other (along dimension 0)")
 dsplit = _directed("dsplit", 3, lambda x: 2, "one behind the other (along dimension 2)")
 
-for _name, _function in (("unsafe_split", split), ("unsafe_split_with_sizes", split_with_sizes), ("unsafe_chunk", chunk)):
-    OPERATIONS[_name] = METHODS[_name] = _function
+for _function in (split, split_with_sizes, chunk):
+    OPERATIONS[f"unsafe_{_function.__name__}"] = METHODS[f"unsafe_{_function.__name__}"] = _function
 
 
 # -- copies --------------------------------------------------------------------------------------------
@@ -137,13 +153,12 @@ def _copying(name, function, method=False):
 
 def _slice(x, dim=0, start=None, end=None, step=1):
     """The elements ``start:end:step`` along a dimension."""
-    from lampion.ops.views import _range
-
-    return along(x, *_range("slice", x, dim, start, end, step))
+    return along(x, *slice_along("slice", x, dim, start, end, step))
 
 
 for _name, _function in (
-    ("alias", lambda x: x), ("as_strided", as_strided), ("detach", lambda x: x.detach()), ("diagonal", diagonal),
+    ("alias", lambda x: x), ("as_strided", as_strided), ("detach", lambda x: x.detach()),
+    ("diagonal", diagonal),
     ("expand", expand), ("permute", permute), ("select", select), ("slice", _slice), ("split", split),
     ("split_with_sizes", split_with_sizes), ("squeeze", squeeze), ("t", t), ("transpose", transpose),
     ("unbind", unbind), ("unfold", unfold), ("unsqueeze", unsqueeze), ("view", view), ("narrow", narrow),

@@ -7,6 +7,6 @@ CALLS = {
     "where": lambda x, condition, other: lp.where(condition, x, other),
 }
 LEFT_OUT = {
-    "as_strided_scatter": "PyTorch passes on the gradient of the elements that are replaced, not of the others",
+    "as_strided_scatter": "PyTorch passes on the gradient of the elements that are replaced, not of the rest",
     "as_strided partial_views": "the samples are views into memory that the copies handed to Lampion lack",
 }

@@ -1,6 +1,6 @@
 """Optimizers: each is an update rule for one parameter; the loop around it is in `optimizer.py`."""
 
-from lampion.optim import lr_scheduler
+from lampion.optim import lr_scheduler, swa_utils
 from lampion.optim.adadelta import Adadelta
 from lampion.optim.adafactor import Adafactor
 from lampion.optim.adagrad import Adagrad

@@ -36,6 +36,10 @@ class _Combined(LRScheduler):
         self._schedulers = schedulers
         self.optimizer = optimizer
 
+    def _update_lr(self, epoch: int | None = None) -> None:
+        raise OptionError(type(self).__name__, "cannot begin at a milestone of a SequentialLR",
+                          fix="make it the first, or list its parts")  # fmt: skip
+
     def state_dict(self) -> dict[str, Any]:
         """All that the scheduler and its parts remember, but for the optimizer."""
         return {**super().state_dict(), "_schedulers": [s.state_dict() for s in self._schedulers]}

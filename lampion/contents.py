@@ -224,6 +224,10 @@ class Contents:
         device: tuple[int, int] = self._array.__dlpack_device__()
         return device
 
+    def to_device(self, device: Any, /, *, stream: Any = None) -> Any:
+        """The tensor on a device: the array API standard's name for ``x.to(device)``."""
+        return self.to(device)  # type: ignore[attr-defined]  # of ops/methods.py
+
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
         """The functions of the Python array API standard, for tensors: the module `lampion.array_api`."""
         from lampion import array_api

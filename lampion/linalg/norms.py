@@ -10,8 +10,9 @@ from lampion import dtype as dtypes
 from lampion import ops
 from lampion.errors import DTypeError, LampionError, ShapeError
 from lampion.ops.factors import eigh_parts, singular_values
+from lampion.ops.lengths import euclidean, power_mean
 from lampion.ops.shapes import normalize_dim, normalize_dims
-from lampion.ops.solving import euclidean, inverse, zero_pivot
+from lampion.ops.solving import inverse, zero_pivot
 from lampion.ops.triangles import floats, matrices, square
 from lampion.tensor import Tensor, as_tensor
 
@@ -46,7 +47,8 @@ def vector_norm(
         raise ShapeError("vector_norm", f"a vector without elements has no norm of order {ord}",
                          got=f"shape {tuple(x.shape)}, dim {dim}")  # fmt: skip
     if ord == 2:
-        return euclidean(x, axes, keepdim) if axes else ops.abs(x)
+        length: Tensor = euclidean(x, axes, keepdim) if axes else ops.abs(x)
+        return length
     if ord == 0:
         return _sum(ops.where(ops.ne(x, 0), 1.0, ops.abs(x)), axes, keepdim)
     sizes = ops.abs(x)
@@ -58,17 +60,12 @@ def vector_norm(
         return ops.amin(sizes, axes, keepdim)
     if ord == 1:
         return _sum(sizes, axes, keepdim)
-    return _power(_sum(_power(sizes, ord) if ord < 2 else sizes**ord, axes, keepdim), 1 / ord)
+    out: Tensor = power_mean(x, axes, keepdim, ord)
+    return out
 
 
 def _sum(x: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:
     return ops.sum(x, axes, keepdim) if axes else x  # type: ignore[arg-type]  # several dimensions
-
-
-def _power(x: Tensor, exponent: float) -> Tensor:
-    """x**exponent for x that is not negative, with slope 0 at 0."""
-    zero = ops.eq(x, 0)
-    return ops.where(zero, 0.0 if exponent > 0 else math.inf, ops.where(zero, 1.0, x) ** exponent)
 
 
 def _prepared(name: str, x: Tensor, dtype: Any) -> Tensor:
@@ -113,7 +110,7 @@ def matrix_norm(
         if ord == "nuc":
             out = ops.sum(values, -1)
         else:
-            out = ops.amax(values, -1) if ord == 2 else ops.amin(values, -1)
+            out = _greatest(values, values.ndim - 1, False) if ord == 2 else ops.amin(values, -1)
         if keepdim:
             out = ops.reshape(out, [1 if d in (row, column) else n for d, n in enumerate(x.shape)])
         return out
@@ -123,8 +120,13 @@ def matrix_norm(
     assert not isinstance(ord, str)
     added, compared = (row, column) if abs(ord) == 1 else (column, row)
     sums = ops.sum(ops.abs(x), added, True)
-    out = ops.amax(sums, compared, True) if ord > 0 else ops.amin(sums, compared, True)
+    out = _greatest(sums, compared, True) if ord > 0 else ops.amin(sums, compared, True)
     return out if keepdim else ops.squeeze(out, (row, column))  # type: ignore[arg-type]  # several
+
+
+def _greatest(x: Tensor, dim: int, keepdim: bool) -> Tensor:
+    """The largest of sizes; of none, 0."""
+    return ops.amax(x, dim, keepdim) if x.shape[dim] else ops.sum(x, dim, keepdim)
 
 
 def norm(

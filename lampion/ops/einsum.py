@@ -11,7 +11,7 @@ import math
 from collections import Counter
 
 from lampion.errors import DTypeError, LampionError, ShapeError
-from lampion.ops.define import operation
+from lampion.ops.define import cast_to, operation
 from lampion.ops.elementwise import mul
 from lampion.ops.matrix import matmul
 from lampion.ops.movement import diagonal, permute, reshape
@@ -168,6 +168,7 @@ def _prepared(x, labels, sizes):
 
 def _pair(x, a, y, b, later):
     """The product of two terms, summed over the labels that nothing later needs."""
+    dtype = x.dtype
     x, a = _summed(x, a, [label for label in a if label not in b and label not in later])
     y, b = _summed(y, b, [label for label in b if label not in a and label not in later])
     both = [label for label in a if label in b and label in later]
@@ -182,9 +183,9 @@ def _pair(x, a, y, b, later):
 
     labels = both + left + right
     if not inner:
-        factors = blocks(x, a, both, left, ()), blocks(y, b, both, (), right)
-        out = mul(*factors)
+        out = mul(blocks(x, a, both, left, ()), blocks(y, b, both, (), right))
     else:
+        x, y = cast_to(x, dtype), cast_to(y, dtype)  # what was summed is int64 where it had been shorter
         out = matmul(blocks(x, a, both, left, inner), blocks(y, b, both, inner, right))
     return reshape(out, [size[label] for label in labels]), labels
 
@@ -192,13 +193,8 @@ def _pair(x, a, y, b, later):
 def _summed(x, labels, gone):
     if not gone:
         return x, labels
-    dims = tuple(labels.index(label) for label in gone)
-    return _sum(x, dims), [label for label in labels if label not in gone]
-
-
-def _sum(x, dims):
-    total = sum(x, dims)
-    return total if total.dtype is x.dtype else total.to(x.dtype)  # integers add up as int64
+    total = sum(x, tuple(labels.index(label) for label in gone))
+    return total, [label for label in labels if label not in gone]
 
 
 def _ordered(x, labels, output):

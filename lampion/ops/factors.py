@@ -95,11 +95,12 @@ class eigh_parts:
         return converged(xp, "eigh", lambda: xp.linalg.eigh(a, "L" if lower else "U"))
 
     def vjp(grads, outputs, lower):
-        """gA = V (diag(gw) + (V^H gV) / E) V^H, where E[i, j] = w[j] - w[i]."""
+        """gA = V (diag(gw) + (V^H gV) / E) V^H, made Hermitian, where E[i, j] = w[j] - w[i]."""
         (gw, gv), (w, v) = grads, outputs
         w, gw = real(w), real(gw)
         inner = with_diagonal(_quotient(matmul(adjoint(v), gv), _differences(w)), cast_to(gw, v.dtype))
-        return matmul(v, matmul(inner, adjoint(v)))
+        g = matmul(v, matmul(inner, adjoint(v)))
+        return (g + adjoint(g)) * 0.5
 
 
 

@@ -141,9 +141,11 @@ def _scaled_sum(name, input, product, beta, alpha):
     if product.dtype is not input.dtype:
         raise DTypeError(name, "the input has another type than the product", expected=str(product.dtype),
                          got=str(input.dtype), fix="convert it: input.to(other.dtype)")  # fmt: skip
-    for word, factor in (("alpha", alpha), ("beta", beta)):
-        if not product.dtype.is_inexact and not isinstance(factor, int):
-            raise DTypeError(name, f"for integer tensors {word} must be an integer", got=repr(factor))
+    if not product.dtype.is_inexact:
+        if name == "addr" and not (isinstance(alpha, int) and isinstance(beta, int)):
+            raise DTypeError(name, "for integer tensors alpha and beta must be integers",
+                             got=f"alpha={alpha}, beta={beta}")  # fmt: skip
+        alpha, beta = int(alpha), int(beta)  # cut off, as in PyTorch
     shape = product.shape
     if broadcast_shapes(name, [input.shape, shape]) != shape:
         raise ShapeError(name, "the input does not broadcast to the product's shape",

@@ -5,12 +5,10 @@ from __future__ import annotations
 from lampion.errors import LinAlgError
 from lampion.ops.complex_numbers import conj, imag, real
 from lampion.ops.creation import zeros
-from lampion.ops.define import cast_to, composite, kernel
-from lampion.ops.elementwise import eq, sqrt, where
+from lampion.ops.define import cast_to, kernel
 from lampion.ops.elimination import exponential, ldl, ldl_solve, lu, substitute
 from lampion.ops.joining import cat
 from lampion.ops.matrix import matmul
-from lampion.ops.movement import reshape
 from lampion.ops.packed import packed
 from lampion.ops.reduce import sum
 from lampion.ops.shapes import broadcast_shapes
@@ -126,28 +124,6 @@ class cholesky_solution:
         return lambda: -(matmul(low, both) if upper else matmul(both, low)), back
 
     def call(low, b, upper): return apply(cholesky_solution.primitive, low, b, upper=upper)
-
-
-# -- lengths -------------------------------------------------------------------------------------------
-
-
-@composite(saves="both", public=False)
-class euclidean:
-    """The root of the sum of squares along `axes`. Its slope at 0, where there is none, is given as 0."""
-
-    analytic = False
-
-    def forward(x, axes, keepdim):
-        squares = x * x if not x.dtype.is_complex else real(x) * real(x) + imag(x) * imag(x)
-        return sqrt(sum(squares, axes, keepdim))
-
-    def vjp(g, x, y, axes, keepdim):
-        if not keepdim:
-            shape = [1 if a in axes else n for a, n in enumerate(x.shape)]
-            g, y = reshape(g, shape), reshape(y, shape)
-        return g * where(eq(y, 0), 0.0, x / y)
-
-    def call(x, axes, keepdim): return euclidean.primitive.composed(x, axes=axes, keepdim=keepdim)
 
 
 # -- determinants --------------------------------------------------------------------------------------

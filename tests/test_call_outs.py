@@ -1,5 +1,8 @@
 """What has no machine code is called out to its NumPy forward, between native parts of the plan."""
 
+import runpy
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -128,3 +131,8 @@ def test_a_wrong_shape_rule_is_told():
     compiled = lp.compile(lambda x: wrong(x) + 1)
     with pytest.raises(AssertionError, match=r"wrong: forward gave float32\(3,\)"):
         compiled(lp.ones(3))
+
+
+def test_the_published_list_is_true():
+    script = runpy.run_path(str(Path(__file__).parent.parent / "scripts" / "call_outs.py"))
+    assert script["PAGE"].read_text(encoding="utf-8") == script["page"](), "run python scripts/call_outs.py"

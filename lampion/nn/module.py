@@ -7,28 +7,20 @@ This file knows nothing of particular layers. What is stored: three dicts in ord
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
-
-import numpy as np
+from typing import Any, TypeVar
 
 from lampion import dtype as dtypes
 from lampion.errors import DTypeError, LampionError
-from lampion.mode import no_grad
-from lampion.nn.parameter import Parameter
+from lampion.nn import hooks, saving
+from lampion.nn.parameter import Buffer, Parameter
+from lampion.nn.saving import LoadResult
 from lampion.ops import cast, methods
-from lampion.tensor import Tensor, as_tensor, check_device
+from lampion.tensor import Tensor, check_device
 
 M = TypeVar("M", bound="Module")
 
 
-class LoadResult(NamedTuple):
-    """What `load_state_dict` did not find a partner for."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
-
-
-class Module:
+class Module(hooks.Hooked):
     """The base class of all layers and networks.
 
     Parameters, buffers and modules that are assigned to attributes are registered, in that order, and
@@ -75,7 +67,9 @@ class Module:
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.forward(*args, **kwargs)
+        if self._hooks is None:
+            return self.forward(*args, **kwargs)
+        return hooks.call(self, args, kwargs)
 
     # -- attributes ----------------------------------------------------------------------------------
 
@@ -98,6 +92,11 @@ class Module:
         elif isinstance(value, Module):
             self._make_room(name, "_modules", "a module")
             fields["_modules"][name] = value
+        elif isinstance(value, Buffer):
+            self._make_room(name, "_buffers", "a buffer")
+            fields["_buffers"][name] = value
+            if not value.persistent:
+                fields["_non_persistent_buffers_set"].add(name)
         elif "_parameters" not in fields:
             object.__setattr__(self, name, value)  # a plain attribute set before super().__init__()
         elif name in fields["_parameters"]:
@@ -269,6 +268,25 @@ class Module:
             )
         return parameter
 
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer of a dotted name."""
+        path, _, name = target.rpartition(".")
+        module = self.get_submodule(path)
+        buffer = getattr(module, name)
+        if name not in module._buffers:
+            raise AttributeError(f"`{name}` is not a buffer: {target!r} leads to a {type(buffer).__name__}")
+        return buffer  # type: ignore[no-any-return]  # checked above
+
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
+        """Put a module in the place of a dotted name; `strict` wants one to be there already."""
+        path, _, name = target.rpartition(".")
+        parent = self.get_submodule(path)
+        if strict and name not in parent._modules:
+            raise AttributeError(f"{type(parent).__name__} has no submodule `{name}`")
+        if not isinstance(module, Module):
+            raise ValueError(f"{type(module).__name__!r} object is not a Module")
+        setattr(parent, name, module)
+
     # -- changing all of it ----------------------------------------------------------------------------
 
     def apply(self: M, fn: Callable[[Module], Any]) -> M:
@@ -335,6 +353,10 @@ class Module:
                     module._buffers[name] = converted[b]
         return self
 
+    def type(self: M, dst_type: Any) -> M:
+        """Convert the floating parameters and buffers to a dtype."""
+        return self.to(dtypes.of(dst_type))
+
     def float(self: M) -> M:
         """Convert the floating parameters and buffers to float32."""
         return self.to(dtypes.float32)
@@ -343,75 +365,60 @@ class Module:
         """Convert the floating parameters and buffers to float64."""
         return self.to(dtypes.float64)
 
+    def half(self: M) -> M:
+        """Convert the floating parameters and buffers to float16."""
+        return self.to(dtypes.float16)
+
+    def bfloat16(self: M) -> M:
+        """Convert the floating parameters and buffers to bfloat16."""
+        return self.to(dtypes.bfloat16)
+
     def cpu(self: M) -> M:
         """The module itself: there is no other device yet."""
         return self
 
     # -- saving ------------------------------------------------------------------------------------------
 
-    def state_dict(self, *, prefix: str = "", keep_vars: bool = False) -> dict[str, Tensor]:
+    def state_dict(
+        self, *, destination: dict[str, Any] | None = None, prefix: str = "", keep_vars: bool = False
+    ) -> dict[str, Any]:
         """Parameters and persistent buffers by dotted name, in PyTorch's order. They share memory.
+
+        Args:
+            destination: the dict to put them into; a new one by default.
+            prefix: what each name begins with.
+            keep_vars: the parameters themselves, rather than their values without history.
 
         >>> import lampion
         >>> lampion.nn.Linear(2, 1, bias=False).state_dict().keys()
         dict_keys(['weight'])
         """
-        return {
-            prefix + name: tensor if keep_vars else tensor.detach()
-            for name, tensor in self._state().items()
-        }  # fmt: skip
+        return saving.save(self, {} if destination is None else destination, prefix, keep_vars)
 
-    def _state(self) -> dict[str, Tensor]:
-        """The tensors that `state_dict` is made of, themselves."""
-        state: dict[str, Tensor] = {}
-        for path, module in self.named_modules(remove_duplicate=False):
-            for name, tensor in [*module._parameters.items(), *module._buffers.items()]:
-                if tensor is not None and name not in module._non_persistent_buffers_set:
-                    state[f"{path}.{name}" if path else name] = tensor
-        return state
-
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> LoadResult:
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> LoadResult:
         """Copy values into the parameters and buffers. Nothing is changed unless all of them fit.
 
         Args:
             state_dict: tensors (or NumPy arrays) by name, as `state_dict()` or `lampion.load()` returns.
             strict: whether names that are missing or not known are errors. Wrong shapes always are.
+            assign: make the tensors themselves, with their types, the parameters and buffers.
 
         Raises:
             LampionError: with all missing, unexpected and mismatched names in one message.
         """
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict).__name__}.")
-        own = self._state()
-        missing = [name for name in own if name not in state_dict]
-        unexpected = [name for name in state_dict if name not in own]
-        values: dict[str, Tensor] = {}
-        wrong = []
-        for name, target in own.items():
-            if name not in state_dict:
-                continue
-            try:
-                values[name] = as_tensor(_array_like(state_dict[name]))
-            except (TypeError, ValueError, RuntimeError):
-                wrong.append(f"{name}: expected a tensor of shape {tuple(target.shape)}, "
-                             f"got {type(state_dict[name]).__name__}")  # fmt: skip
-                continue
-            if values[name].shape != target.shape:
-                wrong.append(f"{name}: expected {tuple(target.shape)}, got {tuple(values[name].shape)}")
-        report = []
-        if strict and missing:
-            report.append("missing: " + ", ".join(missing))
-        if strict and unexpected:
-            report.append("unexpected: " + ", ".join(unexpected))
-        report += [f"size mismatch: {line}" for line in wrong]
-        if report:
-            found = "\n    ".join([f"the values do not fit {type(self).__name__}:", *report])
-            other = "" if wrong else ", or pass strict=False to load what fits"
-            raise LampionError("load_state_dict", found, fix="build the model as it was when saved" + other)
-        with no_grad():
-            for name, value in values.items():
-                methods.copy_(own[name], value)
-        return LoadResult(missing, unexpected)
+        return saving.load(self, state_dict, strict, assign)
+
+    def get_extra_state(self) -> Any:
+        """What a subclass wants kept in `state_dict` besides tensors; it defines `set_extra_state` too."""
+        raise NotImplementedError(f"{type(self).__name__} has no extra state")
+
+    def set_extra_state(self, state: Any) -> None:
+        """Take back what `get_extra_state` returned."""
+        raise NotImplementedError(f"{type(self).__name__} has no extra state")
 
     # -- printing ------------------------------------------------------------------------------------------
 
@@ -449,13 +456,3 @@ def _convert(p: Parameter, dtype: dtypes.DType) -> None:
     p.data = cast(p.detach(), dtype)
     if gradient is not None:
         p.grad = cast(gradient.detach(), dtype)
-
-
-def _array_like(value: Any) -> Any:
-    """Tensors as they are; anything that knows how to become a NumPy array (PyTorch's tensors too) as one."""
-    if isinstance(value, Tensor):
-        return value.detach()
-    array = np.asarray(value)
-    if array.dtype == object:
-        raise TypeError("not numbers")
-    return array

@@ -47,6 +47,26 @@ def new_parameter(*size: int, dtype: Any = None) -> Parameter:
     return parameter
 
 
+class Buffer(Tensor):
+    """A tensor that, assigned to an attribute of a Module, becomes one of its buffers.
+
+    Args:
+        data: the tensor, whose memory is shared; anything else is copied.
+        persistent: whether it is part of `state_dict()`.
+    """
+
+    def __init__(self, data: Any = (), *, persistent: bool = True) -> None:
+        source = data if isinstance(data, Tensor) else tensor(data)
+        self._array = source._array
+        self._version = source._version
+        if source is data:
+            self._become_view(source)
+        self.persistent = persistent
+
+    def __repr__(self) -> str:
+        return f"Buffer containing:\n{wrap(self._array)!r}"
+
+
 class UninitializedParameter(Parameter):
     """A parameter whose shape is not known yet; `materialize` makes a `Parameter` of it."""
 

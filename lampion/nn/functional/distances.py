@@ -18,7 +18,7 @@ def p_norm(x: Tensor, p: float, dims: tuple[int, ...], keepdim: bool = False) ->
     if p == -math.inf:
         return ops.amin(size, dims, keepdim)
     if p == 0:
-        return ops.sum(ops.cast(size != 0, size.dtype), dims, keepdim)
+        return ops.sum(ops.sign(ops.abs(size)), dims, keepdim)
     if p == 1:
         return ops.sum(size, dims, keepdim)
     if p != 2 and p > 0:  # powers have no slope at 0, or an infinite one

@@ -95,9 +95,9 @@ def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace
     Source: G. Klambauer et al.: "Self-normalizing neural networks" (NeurIPS 2017).
     """
     check_probability("alpha_dropout", p)
-    check_floats("alpha_dropout", input)
     if not training or p == 0.0:
         return input
+    check_floats("alpha_dropout", input)
     return overwriting(_alpha_dropout, input, p, False, inplace=inplace)
 
 
@@ -106,9 +106,9 @@ def feature_alpha_dropout(
 ) -> Tensor:
     """`alpha_dropout` of whole channels: (N, C, ...)."""
     check_probability("feature_alpha_dropout", p)
-    check_floats("feature_alpha_dropout", input)
     if not training or p == 0.0:
         return input
+    check_floats("feature_alpha_dropout", input)
     return overwriting(_alpha_dropout, input, p, True, inplace=inplace)
 
 

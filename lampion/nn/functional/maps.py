@@ -48,7 +48,7 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     table = ops.reshape(ops.permute(weight, (1, 0, 2)), first, outputs * second)
     half = ops.reshape(ops.reshape(input1, math.prod(places), first) @ table, -1 if outputs * second else
                        math.prod(places), outputs, second)  # (N, out, in2)  # fmt: skip
-    out = ops.sum(half * ops.reshape(input2, math.prod(places), 1, second), 2)
+    out = ops.sum(half * ops.reshape(input2, math.prod(places), 1, second), 2).to(half.dtype)
     if bias is not None:
         out = out + bias
     return ops.reshape(out, *places, outputs)

@@ -34,6 +34,8 @@ def batch_norm(
     Source: S. Ioffe, C. Szegedy: "Batch normalization" (ICML 2015); Deep Learning from Scratch 1, section 6.3.
     """
     check_floats("batch_norm", input)
+    if input.ndim == 1 and not input.shape[0] and training:
+        return ops.clone(input)
     if input.ndim < 2:
         raise ShapeError("batch_norm", "expected a batch of channels", expected="(N, C) or (N, C, ...)",
                          got=str(tuple(input.shape)))  # fmt: skip
@@ -236,4 +238,5 @@ def local_response_norm(
     total = ops.narrow(squares, 1, 0, channels)
     for start in range(1, size):
         total = total + ops.narrow(squares, 1, start, channels)
-    return input / ops.pow(total * (alpha / size) + k, beta)
+    mean = total / size if input.dtype.is_inexact else total // size  # integers stay integers, as in PyTorch
+    return input / ops.pow(mean * alpha + k, beta)

@@ -30,7 +30,7 @@ def tensor(
         if dtype is not None:
             result = result.to(dtypes.of(dtype))
     else:
-        if mode.trace is not None and not isinstance(data, bool | int | float | complex):
+        if mode.trace is not None and mode.trace.compiles and not isinstance(data, bool | int | float | complex):
             mode.trace.refuse(
                 "turns an array into a Tensor", "pass it as an argument, or make it a Tensor before"
             )
@@ -123,7 +123,7 @@ def from_numpy(array: Any) -> Tensor:
     if not isinstance(array, np.ndarray):
         raise DTypeError("from_numpy", "not a NumPy array", got=type(array).__name__,
                          fix="use lampion.tensor(...) for lists and numbers")  # fmt: skip
-    if mode.trace is not None:
+    if mode.trace is not None and mode.trace.compiles:
         mode.trace.refuse(
             "turns a NumPy array into a Tensor", "pass it as an argument, or make it a Tensor before"
         )

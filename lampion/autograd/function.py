@@ -7,7 +7,7 @@ bundles meet they are merged, so that the Function's node sees all of its output
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -244,11 +244,19 @@ class Function:
         return run(cls, inputs, kwargs)
 
 
-def run(cls: type[Function], inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """`Function.apply`, where nothing stands between it and the tape."""
+def run(
+    cls: type[Function], inputs: tuple[Any, ...], kwargs: dict[str, Any], adjust: Callable[..., None] | None = None
+) -> Any:
+    """`Function.apply`, where nothing stands between it and the tape.
+
+    Args:
+        adjust: called with the context and the outputs before anything is saved.
+    """
     ctx, result = compute(cls, inputs, kwargs)
     several = isinstance(result, tuple | list)
     outputs = list(result) if several else [result]
+    if adjust is not None:
+        adjust(ctx, outputs)
     recorded = mode.grad and any(ctx.needs_input_grad)
     for dirty in ctx._dirty:
         if not any(dirty is out for out in outputs):

@@ -41,6 +41,9 @@ NAMED = {row.name.partition(":")[0] for row in ROWS}
 # An in-place form is covered by the row of its operation: see `check_inplace`.
 NAMED |= {f"{name}_" for name in NAMED if getattr(METHODS.get(f"{name}_"), "operation", None) is not None}
 
+#: Modules of operations, and how rows name them.
+NAMESPACES = {"F": functional, "fft": lp.fft, "linalg": lp.linalg, "special": lp.special}
+
 
 @pytest.mark.parametrize(("row", "check"), CASES)
 def test_row(row, check):
@@ -64,8 +67,16 @@ def test_every_function_of_nn_has_a_row():
     assert {f"F.{name}" for name in functional.__all__} - NAMED == {"F.dropout"}  # in test_random.py
 
 
+@pytest.mark.parametrize("home", ["special"])
+def test_every_function_of_a_namespace_has_a_row(home):
+    module = NAMESPACES[home]
+    own = {name for name in module.__all__ if getattr(module, name) not in OPERATIONS.values()}
+    covered = {getattr(module, name.removeprefix(f"{home}."), None) for name in NAMED if name.startswith(f"{home}.")}
+    assert {name for name in own if getattr(module, name) not in covered} == set()
+
+
 def test_every_row_is_of_a_public_operation():
-    functions = {f"F.{name}" for name in functional.__all__}
+    functions = {f"{home}.{name}" for home, module in NAMESPACES.items() for name in module.__all__}
     known = {*OPERATIONS, *METHODS, *ops.__all__, *functions, "T", "mT", "H", "mH"}
     assert NAMED - known == set()
 

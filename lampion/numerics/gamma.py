@@ -40,7 +40,7 @@ def lgamma(xp: Any, x: Any) -> Any:
     out = xp.where(y < 3.0, near, xp.where(y < 10.0, chebyshev(xp, tables.LGAMMA_MIDDLE, y), far))
     # gamma(x) gamma(1 - x) = pi / sin(pi x)
     sine = xp.absolute(xp.sin((x - xp.rint(x)) * math.pi))
-    reflected = xp.log(math.pi / sine) - out
+    reflected = xp.where(sine == 0, math.inf, xp.log(math.pi / sine) - out)
     # Of a tiny number the sine may be 0 in flushed arithmetic, and 1 / x infinite: -log|x| is neither.
     reflected = xp.where(xp.absolute(x) < 1e-300, -xp.log(xp.absolute(x)), reflected)
     return xp.where(x < 0.5, xp.where(xp.isinf(x), math.inf, reflected), out)

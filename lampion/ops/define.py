@@ -356,5 +356,5 @@ def cast_to(x, dtype):
 def to_float(x):
     """Integers and booleans as floats of the default type; floats and complex numbers as they are."""
     if not isinstance(x, Tensor):
-        return x
+        return float(x) if type(x) is bool else x  # NumPy's functions of True are float16
     return x if x.dtype.is_inexact else cast_to(x, dtypes.get_default_dtype())

@@ -7,7 +7,7 @@ from typing import Any
 
 from lampion.errors import LampionError, ShapeError
 from lampion.mode import no_grad
-from lampion.ops import methods, rand, randn
+from lampion.ops import rand, randn
 from lampion.tensor import Tensor
 
 __all__ = [
@@ -18,7 +18,7 @@ __all__ = [
 
 def _overwrite(tensor: Tensor, values: Any) -> Tensor:
     with no_grad():
-        methods.copy_(tensor, values)
+        tensor.copy_(values)
     return tensor
 
 

@@ -14,7 +14,7 @@ from lampion.errors import DTypeError, LampionError
 from lampion.nn import hooks, saving
 from lampion.nn.parameter import Buffer, Parameter
 from lampion.nn.saving import LoadResult
-from lampion.ops import cast, methods
+from lampion.ops import cast
 from lampion.tensor import Tensor, check_device
 
 M = TypeVar("M", bound="Module")
@@ -323,7 +323,7 @@ class Module(hooks.Hooked):
             elif p.grad is not None:
                 if p.grad.grad_fn is not None:  # from backward(create_graph=True): let go of that history
                     p.grad = p.grad.detach()
-                methods.zero_(p.grad)
+                p.grad.zero_()
 
     def to(self: M, target: Any = None, dtype: Any = None, *, device: Any = None) -> M:
         """Convert the floating parameters and buffers to a dtype (``"cpu"`` is accepted as a device)."""

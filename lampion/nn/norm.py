@@ -12,7 +12,7 @@ from lampion.nn import functional as F
 from lampion.nn import init
 from lampion.nn.module import Module
 from lampion.nn.parameter import Parameter, new_parameter
-from lampion.ops import methods, ones, squeeze, unsqueeze, zeros
+from lampion.ops import ones, squeeze, unsqueeze, zeros
 from lampion.tensor import Tensor, check_device
 
 
@@ -49,10 +49,10 @@ class _Norm(Module):
     def reset_running_stats(self) -> None:
         """Forget the statistics of the past."""
         if self.running_mean is not None and self.running_var is not None:
-            methods.zero_(self.running_mean)
-            methods.fill_(self.running_var, 1.0)
+            self.running_mean.zero_()
+            self.running_var.fill_(1.0)
         if self.num_batches_tracked is not None:
-            methods.zero_(self.num_batches_tracked)
+            self.num_batches_tracked.zero_()
 
     def reset_parameters(self) -> None:
         """Factors of 1, addends of 0, no statistics."""

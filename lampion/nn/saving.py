@@ -10,7 +10,6 @@ import numpy as np
 from lampion.errors import LampionError
 from lampion.mode import no_grad
 from lampion.nn.parameter import Parameter, UninitializedParameter
-from lampion.ops import methods
 from lampion.tensor import Tensor, as_tensor
 
 if TYPE_CHECKING:
@@ -147,11 +146,11 @@ def _put(module: Module, name: str, value: Tensor, assign: bool) -> None:
             kept = isinstance(value, Parameter)
             module._parameters[name] = value if kept else Parameter(value, target.requires_grad)
             return
-        methods.copy_(target, value)
+        target.copy_(value)
     elif assign:
         module._buffers[name] = value
     else:
-        methods.copy_(module._buffers[name], value)
+        module._buffers[name].copy_(value)
 
 
 def _array_like(value: Any) -> Any:

@@ -40,6 +40,10 @@ def reduction_of(
     if size_average is None and reduce is None:
         check_reduction(name, reduction, *more)
         return reduction
+    for label, value in (("size_average", size_average), ("reduce", reduce)):
+        if isinstance(value, str):
+            raise OptionError(name, f"{label} is True or False", got=repr(value),
+                              fix=f"pass reduction={value!r} by its name")  # fmt: skip
     average, reduced = size_average in (None, True), reduce in (None, True)
     meant = "none" if not reduced else "mean" if average else "sum"
     warnings.warn(

@@ -7,9 +7,8 @@ import math
 from lampion import ops
 from lampion.dtype import int64
 from lampion.errors import DTypeError, LampionError, OptionError, ShapeError
-from lampion.mode import mode, no_grad
+from lampion.mode import is_grad_enabled, mode, no_grad
 from lampion.nn.functional.distances import p_norm
-from lampion.ops import methods
 from lampion.ops.composite import affine, scaled_gradient
 from lampion.tensor import Tensor
 
@@ -114,7 +113,7 @@ def embedding(
             [0., 0.],
             [1., 2.]])
     """
-    check_dense("embedding", sparse)
+    check_dense("embedding", sparse and is_grad_enabled() and weight.requires_grad)
     if weight.ndim != 2:
         raise ShapeError("embedding", "the table has rows and features", expected="(rows, features)",
                          got=str(tuple(weight.shape)))  # fmt: skip
@@ -170,7 +169,7 @@ def shorten(weight: Tensor, indices: Tensor, max_norm: float, norm_type: float) 
         used = ops.unsqueeze(_uses(weight, indices) > 0, 1)
         # PyTorch's 1e-7, so that the result is not a little above.
         factor = ops.where(ops.logical_and(used, lengths > max_norm), max_norm / (lengths + 1e-7), 1.0)
-        methods.copy_(weight, weight * factor)
+        weight.copy_(weight * factor)
 
 
 def embedding_bag(
@@ -195,7 +194,7 @@ def embedding_bag(
         result: (bags, features).
     """
     name = "embedding_bag"
-    check_dense(name, sparse)
+    check_dense(name, sparse and weight.requires_grad and is_grad_enabled())
     if mode not in ("sum", "mean", "max"):
         raise OptionError(name, "the mode is not known", expected='"sum", "mean" or "max"', got=repr(mode))
     if per_sample_weights is not None and mode != "sum":

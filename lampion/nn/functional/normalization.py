@@ -10,7 +10,6 @@ from lampion.dtype import finfo
 from lampion.errors import OptionError, ShapeError
 from lampion.mode import no_grad
 from lampion.nn.functional.checks import check_floats
-from lampion.ops import methods
 from lampion.tensor import Tensor
 
 
@@ -34,7 +33,7 @@ def batch_norm(
     Source: S. Ioffe, C. Szegedy: "Batch normalization" (ICML 2015); Deep Learning from Scratch 1, section 6.3.
     """
     check_floats("batch_norm", input)
-    if input.ndim == 1 and not input.shape[0] and training:
+    if input.ndim == 1 and not input.shape[0]:
         return ops.clone(input)
     if input.ndim < 2:
         raise ShapeError("batch_norm", "expected a batch of channels", expected="(N, C) or (N, C, ...)",
@@ -79,7 +78,7 @@ def _keep(running: Tensor | None, new: Tensor, momentum: float, factor: float = 
         return
     with no_grad():
         new = ops.reshape(new.detach(), running.shape)
-        methods.copy_(running, running * (1.0 - momentum) + new * (momentum * factor))
+        running.copy_(running * (1.0 - momentum) + new * (momentum * factor))
 
 
 def _per_channel(x: Tensor, ndim: int) -> Tensor:

@@ -172,8 +172,10 @@ def _prepared(
         sizes = [have if n == -1 else n for n, have in zip(given, sizes, strict=True)]
     for n, d in zip(sizes, dims, strict=True):
         if n < 1:
-            raise ShapeError(name, f"invalid number of data points ({n})", expected="at least one",
-                             got=f"shape {tuple(x.shape)}, dimension {d}", fix="pass the length: n or s")  # fmt: skip
+            raise ShapeError(
+                name, f"invalid number of data points ({n})", expected="at least one",
+                got=f"shape {tuple(x.shape)}, dimension {d}", fix="pass the length: n or s",
+            )  # fmt: skip
     return x, sizes, dims
 
 

@@ -48,7 +48,7 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     """
     a = floats("cholesky", square("cholesky", A))
     low: Tensor = cholesky_parts(adjoint(a) if upper else a, strict=True)[0]
-    return adjoint(low) if upper else low  # type: ignore[no-any-return]
+    return adjoint(low) if upper else low
 
 
 def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> CholeskyEx:
@@ -82,7 +82,7 @@ def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
 
 
 def eig(A: Tensor) -> Eigen:
-    """Eigenvalues and eigenvectors (columns of length 1) of square matrices, complex, in no particular order."""
+    """Eigenvalues and eigenvectors (columns of length 1) of square matrices: complex, in any order."""
     a = floats("eig", square("eig", A))
     return Eigen(*eig_parts(a, is_real=not a.dtype.is_complex))
 
@@ -257,14 +257,16 @@ def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     a = floats("householder_product", matrices("householder_product", A))
     m, n = a.shape[-2:]
     if m < n or tau.shape[-1] > n or tuple(tau.shape[:-1]) != tuple(a.shape[:-2]):
-        raise ShapeError("householder_product", "A and tau do not fit", got=f"A {tuple(a.shape)}, tau {tuple(tau.shape)}",
-                         expected="(..., m, n) with m >= n, and (..., k) with k <= n")  # fmt: skip
+        raise ShapeError(
+            "householder_product", "A and tau do not fit",
+            expected="(..., m, n) with m >= n, and (..., k) with k <= n",
+            got=f"A {tuple(a.shape)}, tau {tuple(tau.shape)}",
+        )  # fmt: skip
     same_type("householder_product", a, tau)
     out = ops.broadcast_to(ops.eye(m, n, dtype=a.dtype), a.shape)
     for i in reversed(range(tau.shape[-1])):
         out = reflected(a, tau, i, out)
-    out = out if tau.shape[-1] else recorded(out, a, tau)
-    return out
+    return out if tau.shape[-1] else recorded(out, a, tau)
 
 
 def reflected(a: Tensor, tau: Tensor, i: int, x: Tensor, adjoint: bool = False) -> Tensor:
@@ -273,8 +275,8 @@ def reflected(a: Tensor, tau: Tensor, i: int, x: Tensor, adjoint: bool = False) 
 
     m = a.shape[-2]
     place = ops.arange(m)
-    vector = ops.where(ops.gt(place, i), ops.select(a, -1, i), 0.0) + ops.eq(place, i).to(a.dtype)
+    vector = ops.where(ops.gt(place, i), a[..., i], 0.0) + ops.eq(place, i).to(a.dtype)
     column = ops.unsqueeze(vector, -1)
-    factor = ops.reshape(ops.select(tau, -1, i), (*tau.shape[:-1], 1, 1))
+    factor = ops.reshape(tau[..., i], (*tau.shape[:-1], 1, 1))
     factor = ops.conj(factor) if adjoint else factor
     return x - factor * ops.matmul(column, ops.matmul(turned(column), x))

@@ -65,7 +65,7 @@ def vector_norm(
 
 
 def _sum(x: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:
-    return ops.sum(x, axes, keepdim) if axes else x  # type: ignore[arg-type]  # several dimensions
+    return ops.sum(x, axes, keepdim) if axes else x
 
 
 def _prepared(name: str, x: Tensor, dtype: Any) -> Tensor:
@@ -117,11 +117,11 @@ def matrix_norm(
     if ord not in (1, -1, math.inf, -math.inf):
         raise LampionError("matrix_norm", f"matrices have no norm of order {ord!r}",
                            expected='"fro", "nuc", inf, -inf, 1, -1, 2 or -2')  # fmt: skip
-    assert not isinstance(ord, str)
+    ord = float(ord)
     added, compared = (row, column) if abs(ord) == 1 else (column, row)
     sums = ops.sum(ops.abs(x), added, True)
     out = _greatest(sums, compared, True) if ord > 0 else ops.amin(sums, compared, True)
-    return out if keepdim else ops.squeeze(out, (row, column))  # type: ignore[arg-type]  # several
+    return out if keepdim else ops.squeeze(out, (row, column))
 
 
 def _greatest(x: Tensor, dim: int, keepdim: bool) -> Tensor:
@@ -168,7 +168,7 @@ def cond(A: Tensor, p: _Order = None) -> Tensor:
         values: Tensor = singular_values(x)
         if not x.numel():
             return ops.zeros(x.shape[:-2], dtype=values.dtype)
-        first, last = ops.select(values, -1, 0), ops.select(values, -1, values.shape[-1] - 1)
+        first, last = values[..., 0], values[..., -1]
         return last / first if p == -2 else first / last
     x = floats("cond", square("cond", A))
     if not x.numel():

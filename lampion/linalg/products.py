@@ -64,7 +64,7 @@ def vander(x: Tensor, *, N: int | None = None) -> Tensor:
     """
     x = as_tensor(x)
     if not x.ndim and N is None:
-        raise ShapeError("vander", "a number alone does not say how many powers", got="shape ()", fix="pass N")
+        raise ShapeError("vander", "a number does not say how many powers", got="shape ()", fix="N=")
     x = x if x.ndim else ops.reshape(x, 1)
     if not x.dtype.is_inexact:
         x = x.to(dtypes.int64)

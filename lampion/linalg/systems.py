@@ -46,7 +46,7 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
 
 
 def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> SolveEx:
-    """As `solve`, with a note in the place of an error: see `SolveEx`. The result is NaN where there is none."""
+    """As `solve`, with a note in the place of an error: see `SolveEx`. NaN where there is none."""
     a = floats("solve_ex", square("solve_ex", A))
     info: Tensor = zero_pivot(a)
     check("solve_ex", info, check_errors, "the matrix is singular")
@@ -85,8 +85,10 @@ def solve_triangular(
     a, b = floats("solve_triangular", square("solve_triangular", A)), matrices("solve_triangular", B)
     same_type("solve_triangular", a, b)
     if b.shape[-2 if left else -1] != a.shape[-1]:
-        raise ShapeError("solve_triangular", "A and B do not fit", got=f"A {tuple(a.shape)}, B {tuple(b.shape)}",
-                         expected="B with as many rows (columns, if not left) as A has")  # fmt: skip
+        raise ShapeError(
+            "solve_triangular", "A and B do not fit", got=f"A {tuple(a.shape)}, B {tuple(b.shape)}",
+            expected="B with as many rows (columns, if not left) as A has",
+        )  # fmt: skip
     if left:
         x: Tensor = substitution(a, b, upper=upper, unit=unitriangular)
         return x

@@ -60,7 +60,7 @@ def einsum(equation: str | Tensor, *operands: Tensor | list[int]):
 
 
 def _parse(equation, operands):
-    """Labels of each operand, of the result, and the operands. A dimension behind ... is (-i,), i from the right."""
+    """Labels of each operand, of the result, and the operands. What ... stands for is (-i,)."""
     if not isinstance(equation, str):
         return _parse_lists((equation, *operands))
     if len(operands) == 1 and isinstance(operands[0], list | tuple):
@@ -90,13 +90,14 @@ def _parse_lists(operands):
     tensors, lists = operands[0 : len(operands) // 2 * 2 : 2], operands[1::2]
     output = operands[-1] if len(operands) % 2 else None
     if not lists or not all(isinstance(part, list | tuple) for part in (*lists, output or ())):
-        raise LampionError("einsum", "cannot read the arguments", got=", ".join(type(x).__name__ for x in operands),
-                           expected="an equation and operands, or operands each followed by a list")  # fmt: skip
+        raise LampionError("einsum", "cannot read the arguments",
+                           expected="an equation and operands, or operands each followed by a list",
+                           got=", ".join(type(x).__name__ for x in operands))  # fmt: skip
 
     def letters(numbers):
         bad = [n for n in numbers if n is not Ellipsis and not 0 <= n < len(LETTERS)]
         if bad:
-            raise LampionError("einsum", f"the label {bad[0]} is out of range", expected="0 to 51, or Ellipsis")
+            raise LampionError("einsum", f"there is no label {bad[0]}", expected="0 to 51, or Ellipsis")
         return ["." if n is Ellipsis else LETTERS[n] for n in numbers]
 
     return _with_ellipsis([letters(part) for part in lists], None if output is None else letters(output),

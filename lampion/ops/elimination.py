@@ -37,8 +37,9 @@ def lu(xp, a):
             a[:, k + 1 :, k] /= xp.where(zero, 1, pivot)[:, None]
             a[:, k + 1 :, k + 1 : end] -= a[:, k + 1 :, k, None] * a[:, k, None, k + 1 : end]
         if end < n:
-            a[:, start:end, end:] = substitute(xp, a[:, start:end, start:end], a[:, start:end, end:], False, True)
-            a[:, end:, end:] -= a[:, end:, start:end] @ a[:, start:end, end:]
+            block = slice(start, end)
+            a[:, block, end:] = substitute(xp, a[:, block, block], a[:, block, end:], False, True)
+            a[:, end:, end:] -= a[:, end:, block] @ a[:, block, end:]
     return a.reshape((*batch, m, n)), pivots.reshape((*batch, steps)), info.reshape(batch)
 
 
@@ -155,7 +156,7 @@ def _exchange(xp, a, i, j, k, turned):
 
 
 def ldl_solve(xp, a, pivots, b, hermitian):
-    """X with A X = B, from what `ldl` gives: its exchanges and eliminations on the rows of B, there and back."""
+    """X with A X = B, from what `ldl` gives: its steps on the rows of B, there and back."""
     *batch, n, columns = (*xp.broadcast_shapes(a.shape[:-2], b.shape[:-2]), *b.shape[-2:])
     a = xp.broadcast_to(a, (*batch, n, n)).reshape((-1 if n else 0, n, n))
     pivots = xp.broadcast_to(pivots, (*batch, n)).reshape((len(a), n))
@@ -183,7 +184,7 @@ def ldl_solve(xp, a, pivots, b, hermitian):
     return x.reshape((*batch, n, columns))
 
 
-# The Padé approximant of order 13 of e**x: coefficients of the numerator; the denominator's alternate in sign.
+# The Padé approximant of order 13 of e**x: the numerator; the denominator is the same at -x.
 PADE = (64764752532480000, 32382376266240000, 7771770303897600, 1187353796428800, 129060195264000,
         10559470521600, 670442572800, 33522128640, 1323241920, 40840800, 960960, 16380, 182, 1)  # fmt: skip
 REACH = 5.371920351148152  # up to this norm it is exact to double precision

@@ -120,7 +120,9 @@ class eig_parts:
     """A V = V diag(w), with vectors of length 1. Complex, whatever A is."""
 
     analytic = False
-    def parts(a, is_real): return a.shape[:-2], (a.shape[-1:], a.shape[-2:]), dtypes.of(a.dtype).to_complex().numpy
+
+    def parts(a, is_real):
+        return a.shape[:-2], (a.shape[-1:], a.shape[-2:]), dtypes.of(a.dtype).to_complex().numpy
 
     def forward(xp, a, is_real):
         if not a.size:
@@ -156,11 +158,8 @@ class svd_parts:
         *batch, m, n = a.shape
         if a.size:
             return converged(xp, "svd", lambda: xp.linalg.svd(a, full_matrices=full))
-        k = min(m, n)
-
-        def identity(rows, columns): return xp.broadcast_to(xp.eye(rows, columns, dtype=a.dtype), (*batch, rows, columns))
-
-        return identity(m, m if full else k), xp.zeros((*batch, k)), identity(n if full else k, n)
+        u, v = (xp.eye(size, size if full else 0, dtype=a.dtype) for size in (m, n))
+        return tuple(xp.broadcast_to(x, (*batch, *x.shape)) for x in (u, xp.zeros(0), v.T))
 
     def vjp(grads, outputs, full):
         """gA = U (K(U^H gU) S + S K(V^H gV) + diag(gS)) V^H, and what lies outside of U's and V's spans.
@@ -170,7 +169,8 @@ class svd_parts:
         """
         (gu, gs, gvh), (u, s, vh) = grads, outputs
         m, k, n = u.shape[-2], s.shape[-1], vh.shape[-1]
-        gu, u, gvh, vh = narrow(gu, -1, 0, k), narrow(u, -1, 0, k), narrow(gvh, -2, 0, k), narrow(vh, -2, 0, k)
+        gu, u = (narrow(x, -1, 0, k) for x in (gu, u))
+        gvh, vh = (narrow(x, -2, 0, k) for x in (gvh, vh))
         s, gs = real(s), real(gs)
         gaps = _differences(s) * with_diagonal(unsqueeze(s, -2) + unsqueeze(s, -1), s * 0 + 1)
         left, right = matmul(adjoint(u), gu), matmul(vh, adjoint(gvh))
@@ -231,8 +231,8 @@ class qr_parts:
         *batch, m, n = a.shape
         if not a.size:
             k = m if mode == "complete" else min(m, n)
-            q = xp.broadcast_to(xp.eye(m, 0 if mode == "r" else k, dtype=a.dtype), (*batch, m, 0 if mode == "r" else k))
-            return q, xp.zeros((*batch, k, n), a.dtype)
+            one = xp.eye(m, 0 if mode == "r" else k, dtype=a.dtype)
+            return xp.broadcast_to(one, (*batch, *one.shape)), xp.zeros((*batch, k, n), a.dtype)
         if mode == "r":
             return xp.zeros((*batch, m, 0), a.dtype), xp.linalg.qr(a, mode="r")
         return xp.linalg.qr(a, mode=mode)
@@ -249,7 +249,7 @@ class qr_parts:
             raise GradientError("linalg.qr", "the gradient needs Q, which mode='r' does not compute",
                                 fix="use mode='reduced'")  # fmt: skip
         if mode == "complete" and m > n:
-            raise GradientError("linalg.qr", "the columns of Q beyond those of A have no gradient: any will do",
+            raise GradientError("linalg.qr", "columns of Q beyond those of A are any, and have no gradient",
                                 got=f"mode='complete' for {m} x {n}", fix="use mode='reduced'")  # fmt: skip
         if m >= n:
             return _qr_gradient(gq, gr, q, r)

@@ -67,7 +67,9 @@ class fourier_to_real:
 
     native = False
     analytic = False
-    def infer(x, n, dim, norm): return (*x.shape[:dim], n, *x.shape[dim + 1 :]), dtypes.of(x.dtype).to_real().numpy
+
+    def infer(x, n, dim, norm):
+        return (*x.shape[:dim], n, *x.shape[dim + 1 :]), dtypes.of(x.dtype).to_real().numpy
 
     def forward(xp, x, n, dim, norm):
         return xp.fft.irfft(x, n, axis=dim, norm=norm).astype(dtypes.of(x.dtype).to_real().numpy, copy=False)

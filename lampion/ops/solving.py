@@ -17,14 +17,17 @@ from lampion.ops.views import narrow, unsqueeze
 from lampion.primitive import apply
 
 
+def solution(name, a, b):
+    """The shape of X with A X = B."""
+    return (*broadcast_shapes(name, [a.shape[:-2], b.shape[:-2]]), *b.shape[-2:])
+
+
 @kernel(saves="both", public=False)
 class substitution:
     """X with A X = B for a triangular A."""
 
     native = False
-
-    def infer(a, b, upper, unit):
-        return (*broadcast_shapes("solve_triangular", [a.shape[:-2], b.shape[:-2]]), *b.shape[-2:]), b.dtype
+    def infer(a, b, upper, unit): return solution("solve_triangular", a, b), b.dtype
 
     def forward(xp, a, b, upper, unit): return substitute(xp, a, b, upper, unit)
 
@@ -45,7 +48,7 @@ class solve_matrix:
     """X with A X = B."""
 
     native = False
-    def infer(a, b): return (*broadcast_shapes("solve", [a.shape[:-2], b.shape[:-2]]), *b.shape[-2:]), b.dtype
+    def infer(a, b): return solution("solve", a, b), b.dtype
 
     def forward(xp, a, b):
         try:
@@ -110,7 +113,7 @@ class cholesky_solution:
 
     native = False
     analytic = False
-    def infer(low, b, upper): return (*broadcast_shapes("cholesky_solve", [low.shape[:-2], b.shape[:-2]]), *b.shape[-2:]), b.dtype
+    def infer(low, b, upper): return solution("cholesky_solve", low, b), b.dtype
 
     def forward(xp, low, b, upper):
         high = low if upper else low.conj().mT
@@ -159,8 +162,8 @@ class cofactors:
         if not a.size:
             return xp.zeros_like(a)
         u, s, vh = xp.linalg.svd(a)
-        phase = xp.linalg.det(u) * xp.linalg.det(vh)
-        return ((phase[..., None, None] * u.conj() * _all_but_one(xp, s)[..., None, :]) @ vh.conj()).astype(a.dtype)
+        scale = (xp.linalg.det(u) * xp.linalg.det(vh))[..., None] * _all_but_one(xp, s)
+        return ((u.conj() * scale[..., None, :]) @ vh.conj()).astype(a.dtype)
 
     def vjp(g, a):
         """For C = det(A) B, B = A^-T: gA = <gC, C> B - C gC^T B."""
@@ -214,8 +217,8 @@ class exponential_of:
     def vjp(g, a):
         """The upper right block of exp([[A^T, g], [0, A^T]]).
 
-        Source: R. Mathias, "A chain rule for matrix functions and applications", SIAM J. Matrix Anal. Appl. 17
-        (1996).
+        Source: R. Mathias, "A chain rule for matrix functions and applications", SIAM J. Matrix Anal. Appl.
+        17 (1996).
         """
         n, turned = a.shape[-1], a.mT
         top = cat([turned, g], -1)
@@ -255,7 +258,7 @@ class pseudo_inverse:
         return ((v * inverse[..., None, :]) @ u.conj().mT).astype(a.dtype)
 
     def vjp(g, a, atol, rtol, p, hermitian):
-        """gA = -P^H g P^H + (I - A P) g^H P P^H + P^H P g^H (I - P A). Holds while the rank stays as it is."""
+        """gA = -P^H g P^H + (I - A P) g^H P P^H + P^H P g^H (I - P A), while the rank stays as it is."""
         ph, gh = adjoint(p), adjoint(g)
         right, left = matmul(gh, matmul(p, ph)), matmul(matmul(ph, p), gh)
         out = right - matmul(a, matmul(p, right)) + left - matmul(matmul(left, p), a)
@@ -278,6 +281,8 @@ class ldl_substitution:
     """X with A X = B from the parts of `ldl_parts`."""
 
     native = False
-    def infer(ld, pivots, b, hermitian): return (*broadcast_shapes("ldl_solve", [ld.shape[:-2], b.shape[:-2]]), *b.shape[-2:]), b.dtype
+    def infer(ld, pivots, b, hermitian): return solution("ldl_solve", ld, b), b.dtype
     def forward(xp, ld, pivots, b, hermitian): return ldl_solve(xp, ld, pivots, b, hermitian)
-    def call(ld, pivots, b, hermitian): return apply(ldl_substitution.primitive, ld, pivots, b, hermitian=hermitian)
+
+    def call(ld, pivots, b, hermitian):
+        return apply(ldl_substitution.primitive, ld, pivots, b, hermitian=hermitian)

@@ -33,8 +33,8 @@ def stft(
             sides as `pad_mode` says: "reflect", "constant" (zeros), "replicate" or "circular".
         normalized: divided by sqrt(n_fft).
         onesided: only the half that is not redundant; by default if signal and window are real.
-        return_complex: complex numbers, or pairs of real ones in a last dimension of 2. Must be given for a real
-            signal.
+        return_complex: complex numbers, or pairs of real ones in a last dimension of 2. Must be given for a
+            real signal.
 
     Shape:
         input: (L,) or (B, L); the result: (B, frequencies, pieces), without B for a single signal.
@@ -59,7 +59,7 @@ def stft(
         x = continued(x, n_fft // 2, pad_mode)
     if align_to_window and length < n_fft:
         side = (n_fft - length) // 2
-        x = cat([zeros(x.shape[0], side, dtype=x.dtype), x, zeros(x.shape[0], n_fft - length - side, dtype=x.dtype)], -1)
+        x = _within_zeros(x, side, n_fft - length - side)
     _checked("stft", x.shape[-1], n_fft, hop, length, window)
     onesided = not is_complex if onesided is None else onesided
     if onesided and is_complex:
@@ -80,7 +80,8 @@ def stft(
 
 def _checked(name, have, n_fft, hop, length, window):
     if hop <= 0 or not 0 < length <= n_fft:
-        raise LampionError(name, "the lengths do not make sense", expected="hop_length > 0, 0 < win_length <= n_fft",
+        raise LampionError(name, "the lengths do not make sense",
+                           expected="hop_length > 0, 0 < win_length <= n_fft",
                            got=f"n_fft={n_fft}, hop_length={hop}, win_length={length}")  # fmt: skip
     if have is not None and n_fft > have:
         raise ShapeError(name, "the signal is shorter than a piece", got=f"{have} points, n_fft={n_fft}")
@@ -97,7 +98,13 @@ def _wide(window, length, n_fft, dtype):
     if length == n_fft:
         return window
     side = (n_fft - length) // 2
-    return cat([zeros(side, dtype=window.dtype), window, zeros(n_fft - length - side, dtype=window.dtype)], 0)
+    return _within_zeros(window, side, n_fft - length - side)
+
+
+def _within_zeros(x, before, behind):
+    """x with zeros before and behind it, along the last dimension."""
+    def nothing(n): return zeros(*x.shape[:-1], n, dtype=x.dtype)
+    return cat([nothing(before), x, nothing(behind)], -1)
 
 
 def continued(x, n, how):
@@ -107,17 +114,18 @@ def continued(x, n, how):
         return x
     if how == "reflect":
         if n >= length:
-            raise ShapeError("stft", "the signal is too short to be reflected", expected=f"more than {n} points",
-                             got=str(length), fix='pad_mode="constant"')  # fmt: skip
+            raise ShapeError("stft", "the signal is too short to be reflected", got=str(length),
+                             expected=f"more than {n} points", fix='pad_mode="constant"')  # fmt: skip
         before, behind = flip(narrow(x, -1, 1, n), -1), flip(narrow(x, -1, length - 1 - n, n), -1)
     elif how == "constant":
-        before = behind = zeros(x.shape[0], n, dtype=x.dtype)
+        return _within_zeros(x, n, n)
     elif how == "replicate":
         before, behind = (narrow(x, -1, at, 1).expand(x.shape[0], n) for at in (0, length - 1))
     elif how == "circular":
         before, behind = narrow(x, -1, length - n, n), narrow(x, -1, 0, n)
     else:
-        raise LampionError("stft", f"there is no padding {how!r}", expected="reflect, constant, replicate or circular")
+        raise LampionError("stft", f"there is no padding {how!r}",
+                           expected="reflect, constant, replicate or circular")
     return cat([before, x, behind], -1)
 
 
@@ -136,12 +144,12 @@ def istft(
         length: cut, or fill with zeros, to this many points.
         return_complex: a complex signal (from transforms that are whole, not one-sided).
 
-    Source: D. Griffin, J. Lim, "Signal estimation from modified short-time Fourier transform", IEEE Trans. ASSP
-    32 (1984).
+    Source: D. Griffin, J. Lim, "Signal estimation from modified short-time Fourier transform", IEEE Trans.
+    ASSP 32 (1984).
     """
     x = as_tensor(input)
     if not x.dtype.is_complex or x.ndim not in (2, 3):
-        raise DTypeError("istft", "expected the complex result of stft", got=f"{x.dtype}, shape {tuple(x.shape)}",
+        raise DTypeError("istft", "expected the complex result of stft", got=f"{x.dtype}, {tuple(x.shape)}",
                          expected="(frequencies, pieces) or (B, frequencies, pieces)", fix="view_as_complex")
     hop = n_fft // 4 if hop_length is None else hop_length
     size = n_fft if win_length is None else win_length
@@ -152,7 +160,7 @@ def istft(
     onesided = (x.shape[1] != n_fft) if onesided is None else onesided
     expected = n_fft // 2 + 1 if onesided else n_fft
     if x.shape[1] != expected or not x.shape[2]:
-        raise ShapeError("istft", "the number of frequencies does not fit n_fft", expected=f"{expected} frequencies",
+        raise ShapeError("istft", "the number of frequencies does not fit n_fft", expected=f"{expected}",
                          got=f"shape {tuple(x.shape)}, n_fft={n_fft}, onesided={onesided}")  # fmt: skip
     if return_complex and onesided:
         raise LampionError("istft", "one-sided transforms are those of a real signal", fix="onesided=False")
@@ -191,14 +199,13 @@ def _overlapped(pieces, hop):
         part = narrow(pieces, 2, i * hop, min(hop, n - i * hop))
         if part.shape[2] < hop:
             part = cat([part, zeros(batch, count, hop - part.shape[2], dtype=part.dtype)], 2)
-        row = reshape(part, batch, count * hop)
-        row = cat([zeros(batch, i * hop, dtype=row.dtype), row, zeros(batch, (parts - 1 - i) * hop, dtype=row.dtype)], 1)
+        row = _within_zeros(reshape(part, batch, count * hop), i * hop, (parts - 1 - i) * hop)
         total = row if total is None else total + row
     return narrow(total, 1, 0, n + hop * (count - 1))
 
 
 def _no_gaps(weights):
-    """Refuse windows that leave points uncovered. In a trace that is not known: there they give inf or NaN."""
+    """Refuse windows that leave points uncovered. Traces cannot know: there they give inf or NaN."""
     from lampion.mode import mode
 
     if mode.trace is None and weights.numel() and float(abs(weights._array).min()) < 1e-11:
@@ -218,13 +225,17 @@ def _window(name, length, periodic, dtype, device, requires_grad, **options):
 
 
 @operation(method=False)
-def bartlett_window(window_length: int, periodic: bool = True, *, dtype=None, device=None, requires_grad=False):
+def bartlett_window(
+    window_length: int, periodic: bool = True, *, dtype=None, device=None, requires_grad=False,
+):
     """`lampion.signal.windows.bartlett`, periodic by default."""
     return _window("bartlett", window_length, periodic, dtype, device, requires_grad)
 
 
 @operation(method=False)
-def blackman_window(window_length: int, periodic: bool = True, *, dtype=None, device=None, requires_grad=False):
+def blackman_window(
+    window_length: int, periodic: bool = True, *, dtype=None, device=None, requires_grad=False,
+):
     """`lampion.signal.windows.blackman`, periodic by default."""
     return _window("blackman", window_length, periodic, dtype, device, requires_grad)
 
@@ -242,8 +253,8 @@ def hann_window(window_length: int, periodic: bool = True, *, dtype=None, device
 
 @operation(method=False)
 def hamming_window(
-    window_length: int, periodic: bool = True, alpha: float = 0.54, beta: float = 0.46, *, dtype=None, device=None,
-    requires_grad=False,
+    window_length: int, periodic: bool = True, alpha: float = 0.54, beta: float = 0.46, *, dtype=None,
+    device=None, requires_grad=False,
 ):
     """``alpha - beta cos(t)``, periodic by default."""
     return _window("general_cosine", window_length, periodic, dtype, device, requires_grad, a=(alpha, beta))
@@ -251,7 +262,8 @@ def hamming_window(
 
 @operation(method=False)
 def kaiser_window(
-    window_length: int, periodic: bool = True, beta: float = 12.0, *, dtype=None, device=None, requires_grad=False,
+    window_length: int, periodic: bool = True, beta: float = 12.0, *, dtype=None, device=None,
+    requires_grad=False,
 ):
     """`lampion.signal.windows.kaiser`, periodic by default."""
     return _window("kaiser", window_length, periodic, dtype, device, requires_grad, beta=beta)

@@ -1,4 +1,4 @@
-"""What the files on linear algebra share: checks of arguments, diagonals and triangles of stacks of matrices."""
+"""What the files on linear algebra share: checks of arguments; diagonals and triangles of matrices."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def square(name, x):
     if x.shape[-1] != x.shape[-2]:
         raise ShapeError(name, "the matrix must be square", expected="(..., n, n)",
                          got=f"shape {tuple(x.shape)}",
-                         fix="for other shapes there are lstsq, pinv, qr and svd in lampion.linalg")  # fmt: skip
+                         fix="others: lstsq, pinv, qr and svd in lampion.linalg")  # fmt: skip
     return x
 
 
@@ -47,7 +47,7 @@ def same_type(name, x, y):
     """Refuse two tensors of different types."""
     if x.dtype is not y.dtype:
         raise DTypeError(name, "the two have different types", expected="one type for both",
-                         got=f"{x.dtype} and {y.dtype}", fix="convert one of them: x.to(y.dtype)")  # fmt: skip
+                         got=f"{x.dtype} and {y.dtype}", fix="convert one: x.to(y.dtype)")  # fmt: skip
 
 
 # -- masks and triangles -------------------------------------------------------------------------------
@@ -117,4 +117,4 @@ def converged(xp, name, compute):
         return compute()
     except xp.linalg.LinAlgError:
         raise LinAlgError(name, "the iteration did not converge",
-                          fix="look for NaNs and infinities in the matrix: x.isfinite().all()") from None  # fmt: skip
+                          fix="look for NaNs and infinities: x.isfinite().all()") from None  # fmt: skip

@@ -11,7 +11,8 @@ CALLS = {
 }
 
 # PyTorch computes the exponential in float32, Lampion in float64: about 20 products of errors of 1e-7.
-SUMS = {"matrix_exp"}
+# The greatest result is 8000, and all have errors of the size of its.
+SUMS = {"matrix_exp": {"rtol": 1e-5, "atol": 1e-3}}
 
 EXCLUDED = {
     "svd_lowrank": {"of a matrix of higher rank than q, it depends on the random numbers drawn":

@@ -108,10 +108,10 @@ class Sequential(_Numbered):
     def _part(self, index: slice) -> dict[str, Module]:
         return dict(list(self._modules.items())[index])  # names stay, as in PyTorch
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, input: Any) -> Any:
         for module in self._modules.values():
-            x = module(x)
-        return x
+            input = module(input)
+        return input
 
 
 class ModuleList(_Numbered):

@@ -42,8 +42,8 @@ class _Table(Module):
             self.reset_parameters()
             self.weight.requires_grad_(not freeze)
         elif tuple(weight.shape) != (num_embeddings, embedding_dim):
-            raise ShapeError(name, "the table has another shape", expected=f"({num_embeddings}, {embedding_dim})",
-                             got=str(tuple(weight.shape)))  # fmt: skip
+            raise ShapeError(name, "the table has another shape", got=str(tuple(weight.shape)),
+                             expected=f"({num_embeddings}, {embedding_dim})")  # fmt: skip
         else:
             self.weight = Parameter(weight, requires_grad=not freeze)
 
@@ -105,9 +105,9 @@ class Embedding(_Table):
             _weight, _freeze, device, dtype,
         )  # fmt: skip
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         return F.embedding(
-            x, self.weight, self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq
+            input, self.weight, self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq
         )
 
     def extra_repr(self) -> str:

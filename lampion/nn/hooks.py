@@ -148,15 +148,17 @@ def call(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = module.forward(*args, **kwargs)
         for number, (hook, with_kwargs, _) in list(hooks.after.items()):
             called.add(number)
-            changed = hook(module, args, kwargs, result) if with_kwargs else hook(module, args, result)
+            around = (args, kwargs) if with_kwargs else (args,)
+            changed = hook(module, *around, result)
             if changed is not None:
                 result = changed
         return result if gate is None else gate.outputs(result)
     except Exception:
         for number, (hook, with_kwargs, always) in list(hooks.after.items()):
             if always and number not in called:
+                around = (args, kwargs) if with_kwargs else (args,)
                 try:
-                    changed = hook(module, args, kwargs, result) if with_kwargs else hook(module, args, result)
+                    changed = hook(module, *around, result)
                     result = result if changed is None else changed
                 except Exception as error:
                     warnings.warn(f"a forward hook that is always called raised: {error}", stacklevel=3)
@@ -176,8 +178,8 @@ def _prepared(
         elif isinstance(changed, tuple) and len(changed) == 2:
             args, kwargs = changed
         else:
-            raise TypeError("a forward pre-hook with keyword arguments returns None or a pair (args, kwargs), "
-                            f"got {changed!r}")  # fmt: skip
+            raise TypeError("a forward pre-hook with keyword arguments returns None or a pair "
+                            f"(args, kwargs), got {changed!r}")  # fmt: skip
     return args, kwargs
 
 
@@ -226,11 +228,11 @@ class _Gate:
 def _replaced(changed: Any, gradients: tuple[Any, ...]) -> tuple[Any, ...]:
     if changed is None:
         return gradients
-    changed = changed if isinstance(changed, tuple) else (changed,)
-    if len(changed) != len(gradients):
+    replaced = tuple(changed) if isinstance(changed, tuple | list) else (changed,)
+    if len(replaced) != len(gradients):
         raise GradientError("full backward hook", "a hook returned another number of gradients",
-                            expected=str(len(gradients)), got=str(len(changed)))  # fmt: skip
-    return changed
+                            expected=str(len(gradients)), got=str(len(replaced)))  # fmt: skip
+    return replaced
 
 
 def _through(values: tuple[Any, ...], listen: Callable[..., tuple[Any, ...]]) -> tuple[tuple[Any, ...], bool]:

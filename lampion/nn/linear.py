@@ -65,8 +65,8 @@ class Linear(Module):
             bound = 1 / math.sqrt(max(self.in_features, 1))
             init.uniform_(self.bias, -bound, bound)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight, self.bias)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.linear(input, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         bias = self.bias is not None
@@ -87,9 +87,7 @@ class LazyLinear(Linear):
     Linear(in_features=3, out_features=2, bias=True)
     """
 
-    def __init__(
-        self, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None
-    ) -> None:
+    def __init__(self, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None) -> None:
         super().__init__(0, 0, False, device, dtype)
         self.out_features = out_features
         self.weight = UninitializedParameter(dtype=dtype)
@@ -101,23 +99,25 @@ class LazyLinear(Linear):
             return
         super().reset_parameters()
 
-    def initialize_parameters(self, x: Tensor) -> None:
+    def initialize_parameters(self, input: Tensor) -> None:
         """Give the parameters their shapes, and their first values."""
         if not isinstance(self.weight, UninitializedParameter):
             return
-        self.in_features = x.shape[-1]
+        self.in_features = input.shape[-1]
         self.weight.materialize((self.out_features, self.in_features))
         if isinstance(self.bias, UninitializedParameter):
             self.bias.materialize((self.out_features,))
         self.reset_parameters()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         if mode.trace is not None:
-            mode.trace.refuse("initialises a lazy layer", "run one input through the network before compiling")
-        self.initialize_parameters(x)
+            mode.trace.refuse(
+                "initialises a lazy layer", "run one input through the network before compiling"
+            )
+        self.initialize_parameters(input)
         self.in_features = self.weight.shape[1]
         object.__setattr__(self, "__class__", Linear)
-        return self.forward(x)
+        return self.forward(input)
 
 
 class Bilinear(Module):
@@ -156,8 +156,8 @@ class Bilinear(Module):
         if self.bias is not None:
             init.uniform_(self.bias, -bound, bound)
 
-    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
-        return F.bilinear(x1, x2, self.weight, self.bias)
+    def forward(self, input1: Tensor, input2: Tensor) -> Tensor:
+        return F.bilinear(input1, input2, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         return (

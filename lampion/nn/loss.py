@@ -21,9 +21,7 @@ class _Loss(Module):
     reduction: str
     weight: Tensor | None
 
-    def __init__(
-        self, reduction: str, size_average: Flag = None, reduce: Flag = None, *more: str
-    ) -> None:
+    def __init__(self, reduction: str, size_average: Flag = None, reduce: Flag = None, *more: str) -> None:
         super().__init__()
         self.reduction = reduction_of(type(self).__name__, reduction, size_average, reduce, *more)
 
@@ -248,9 +246,7 @@ class MultiMarginLoss(_Loss):
         self.margin = margin
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.multi_margin_loss(
-            input, target, self.p, self.margin, self.weight, reduction=self.reduction
-        )
+        return F.multi_margin_loss(input, target, self.p, self.margin, self.weight, reduction=self.reduction)
 
 
 class MultiLabelMarginLoss(_Loss):

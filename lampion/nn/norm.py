@@ -62,10 +62,11 @@ class _Norm(Module):
         if self.bias is not None:
             init.zeros_(self.bias)
 
-    def _check(self, x: Tensor) -> None:
-        if x.ndim not in self.ndims:
+    def _check(self, input: Tensor) -> None:
+        if input.ndim not in self.ndims:
             raise ShapeError(type(self).__name__, "the input has another number of dimensions",
-                             expected=" or ".join(map(str, self.ndims)), got=str(tuple(x.shape)))  # fmt: skip
+                             expected=" or ".join(map(str, self.ndims)),
+                             got=str(tuple(input.shape)))  # fmt: skip
 
     def extra_repr(self) -> str:
         return (
@@ -93,7 +94,8 @@ class BatchNorm1d(_Norm):
     Shape:
         x: (N, C) or (N, C, L).
 
-    Source: S. Ioffe, C. Szegedy: "Batch normalization" (ICML 2015); Deep Learning from Scratch 1, section 6.3.
+    Source: S. Ioffe, C. Szegedy: "Batch normalization" (ICML 2015); Deep Learning from Scratch 1,
+    section 6.3.
 
     >>> import lampion
     >>> layer = lampion.nn.BatchNorm1d(2)
@@ -106,8 +108,8 @@ class BatchNorm1d(_Norm):
 
     ndims = (2, 3)
 
-    def forward(self, x: Tensor) -> Tensor:
-        self._check(x)
+    def forward(self, input: Tensor) -> Tensor:
+        self._check(input)
         factor: Any = 0.0 if self.momentum is None else self.momentum
         if self.training and self.num_batches_tracked is not None and self.running_mean is not None:
             self.num_batches_tracked.add_(1)
@@ -116,7 +118,7 @@ class BatchNorm1d(_Norm):
         of_batch = self.training or self.running_mean is None
         kept = not self.training or self.track_running_stats
         return F.batch_norm(
-            x, self.running_mean if kept else None, self.running_var if kept else None, self.weight,
+            input, self.running_mean if kept else None, self.running_var if kept else None, self.weight,
             self.bias, of_batch, factor, self.eps,
         )  # fmt: skip
 
@@ -154,13 +156,13 @@ class InstanceNorm1d(_Norm):
             num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias
         )  # fmt: skip
 
-    def forward(self, x: Tensor) -> Tensor:
-        self._check(x)
-        single = x.ndim == self.ndims[0]
-        batch = unsqueeze(x, 0) if single else x
+    def forward(self, input: Tensor) -> Tensor:
+        self._check(input)
+        single = input.ndim == self.ndims[0]
+        batch = unsqueeze(input, 0) if single else input
         if batch.shape[1] != self.num_features and self.affine:
             raise ShapeError(type(self).__name__, "the input has another number of channels",
-                             expected=str(self.num_features), got=str(tuple(x.shape)))  # fmt: skip
+                             expected=str(self.num_features), got=str(tuple(input.shape)))  # fmt: skip
         out = F.instance_norm(
             batch, self.running_mean, self.running_var, self.weight, self.bias,
             self.training or not self.track_running_stats,
@@ -224,8 +226,8 @@ class GroupNorm(Module):
         if self.bias is not None:
             init.zeros_(self.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
         return (
@@ -294,8 +296,8 @@ class LayerNorm(_FeatureNorm):
         )
         self.reset_parameters()
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
         return (
@@ -328,8 +330,8 @@ class RMSNorm(_FeatureNorm):
         self.eps = eps
         self.reset_parameters()
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.rms_norm(input, self.normalized_shape, self.weight, self.eps)
 
     def extra_repr(self) -> str:
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
@@ -345,8 +347,8 @@ class LocalResponseNorm(Module):
         self.beta = beta
         self.k = k
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.local_response_norm(x, self.size, self.alpha, self.beta, self.k)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
 
     def extra_repr(self) -> str:
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

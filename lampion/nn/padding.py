@@ -29,12 +29,12 @@ class _Pad(Module):
                               expected=f"one number, or {2 * self.count}", got=str(padding))  # fmt: skip
         self.padding = sizes
 
-    def forward(self, x: Tensor) -> Tensor:
-        if x.ndim not in (self.count + 1, self.count + 2):
+    def forward(self, input: Tensor) -> Tensor:
+        if input.ndim not in (self.count + 1, self.count + 2):
             raise ShapeError(type(self).__name__, "the input has another number of dimensions",
                              expected=f"{self.count + 1} or {self.count + 2}",
-                             got=str(tuple(x.shape)))  # fmt: skip
-        return F.pad(x, self.padding, self.mode)
+                             got=str(tuple(input.shape)))  # fmt: skip
+        return F.pad(input, self.padding, self.mode)
 
     def extra_repr(self) -> str:
         return str(self.padding)
@@ -55,8 +55,8 @@ class ConstantPad1d(_Pad):
         super().__init__(padding)
         self.value = value
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.pad(x, self.padding, "constant", self.value)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.pad(input, self.padding, "constant", self.value)
 
     def extra_repr(self) -> str:
         return f"padding={self.padding}, value={self.value}"

@@ -144,13 +144,16 @@ def _put(module: Module, name: str, value: Tensor, assign: bool) -> None:
             target.materialize(value.shape, dtype=value.dtype)
         if assign:
             kept = isinstance(value, Parameter)
-            module._parameters[name] = value if kept else Parameter(value, target.requires_grad)
+            new: Any = value if kept else Parameter(value, target.requires_grad)
+            module._parameters[name] = new
             return
         target.copy_(value)
-    elif assign:
+        return
+    buffer = module._buffers[name]
+    if assign or buffer is None:
         module._buffers[name] = value
     else:
-        module._buffers[name].copy_(value)
+        buffer.copy_(value)
 
 
 def _array_like(value: Any) -> Any:

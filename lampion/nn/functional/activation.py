@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 
 from lampion import ops
-from lampion.errors import LampionError, OptionError, ShapeError
-from lampion.nn.functional.checks import check_floats, check_positive, overwriting
+from lampion.errors import OptionError, ShapeError
+from lampion.nn.functional.checks import check_floats, overwriting
 from lampion.ops.composite import softplus as _softplus
 from lampion.ops.shapes import normalize_dim
 from lampion.tensor import Tensor
@@ -98,9 +98,7 @@ def _rrelu(input: Tensor, lower: float, upper: float) -> Tensor:
     return ops.where(input <= 0, input * slopes, input)
 
 
-def hardtanh(
-    input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
-) -> Tensor:
+def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """input, held between `min_val` and `max_val`. From the two on outwards the slope is 0."""
     if min_val > max_val:
         raise OptionError("hardtanh", "min_val is above max_val", got=f"{min_val}, {max_val}")

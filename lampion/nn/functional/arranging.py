@@ -51,8 +51,8 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     """Places into channels, the reverse of `pixel_shuffle`."""
     r = downscale_factor
     if input.ndim < 3 or r < 1 or input.shape[-1] % r or input.shape[-2] % r:
-        raise ShapeError("pixel_unshuffle", "height and width cannot be divided", expected=f"multiples of {r}",
-                         got=str(tuple(input.shape)))  # fmt: skip
+        raise ShapeError("pixel_unshuffle", "height and width cannot be divided",
+                         expected=f"multiples of {r}", got=str(tuple(input.shape)))  # fmt: skip
     *batch, channels, height, width = input.shape
     x = ops.reshape(input, math.prod(batch), channels, height // r, r, width // r, r)
     x = ops.permute(x, (0, 1, 3, 5, 2, 4))

@@ -32,7 +32,9 @@ def p_norm(x: Tensor, p: float, dims: tuple[int, ...], keepdim: bool = False) ->
     return ops.where(zero, 0.0, ops.sqrt(safe) if p == 2 else ops.pow(safe, 1.0 / p))
 
 
-def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
+def normalize(
+    input: Tensor, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: float = 1e-12
+) -> Tensor:
     """``input / max(norm(input), eps)``: vectors along `dim` of length 1.
 
     Args:
@@ -45,7 +47,7 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -
     >>> lampion.nn.functional.normalize(lampion.tensor([3.0, 4.0]), dim=0)
     tensor([0.6000, 0.8000])
     """
-    dims = tuple(dim) if isinstance(dim, tuple | list) else (dim,)
+    dims = tuple(dim) if not isinstance(dim, int) else (dim,)
     axes = tuple(normalize_dim("normalize", a, max(input.ndim, 1)) for a in dims) if input.ndim else ()
     return input / ops.clamp_min(p_norm(input, p, axes, True), eps)
 

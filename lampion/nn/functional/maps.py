@@ -201,7 +201,8 @@ def embedding_bag(
         raise OptionError(name, "per_sample_weights are for sums only", expected='mode="sum"', got=repr(mode))
     if per_sample_weights is not None and per_sample_weights.shape != input.shape:
         raise ShapeError(name, "per_sample_weights has the shape of the input",
-                         expected=str(tuple(input.shape)), got=str(tuple(per_sample_weights.shape)))  # fmt: skip
+                         expected=str(tuple(input.shape)),
+                         got=str(tuple(per_sample_weights.shape)))  # fmt: skip
     if (input.ndim == 2) is (offsets is not None) or input.ndim not in (1, 2):
         raise ShapeError(name, "bags are rows of a matrix, or marked by offsets in a vector",
                          got=f"an input of shape {tuple(input.shape)}, offsets {offsets}")  # fmt: skip

@@ -8,7 +8,12 @@ from lampion import ops
 from lampion.errors import OptionError, ShapeError
 from lampion.nn.functional.activation import logsigmoid
 from lampion.nn.functional.checks import (
-    check_floats, check_positive, check_reduction, check_same_shapes, reduced, reduction_of,
+    check_floats,
+    check_positive,
+    check_reduction,
+    check_same_shapes,
+    reduced,
+    reduction_of,
 )  # fmt: skip
 from lampion.nn.functional.distances import pairwise_distance
 from lampion.ops.composite import softplus

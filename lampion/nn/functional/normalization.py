@@ -30,7 +30,8 @@ def batch_norm(
         momentum: the share of this batch in the running statistics.
         eps: keeps the square root away from 0.
 
-    Source: S. Ioffe, C. Szegedy: "Batch normalization" (ICML 2015); Deep Learning from Scratch 1, section 6.3.
+    Source: S. Ioffe, C. Szegedy: "Batch normalization" (ICML 2015); Deep Learning from Scratch 1,
+    section 6.3.
     """
     check_floats("batch_norm", input)
     if input.ndim == 1 and not input.shape[0]:
@@ -42,8 +43,8 @@ def batch_norm(
     for label, x in (("running_mean", running_mean), ("running_var", running_var), ("weight", weight),
                      ("bias", bias)):  # fmt: skip
         if x is not None and x.numel() != channels:
-            raise ShapeError("batch_norm", f"{label} has one number for each channel", expected=f"({channels},)",
-                             got=str(tuple(x.shape)))  # fmt: skip
+            raise ShapeError("batch_norm", f"{label} has one number for each channel",
+                             expected=f"({channels},)", got=str(tuple(x.shape)))  # fmt: skip
     axes = (0, *range(2, input.ndim))
     if training:
         count = input.numel() // max(channels, 1)
@@ -53,8 +54,9 @@ def batch_norm(
                 expected="more than one, in training", fix="use a larger batch, or model.eval()",
             )  # fmt: skip
         mean, variance = _moments(input, axes)
-        _keep(running_mean, mean, momentum)
-        _keep(running_var, variance, momentum, count / max(count - 1, 1))
+        if count:
+            _keep(running_mean, mean, momentum)
+            _keep(running_var, variance, momentum, count / (count - 1))
     else:
         if running_mean is None or running_var is None:
             raise OptionError(
@@ -206,7 +208,8 @@ def _last(
     count = len(shape)
     if not count or tuple(input.shape[-count:]) != shape:
         raise ShapeError(name, "the last sizes of the input are not normalized_shape",
-                         expected=f"(..., {', '.join(map(str, shape))})", got=str(tuple(input.shape)))  # fmt: skip
+                         expected=f"(..., {', '.join(map(str, shape))})",
+                         got=str(tuple(input.shape)))  # fmt: skip
     for label, x in parameters.items():
         if x is not None and tuple(x.shape) != shape:
             raise ShapeError(name, f"{label} has the shape of normalized_shape", expected=str(shape),

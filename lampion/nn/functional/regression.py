@@ -9,7 +9,11 @@ from lampion import ops
 from lampion.errors import OptionError, ShapeError
 from lampion.mode import mode
 from lampion.nn.functional.checks import (
-    check_positive, check_reduction, reduced, reduction_of, warn_of_broadcasting,
+    check_positive,
+    check_reduction,
+    reduced,
+    reduction_of,
+    warn_of_broadcasting,
 )  # fmt: skip
 from lampion.nn.functional.distances import at_least
 from lampion.tensor import Tensor

@@ -1,0 +1,108 @@
+"""PyTorch's own samples for its modules: with the same arguments and weights.
+
+Same outputs, first and second derivatives, state and printing, in training and in evaluation.
+"""
+
+import warnings
+
+import pytest
+
+import lampion as lp
+from lampion import nn
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("expecttest", reason="torch.testing._internal needs it: pip install expecttest")
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from torch.testing._internal.common_modules import module_db
+
+from both import array_of, assert_same, assert_same_slopes, leaves, slopes, tensors_in, to_lampion  # noqa: E402
+
+INFOS = {info.name.removeprefix("nn."): info for info in module_db}
+#: Entries that are there and disagree, with the reason.
+LEFT_OUT = {}
+#: PyTorch says that these have second derivatives, and has none.
+ONCE = {"MultiMarginLoss", "MultiLabelMarginLoss"}
+NAMES = [name for name in INFOS if hasattr(nn, name) and name not in LEFT_OUT]
+
+
+def test_how_many_entries_are_there():
+    assert set(LEFT_OUT) <= set(INFOS)
+    assert len(NAMES) >= 73, f"{len(NAMES)} entries"
+
+
+def samples_of(info, training):
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return info.module_inputs_func(
+            info, device="cpu", dtype=torch.float64, requires_grad=True, training=training
+        )
+
+
+def build(info, sample, training):
+    """The module in both libraries, with the weights of PyTorch's."""
+    arguments = sample.constructor_input
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # both say that size_average is an old name
+        theirs = info.module_cls(*arguments.args, **arguments.kwargs).double().train(training)
+        made = getattr(nn, info.name.removeprefix("nn."))
+        ours = made(*to_lampion(arguments.args), **to_lampion(arguments.kwargs)).double().train(training)
+    ours.load_state_dict(theirs.state_dict())
+    return ours, theirs
+
+
+def call(module, arguments):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return module(*arguments[0], **arguments[1])
+
+
+def assert_same_state(ours, theirs):
+    ours, theirs = ours.state_dict(), theirs.state_dict()
+    assert list(ours) == list(theirs)
+    assert_same(list(ours.values()), list(theirs.values()))
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("name", NAMES)
+def test_module(name, training):
+    info = INFOS[name]
+    for sample in samples_of(info, training):
+        try:
+            check_sample(info, sample, training)
+        except Exception as error:
+            made = sample.constructor_input
+            error.add_note(f"{name}({made.args}, {made.kwargs}) {sample.desc}")
+            raise
+
+
+def check_sample(info, sample, training):
+    ours, theirs = build(info, sample, training)
+    assert repr(ours) == repr(theirs)
+    arguments = leaves(list(sample.forward_input.args)), leaves(dict(sample.forward_input.kwargs))
+    mine = to_lampion(arguments)
+    out, expected = call(ours, mine), call(theirs, arguments)
+    assert_same(out, expected)
+    assert_same_state(ours, theirs)
+    our_inputs = [*ours.parameters(), *tensors_in(mine, lp.Tensor)]
+    their_inputs = [*theirs.parameters(), *tensors_in(arguments, torch.Tensor)]
+    pairs = [(a, b) for a, b in zip(our_inputs, their_inputs, strict=True) if b.requires_grad]
+    our_inputs, their_inputs = [a for a, _ in pairs], [b for _, b in pairs]
+    if not pairs:
+        return
+    assert all(x.requires_grad for x in our_inputs)
+    first, expected_first = slopes(out, expected, our_inputs, their_inputs)
+    assert_same_slopes(first, expected_first, our_inputs)
+    chunked = sample.constructor_input.kwargs.get("options")  # of LinearCrossEntropyLoss: as in `ONCE`
+    if info.supports_gradgrad and info.name.removeprefix("nn.") not in ONCE and chunked is None:
+        assert_same_slopes(*slopes(first, expected_first, our_inputs, their_inputs, seed=1), our_inputs)
+
+
+def test_the_comparison_sees_another_slope():
+    ours, theirs = nn.LeakyReLU(0.1), torch.nn.LeakyReLU(0.1001)
+    x = torch.tensor([-1.0, 1.0])
+    with pytest.raises(AssertionError):
+        assert_same(ours(to_lampion(x)), theirs(x))
+    assert array_of(x).shape == (2,)

@@ -13,7 +13,8 @@ from lampion.compiler.parts import Parts
 from lampion.compiler.passes import optimize
 from lampion.compiler.strides import contiguous_strides
 from lampion.errors import LampionError
-from lampion.ops.indexing import out_of_range
+from lampion.ops.advanced_indexing import wrong_index
+from lampion.ops.scatter import out_of_range
 
 
 class Interpreted:
@@ -56,20 +57,35 @@ class Native:
         kernel = call.kernel
         if not isinstance(kernel, ir.Gather | ir.ScatterAdd):
             return LampionError(call.label, "the kernel failed", got=f"element {position}")
-        place = call.places[kernel.index.operand]
+        if kernel.picks:
+            return self._wrong_pick(call, position, bound)
+        bad = self._element(call, kernel.index, position, bound)
+        size, dim = kernel.far.shape[kernel.axis], kernel.axis
+        error: Exception = out_of_range(call.label.split(":")[0], bad, size, dim)
+        return error
+
+    def _wrong_pick(self, call: ir.Call, position: int, bound: Any) -> Exception:
+        """The same where there are several indices, negative ones among them."""
+        assert isinstance(call.kernel, ir.Gather | ir.ScatterAdd)
+        for pick in call.kernel.picks:
+            index = self._element(call, pick.window, position, bound)
+            if not -pick.size <= index < pick.size:
+                error: Exception = wrong_index(call.label, index, pick.size, pick.dim)
+                return error
+        raise AssertionError("a kernel reported an index that is in range")
+
+    def _element(self, call: ir.Call, window: ir.Window, position: int, bound: Any) -> int:
+        """The index that a kernel read at a point."""
+        place = call.places[window.operand]
         start = self.arena + place.index if place.arena else int(bound.table[place.index])
-        offset = kernel.index.offset + sum(
-            int(i) * s
-            for i, s in zip(np.unravel_index(position, kernel.index.shape), kernel.index.strides, strict=True)
+        offset = window.offset + sum(
+            int(i) * s for i, s in zip(np.unravel_index(position, window.shape), window.strides, strict=True)
         )
-        dtype = kernel.operands[kernel.index.operand].dtype.numpy
+        dtype = call.kernel.operands[window.operand].dtype.numpy
         import ctypes
 
         raw = ctypes.string_at(start + offset * dtype.itemsize, dtype.itemsize)
-        bad = int(np.frombuffer(raw, dtype)[0])
-        table = kernel.source if isinstance(kernel, ir.Gather) else kernel.out
-        error: Exception = out_of_range(call.label.split(":")[0], bad, table.shape[kernel.axis], kernel.axis)
-        return error
+        return int(np.frombuffer(raw, dtype)[0])
 
 
 def make_engine(

@@ -164,11 +164,30 @@ class Matmul:
 
 
 @dataclass(frozen=True)
+class Pick:
+    """One of several indices: at each point, its value times `stride` is where to go.
+
+    Attributes:
+        window: the index, at every point.
+        size: what the index must be below.
+        dim: the dimension that it is an index along, for the message about one that is out of range.
+    """
+
+    window: Window
+    size: int
+    stride: int
+    dim: int
+
+
+@dataclass(frozen=True)
 class Gather:
     """``out[p] = source[p with p[axis] replaced by index[p]]`` for every point p of out's window.
 
     `index` has out's shape (strides 0 where it was broadcast). An index outside [0, size of the axis)
     is reported through the kernel's status and reads nothing.
+
+    Where there are `picks`, ``out[p] = source[p + index_0[p] * stride_0 + ...]`` instead, and negative
+    indices count from the end: `index` is that of the first, and no axis is replaced.
     """
 
     source: Window
@@ -176,6 +195,12 @@ class Gather:
     out: Window
     axis: int
     operands: tuple[Operand, ...]
+    picks: tuple[Pick, ...] = ()
+
+    @property
+    def far(self) -> Window:
+        """The side that indices lead to."""
+        return self.source
 
 
 @dataclass(frozen=True)
@@ -184,6 +209,10 @@ class ScatterAdd:
 
     `out` already holds the values added to (the scheduler copies or zeroes it first).
     Work is divided by destination, so that no two chunks write the same element.
+
+    Attributes:
+        picks: as in `Gather`.
+        adds: whether to add; otherwise the value is put in the place of what is there.
     """
 
     out: Window
@@ -191,6 +220,13 @@ class ScatterAdd:
     source: Window
     axis: int
     operands: tuple[Operand, ...]
+    picks: tuple[Pick, ...] = ()
+    adds: bool = True
+
+    @property
+    def far(self) -> Window:
+        """The side that indices lead to."""
+        return self.out
 
 
 @dataclass(frozen=True)

@@ -22,15 +22,12 @@ def show_kernel(kernel: ir.Kernel) -> str:
     if isinstance(kernel, ir.Matmul):
         return _matmul(kernel)
     if isinstance(kernel, ir.Gather):
-        return "\n".join(_nest(kernel.out.shape, [
-            f"index = {_at(kernel.index)}",
-            f"{_at(kernel.out)} = {_at(kernel.source, {kernel.axis: 'index'})}",
-        ]))  # fmt: skip
+        reads, far = _picked(kernel)
+        return "\n".join(_nest(kernel.out.shape, [*reads, f"{_at(kernel.out)} = {far}"]))
     if isinstance(kernel, ir.ScatterAdd):
-        return "\n".join(_nest(kernel.source.shape, [
-            f"index = {_at(kernel.index)}",
-            f"{_at(kernel.out, {kernel.axis: 'index'})} += {_at(kernel.source)}",
-        ]))  # fmt: skip
+        reads, far = _picked(kernel)
+        sign = "+=" if kernel.adds else "="
+        return "\n".join(_nest(kernel.source.shape, [*reads, f"{far} {sign} {_at(kernel.source)}"]))
     if isinstance(kernel, ir.CallOut):
         inputs = [f"b{x.operand}" if isinstance(x, ir.Window) else repr(x) for x in kernel.inputs]
         options = [f"{name}={value!r}" for name, value in kernel.params.items()]
@@ -78,6 +75,15 @@ def _matmul(kernel: ir.Matmul) -> str:
         *_stores(kernel.stores, "e", indices),
     ]
     return "\n".join(_nest(shape, inner))
+
+
+def _picked(kernel: ir.Gather | ir.ScatterAdd) -> tuple[list[str], str]:
+    """What reads the indices, and the element that they lead to."""
+    if not kernel.picks:
+        return [f"index = {_at(kernel.index)}"], _at(kernel.far, {kernel.axis: "index"})
+    reads = [f"i{n} = {_at(pick.window)}" for n, pick in enumerate(kernel.picks)]
+    terms = [f"{pick.stride}*i{n}" for n, pick in enumerate(kernel.picks)]
+    return reads, f"{_at(kernel.far)[:-1]} + {' + '.join(terms)}]"
 
 
 def _nest(shape: Sequence[int], lines: list[str]) -> list[str]:

@@ -12,6 +12,7 @@ from lampion.compiler.memory import Arena
 from lampion.compiler.schedule import MACHINE_TYPES, Group, Layout, Schedule, has_machine_code, window_of
 from lampion.compiler.strides import contiguous_strides
 from lampion.dtype import DType
+from lampion.ops.advanced_indexing import index_
 
 #: The primitives whose kernels cannot fail. (Others check their indices, or are called out.)
 _SAFE = frozenset({"matmul", "reshape", "put", "cat", "random_bits"})
@@ -250,18 +251,76 @@ class _Lowering:
 
     def _kernel_scatter_add(self, main: Equation) -> None:
         base, index, source = main.inputs
-        self._copy(base, self.layouts[main.output], "scatter_add: base")
+        name = main.primitive.name
+        self._copy(base, self.layouts[main.output], f"{name}: base")
         record = _Record(self)
         out = record.window(self.layouts[main.output], main.output.dtype, written=True)
         indices = record.window(self.layout(index), index.dtype)
         # Only the part of the source that the index covers is added.
         part = self.layout(source)
         values = record.window(Layout(part.root, index.shape, part.strides, part.offset), source.dtype)
+        adds = name == "scatter_add"
         self._call(
             record,
-            ir.ScatterAdd(out, indices, values, main.params["dim"], tuple(record.operands)),
-            "scatter_add",
+            ir.ScatterAdd(out, indices, values, main.params["dim"], tuple(record.operands), adds=adds),
+            name,
         )
+
+    _kernel_scatter = _kernel_scatter_add
+
+    def _kernel_index(self, main: Equation) -> None:
+        x, *indices = main.inputs
+        record = _Record(self)
+        far, picks = self._picked(record, self.layout(x), main.output.shape, indices, main.params["dims"])
+        source = record.window(far, x.dtype)
+        out = record.window(self.layouts[main.output].reshape(far.shape), x.dtype, written=True)
+        self._call(
+            record, ir.Gather(source, picks[0].window, out, -1, tuple(record.operands), picks), "index"
+        )
+
+    def _kernel_index_put(self, main: Equation) -> None:
+        base, value, *indices = main.inputs
+        out, dims = self.layouts[main.output], main.params["dims"]
+        self._copy(base, out, "index_put: base")
+        shape, _ = index_.primitive.infer(base, *indices, dims=dims)
+        values = self.layout(value).broadcast(shape)
+        record = _Record(self)
+        far, picks = self._picked(record, out, shape, indices, dims)
+        source = record.window(values.reshape(far.shape), value.dtype)
+        target = record.window(far, base.dtype, written=True)
+        self._call(
+            record,
+            ir.ScatterAdd(
+                target, picks[0].window, source, -1, tuple(record.operands), picks, main.params["accumulate"]
+            ),
+            "index_put",
+        )
+
+    def _picked(
+        self,
+        record: _Record,
+        x: Layout,
+        shape: tuple[int, ...],
+        indices: Sequence[Value],
+        dims: Sequence[int],
+    ) -> tuple[Layout, tuple[ir.Pick, ...]]:
+        """The side that indices lead to, as seen from the points of ``x[..., i, ..., j]``; and the indices.
+
+        The points have the shape of that, with a dimension of size 1 where the indices have none.
+        """
+        rank = len(shape) - (len(x.shape) - len(dims))  # of the indices
+        at = dims[0] if dims[-1] - dims[0] == len(dims) - 1 else 0
+        points = shape if rank else (*shape[:at], 1, *shape[at:])
+        rank = rank or 1
+        rest = [stride for axis, stride in enumerate(x.strides) if axis not in dims]
+        far = Layout(x.root, points, (*rest[:at], *(0,) * rank, *rest[at:]), x.offset)
+        picks = []
+        for dim, value in zip(dims, indices, strict=True):
+            own = self.layout(value).broadcast(points[at : at + rank])
+            strides = (*(0,) * at, *own.strides, *(0,) * (len(points) - at - rank))
+            window = record.window(Layout(own.root, points, strides, own.offset), value.dtype)
+            picks.append(ir.Pick(window, x.shape[dim], x.strides[dim], dim))
+        return far, tuple(picks)
 
     def _kernel_random_bits(self, main: Equation) -> None:
         (state,) = main.inputs

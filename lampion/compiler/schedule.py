@@ -56,6 +56,11 @@ class Layout:
         )
         return Layout(self.root, shape, strides, self.offset)
 
+    def reshape(self, shape: tuple[int, ...]) -> Layout:
+        """The same layout with dimensions of size 1 added."""
+        own = iter([stride for n, stride in zip(self.shape, self.strides, strict=True) if n != 1])
+        return Layout(self.root, shape, tuple(0 if n == 1 else next(own) for n in shape), self.offset)
+
 
 @dataclass(eq=False)
 class Group:

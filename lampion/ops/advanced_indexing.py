@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from lampion import dtype as dtypes
 from lampion.errors import DTypeError, IndexRangeError, LampionError, ShapeError
-from lampion.mode import mode
+from lampion.mode import known, mode
 from lampion.ops.creation import full, zeros
 from lampion.ops.define import cast_to, kernel, operation
 from lampion.ops.elementwise import mul, where
@@ -105,10 +105,15 @@ def refuse_out_of_range(name, x, indices, dims):
         size = x.shape[dim]
         bad = at[(at < -size) | (at >= size)]
         if bad.size:
-            raise IndexRangeError(
-                name, f"index {int(bad.flat[0])} is out of range", got=str(int(bad.flat[0])),
-                expected=f"{-size} to {size - 1} along dim {dim}" if size else f"none: dim {dim} is empty",
-            )  # fmt: skip
+            raise wrong_index(name, int(bad.flat[0]), size, dim)
+
+
+def wrong_index(name, bad, size, dim):
+    """The error about one index; the same from eager and from compiled code."""
+    return IndexRangeError(
+        name, f"index {bad} is out of range", got=str(bad), fix="check the labels, and the size of the table",
+        expected=f"{-size} to {size - 1} along dim {dim}" if size else f"none: dim {dim} is empty",
+    )  # fmt: skip
 
 
 def _index_shape(x, indices, dims):
@@ -130,12 +135,11 @@ def check_indices(name, x, indices, dims):
 
 def places_of(name, mask):
     """Where a mask is true, as one index tensor for each of its dimensions. Depends on the data."""
-    if mode.trace is not None:
-        mode.trace.refuse(f"{name}: how many elements a mask picks depends on its values",
-                          "use lampion.where, or x[mask] = number")  # fmt: skip
+    array = known(mask, f"{name}: how many elements a mask picks depends on its values",
+                  "use lampion.where, or x[mask] = number")  # fmt: skip
     from lampion.tensor import wrap
 
-    return [wrap(at) for at in mask._array.nonzero()]
+    return [wrap(at) for at in array.nonzero()]
 
 
 def expand_masks(name, x, keyed):

@@ -57,6 +57,7 @@ def getitem(x, key):
     for dim, at in reversed(single):
         view = _at_unknown_place(view, dim, at)
     if pairs:
+        pairs = [(dim - sum(gone < dim for gone, _ in single), at) for dim, at in pairs]
         pairs = expand_masks("index", view, pairs)
         view = index_(view, *[at for _, at in pairs], dims=tuple(dim for dim, _ in pairs))
     return view
@@ -86,8 +87,10 @@ def setitem(x, key, value) -> None:
         pairs = _joined(single, pairs)
     if len(pairs) == 1 and mode.trace is not None and _is_mask(pairs[0][1]):
         result = _masked(view, *pairs[0], value)
-    else:
+    elif pairs:
         result = _put(view, pairs, value)
+    else:
+        result = second(view, _fitting(value, x.dtype, view.shape))
     view._assign(result, "setitem")
 
 
@@ -102,15 +105,17 @@ def _write_now(x, key, value):
         raise unwritable(x.shape)
     bounds = _plain_bounds(x, key)
     if bounds is not None:
-        place = slice_.primitive.forward(None, array, bounds)
-        place[...] = _fitting(value, x.dtype, place.shape)._array
+        place, pairs = slice_.primitive.forward(None, array, bounds), ()
     else:
         view, _, pairs = _taken_apart(x, key)
-        pairs = expand_masks("setitem", view, pairs)
+        place = view._array
+    if not pairs:
+        place[...] = _fitting(value, x.dtype, place.shape)._array
+    else:
+        pairs, value = expand_masks("setitem", view, pairs), _fitting(value, x.dtype, None)
         dims, tensors = tuple(dim for dim, _ in pairs), [at for _, at in pairs]
-        value = _fitting(value, x.dtype, None)
         check_values("setitem", view, value, tensors, dims)
-        write(np, view._array, value._array, [at._array for at in tensors], dims, False)
+        write(np, place, value._array, [at._array for at in tensors], dims, False)
     x._version[0] += 1
     x._version[1] = here()
 

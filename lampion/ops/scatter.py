@@ -76,7 +76,7 @@ class scatter_add_:
 
 
 @kernel(public=False, saves=(1,))
-class scatter_set:
+class scatter_:
     """`x` with each element of `source` put at the place that its index names along `dim`."""
 
     def infer(x, index, source, dim): return x.shape, x.dtype
@@ -89,11 +89,11 @@ class scatter_set:
 
     def vjp(g, x, index, source, dim):
         return (
-            lambda: scatter_set(g, dim, index, _numbers(0, index, g.dtype)), None,
+            lambda: scatter_(g, dim, index, _numbers(0, index, g.dtype)), None,
             lambda shape: _pad_to(gather(g, dim, index), shape),
         )  # fmt: skip
 
-    def call(x, dim, index, source): return apply(scatter_set.primitive, x, index, source, dim=dim)
+    def call(x, dim, index, source): return apply(scatter_.primitive, x, index, source, dim=dim)
 
 
 #: How `scatter_reduce` combines two numbers, and what the first of an element's is combined with.
@@ -188,7 +188,7 @@ def scatter(input, dim, index, src=None, *, value=None, reduce=None):
     if not isinstance(src, Tensor):
         src = _numbers(src, as_tensor(index), as_tensor(input).dtype)
     multiply = functools.partial(scatter_combine, how="prod")
-    rule = {None: scatter_set, "add": scatter_add_, "multiply": multiply}[reduce]
+    rule = {None: scatter_, "add": scatter_add_, "multiply": multiply}[reduce]
     return _scattered("scatter", rule, input, dim, index, src)
 
 
@@ -219,7 +219,7 @@ def reduction_rule(name, reduce, include_self):
         start = x
         if not include_self:  # what takes part in nothing stays as it is
             neutral = {"sum": 0, "mean": 0, "prod": 1, "amax": x.dtype.min, "amin": x.dtype.max}[reduce]
-            start = scatter_set(x, dim, index, _numbers(neutral, index, x.dtype))
+            start = scatter_(x, dim, index, _numbers(neutral, index, x.dtype))
         if reduce in _COMBINE:
             return scatter_combine(start, dim, index, source, reduce)
         total = scatter_add_(start, dim, index, source)
@@ -228,7 +228,7 @@ def reduction_rule(name, reduce, include_self):
         ones = _numbers(1, index, x.dtype)
         before = full(x.shape, 1, x.dtype)
         if not include_self:
-            before = scatter_set(before, dim, index, _numbers(0, index, x.dtype))
+            before = scatter_(before, dim, index, _numbers(0, index, x.dtype))
         count = scatter_add_(before, dim, index, ones)
         return div(total, count) if x.dtype.is_inexact else floor_div(total, count)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from lampion.compiler.codegen.builder import I64, IRValue, KernelBuilder
 from lampion.compiler.codegen.target import Target
-from lampion.compiler.kernel_ir import Gather, ScatterAdd
+from lampion.compiler.kernel_ir import Gather, Pick, ScatterAdd
 
 _CHUNK = 8192  # points that a chunk is worth
 _CHUNKS = 128
@@ -22,14 +22,18 @@ _UNIT = 16  # a row is divided at multiples of this many elements: whole vectors
 
 @dataclass
 class _Axis:
-    """An axis of the points: its size, and the strides of `far` (the side that the index picks from: 0 along
-    the axis of the index), of `near` (the side in the order of the points), and of the index.
+    """An axis of the points: its size, and the strides of `far` (the side that the indices pick from: 0 along
+    the axis of an index), of `near` (the side in the order of the points), and of the indices.
     """
 
     size: int
     far: int
     near: int
-    index: int
+    indices: tuple[int, ...]
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        return (self.far, self.near, *self.indices)
 
 
 class _Points:
@@ -37,11 +41,14 @@ class _Points:
 
     def __init__(self, kernel: Gather | ScatterAdd) -> None:
         far, near = (kernel.source, kernel.out) if isinstance(kernel, Gather) else (kernel.out, kernel.source)
-        self.far, self.near, self.index, self.axis = far, near, kernel.index, kernel.axis
+        self.far, self.near, self.axis = far, near, kernel.axis
+        self.picks = kernel.picks or (
+            Pick(kernel.index, far.shape[kernel.axis], far.strides[kernel.axis], kernel.axis),
+        )
         self.count = kernel.index.size
         self.axes = self._joined()
         # The last axis is walked in one go where its points share an index.
-        self.rows = bool(self.axes) and self.axes[-1].index == 0
+        self.rows = bool(self.axes) and not any(self.axes[-1].indices)
         # The axis to divide: the longest, but in a scatter one along which all destinations differ.
         scatters = isinstance(kernel, ScatterAdd)
         allowed = [number for number, axis in enumerate(self.axes) if axis.far or not scatters]
@@ -53,17 +60,15 @@ class _Points:
     def _joined(self) -> list[_Axis]:
         """The axes; those of one point left out, neighbours made one where all strides allow it."""
         axes: list[_Axis] = []
-        for number, size in enumerate(self.index.shape):
+        for number, size in enumerate(self.picks[0].window.shape):
             far = 0 if number == self.axis else self.far.strides[number]
-            axis = _Axis(size, far, self.near.strides[number], self.index.strides[number])
+            indices = tuple(pick.window.strides[number] for pick in self.picks)
+            axis = _Axis(size, far, self.near.strides[number], indices)
             if size == 1:
                 continue
             last = axes[-1] if axes else None
-            if last and all(
-                x == size * y
-                for x, y in ((last.far, axis.far), (last.near, axis.near), (last.index, axis.index))
-            ):
-                axes[-1] = _Axis(last.size * size, axis.far, axis.near, axis.index)
+            if last and all(x == size * y for x, y in zip(last.strides, axis.strides, strict=True)):
+                axes[-1] = _Axis(last.size * size, axis.far, axis.near, axis.indices)
             else:
                 axes.append(axis)
         return axes
@@ -86,19 +91,20 @@ class _Emission:
     def __init__(self, k: KernelBuilder, kernel: Gather | ScatterAdd) -> None:
         self.k = k
         self.points = points = _Points(kernel)
-        self.size = points.far.shape[kernel.axis]  # what an index must be below
-        self.stride = points.far.strides[kernel.axis]
+        self.wraps = bool(kernel.picks)  # whether negative indices count from the end
         self.dtype = k.dtypes[kernel.out.operand]
         if k.dtypes[kernel.source.operand] is not self.dtype:
             raise TypeError(f"source and out must have one type, got {kernel.operands}")
         self.scatters = isinstance(kernel, ScatterAdd)
+        self.adds = isinstance(kernel, ScatterAdd) and kernel.adds
         self.rows = points.rows
         self.vectors = points.rows and points.axes[-1].far == points.axes[-1].near == 1
 
     def emit(self) -> None:
         points = self.points
         axes = points.axes[:-1] if self.rows else points.axes
-        starts = [window.offset for window in (points.far, points.near, points.index)]
+        windows = (points.far, points.near, *(pick.window for pick in points.picks))
+        starts = [window.offset for window in windows]
         with self.k.ir.if_then(self.k.ir.icmp_signed("<", self.k.lo, self.k.hi)):
             self._walk(0, axes, [self.k.i64(start) for start in starts], self.k.i64(0))
 
@@ -109,8 +115,9 @@ class _Emission:
             return
         axis = axes[number]
         with self.k.loop(*self._part(number)) as loop:
-            strides = (axis.far, axis.near, axis.index)
-            moved = [self.k.affine(0, (o, 1), (loop.index, s)) for o, s in zip(offsets, strides, strict=True)]
+            moved = [
+                self.k.affine(0, (o, 1), (loop.index, s)) for o, s in zip(offsets, axis.strides, strict=True)
+            ]
             self._walk(number + 1, axes, moved, self.k.affine(0, (flat, axis.size), (loop.index, 1)))
 
     def _part(self, number: int) -> tuple[IRValue | int, IRValue | int]:
@@ -124,17 +131,14 @@ class _Emission:
     def _point(self, offsets: list[IRValue], flat: IRValue) -> None:
         """One index, and what it picks: an element, or a row."""
         k, points = self.k, self.points
-        far, near, place = offsets
-        index = k.load(k.at(points.index.operand, place), k.dtypes[points.index.operand])
-        bits = k.dtypes[points.index.operand].itemsize * 8
-        if bits < 64:
-            signed = k.dtypes[points.index.operand].kind == "i"
-            index = k.ir.sext(index, I64) if signed else k.ir.zext(index, I64)
+        far, near, *places = offsets
         first, last, length = self._row()
-        # As unsigned numbers, negative indices are beyond any size.
-        with k.ir.if_then(k.ir.icmp_unsigned(">=", index, k.i64(self.size)), likely=False):
-            k.finish(k.affine(1, (flat, length), (first, 1)))
-        far = k.affine(0, (far, 1), (index, self.stride))
+        for pick, place in zip(points.picks, places, strict=True):
+            index = self._index(pick, place)
+            # As unsigned numbers, negative indices are beyond any size.
+            with k.ir.if_then(k.ir.icmp_unsigned(">=", index, k.i64(pick.size)), likely=False):
+                k.finish(k.affine(1, (flat, length), (first, 1)))
+            far = k.affine(0, (far, 1), (index, pick.stride))
         if not self.rows:
             self._move(far, near, 1)
             return
@@ -154,6 +158,17 @@ class _Emission:
             first = whole
         along(first, last, 1)
 
+    def _index(self, pick: Pick, place: IRValue) -> IRValue:
+        """One index, as a 64-bit number."""
+        k, dtype = self.k, self.k.dtypes[pick.window.operand]
+        index = k.load(k.at(pick.window.operand, place), dtype)
+        if dtype.itemsize < 8:
+            index = k.ir.sext(index, I64) if dtype.kind == "i" else k.ir.zext(index, I64)
+        if not self.wraps:
+            return index
+        from_end = k.affine(pick.size, (index, 1))
+        return k.ir.select(k.ir.icmp_signed("<", index, k.i64(0)), from_end, index)
+
     def _row(self) -> tuple[IRValue | int, IRValue | int, int]:
         """The bounds of a row, and its whole length (a row of one element if rows are not a thing here)."""
         if not self.rows:
@@ -163,7 +178,8 @@ class _Emission:
     def _move(self, far: IRValue, near: IRValue, lanes: int) -> None:
         k, points = self.k, self.points
         there, here = k.at(points.far.operand, far), k.at(points.near.operand, near)
-        if not self.scatters:
+        if not self.adds:
+            there, here = (here, there) if self.scatters else (there, here)
             k.store(k.load(there, self.dtype, lanes), here, self.dtype)
             return
         add: Callable[..., IRValue] = {"f": k.ir.fadd, "b": k.ir.or_}.get(self.dtype.kind, k.ir.add)

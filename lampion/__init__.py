@@ -45,6 +45,8 @@ _LAZY = {
     "fft": "lampion.fft",
     "get_num_threads": "lampion.compiler.runtime",
     "linalg": "lampion.linalg",
+    "masked": "lampion.masked",
+    "random": "lampion.random",
     "set_num_threads": "lampion.compiler.runtime",
     "signal": "lampion.signal",
     "special": "lampion.special",
@@ -53,7 +55,7 @@ _LAZY = {
     "viz": "lampion.viz",
 }
 if _typing.TYPE_CHECKING:
-    from lampion import compiler, cuda, fft, linalg, signal, special, testing, training, viz
+    from lampion import compiler, cuda, fft, linalg, masked, random, signal, special, testing, training, viz
     from lampion.compiler.function import CompiledFunction, compile
     from lampion.compiler.runtime import get_num_threads, set_num_threads
 
@@ -64,7 +66,8 @@ __all__ = [
     "errors", "fft", "finfo", "float", "float16", "float32", "float64", "from_dlpack", "from_numpy",
     "frombuffer", "get_default_dtype", "get_num_threads", "half", "iinfo", "inference_mode", "int",
     "int8", "int16", "int32", "int64", "is_grad_enabled", "is_inference_mode_enabled", "linalg", "load", "long",
-    "nn", "no_grad", "ops", "optim", "preserve_format", "promote_types", "save", "set_default_dtype",
+    "masked", "nn", "no_grad", "ops", "optim", "preserve_format", "promote_types", "random", "save",
+    "set_default_dtype",
     "set_grad_enabled", "set_num_threads", "set_printoptions", "short", "signal", "special", "strided", "tensor", "testing",
     "training", "uint8", "uint16", "uint32", "uint64", "utils", "viz",
 ]  # fmt: skip

@@ -73,7 +73,8 @@ def bounded(x, low=None, high=None):
 SIZES = [
     Row("abs", lp.abs, np.absolute, dtypes=NUMBERS, avoid=(0.0,), errors=[NOT_BOOL],
         points=[At(0.0, value=0.0, grad=0.0), At(-INF, value=INF, grad=-1.0)]),
-    Row("sign", lp.sign, torch_sign, avoid=(0.0,), errors=[NO_COMPLEX], points=flat_at((NAN, 0.0), (-0.0, 0.0))),
+    Row("sign", lp.sign, torch_sign, avoid=(0.0,), errors=[NO_COMPLEX],
+        points=flat_at((NAN, 0.0), (-0.0, 0.0))),
     Row("sgn", lp.sgn, torch_sign, avoid=(0.0,)),
     Row("positive", lp.positive, lambda x: x, dtypes=NUMBERS, errors=[NOT_BOOL]),
     Row("signbit", lp.signbit, np.signbit, dtypes=FLOATS + INTEGERS + (lp.bool,), orders=0,
@@ -83,7 +84,8 @@ SIZES = [
     Row("copysign", lp.copysign, np.copysign, avoid=(0.0,), errors=[UNLIKE, NO_NUMBER],
         points=[At(0.0, -1.0, value=-0.0, grad=(0.0, 0.0)), At(2.0, -0.0, value=-2.0, grad=(-1.0, 0.0))]),
     Row("square", lp.square, lambda x: x * x if x.dtype.kind != "b" else x.astype(np.int64)),
-    Row("reciprocal", lp.reciprocal, lambda x: 1 / x, domain=(0.3, 2), points=[At(0.0, value=INF, grad=-INF)]),
+    Row("reciprocal", lp.reciprocal, lambda x: 1 / x, domain=(0.3, 2),
+        points=[At(0.0, value=INF, grad=-INF)]),
     Row("rsqrt", lp.rsqrt, lambda x: 1 / np.sqrt(x), domain=(0.3, 2), points=[At(0.0, value=INF, grad=-INF)]),
     Row("rsub", lp.rsub, lambda x, y: y - x, dtypes=NUMBERS, errors=[NO_BOOL]),
     Row("clamp_min", lp.clamp_min, np.maximum, errors=[UNLIKE],
@@ -119,8 +121,8 @@ SIZES = [
     Row("nextafter", lp.nextafter, np.nextafter),  # to the bit: tests/test_elementwise.py
     Row("ldexp", lp.ldexp, lambda x, y: x * 2.0**y,
         samples=lambda d: [call(d(3, 4), d(4)), call(d(3), index(-3, 0, 2))]),
-    Row("frexp", lambda x: lp.frexp(x)[0], lambda x: np.frexp(x)[0], dtypes=FLOATS, samples=lambda d: [call(d(3, 4)), call(d())],
-        avoid=(-1.0, -0.5, 0.0, 0.5, 1.0),
+    Row("frexp", lambda x: lp.frexp(x)[0], lambda x: np.frexp(x)[0], dtypes=FLOATS,
+        samples=lambda d: [call(d(3, 4)), call(d())], avoid=(-1.0, -0.5, 0.0, 0.5, 1.0),
         errors=[Bad(DTypeError, index(1), match="only floats have a mantissa")]),
     Row("frexp: exponent", lambda x: lp.frexp(x)[1].long(), lambda x: np.frexp(x)[1].astype(np.int64),
         dtypes=FLOATS, orders=0, samples=lambda d: [call(d(3, 4)), call(d())]),
@@ -187,8 +189,14 @@ def xlogy(x, y):
     return np.where((x == 0) & ~np.isnan(y), 0.0, x * np.log(y))
 
 
+def clipped_logit(x, eps):
+    x = np.clip(x, eps, 1 - eps)
+    return np.log(x / (1 - x))
+
+
 LOGARITHMS = [
-    Row("log2", lp.log2, np.log2, domain=(0.1, 3), points=[At(8.0, value=3.0), At(0.0, value=-INF, grad=INF)]),
+    Row("log2", lp.log2, np.log2, domain=(0.1, 3),
+        points=[At(8.0, value=3.0), At(0.0, value=-INF, grad=INF)]),
     Row("log10", lp.log10, np.log10, domain=(0.1, 3), points=[At(1000.0, value=3.0)]),
     Row("log1p", lp.log1p, np.log1p, domain=(-0.9, 3), integers=(0, 4),
         points=[At(-1.0, value=-INF, grad=INF), At(1e-20, value=1e-20, grad=1.0)]),
@@ -200,7 +208,7 @@ LOGARITHMS = [
         points=[At(0.0, 0.0, value=0.0, grad=(0.0, NAN)), At(0.0, NAN, value=NAN)]),
     Row("logit", lp.logit, lambda x, eps=None: np.log(x / (1 - x)), domain=(0.1, 0.9), integers=(0, 0),
         points=[At(0.0, value=-INF, grad=INF), At(1.5, value=NAN)]),
-    Row("logit: eps", lp.logit, lambda x, eps: np.log(np.clip(x, eps, 1 - eps) / (1 - np.clip(x, eps, 1 - eps))),
+    Row("logit: eps", lp.logit, clipped_logit,
         domain=(0.0, 1.0), avoid=(0.25, 0.75), dtypes=FLOATS, samples=lambda d: [call(d(3, 4), eps=0.25)]),
     Row("erf", lp.erf, lambda x: np.vectorize(math.erf, otypes=["f8"])(x),
         points=[At(INF, value=1.0, grad=0.0), At(0.0, value=0.0, grad=2 / math.sqrt(math.pi))]),

@@ -60,7 +60,8 @@ def log_ndtr(x):
 
 
 ERRORS = [
-    Row("erfc", lp.erfc, each(math.erfc), domain=(-3.0, 3.0), errors=[Bad(DTypeError, np.array([1j]), match="complex")],
+    Row("erfc", lp.erfc, each(math.erfc), domain=(-3.0, 3.0),
+        errors=[Bad(DTypeError, np.array([1j]), match="complex")],
         points=[At(INF, value=0.0, grad=0.0), At(-INF, value=2.0), At(0.0, value=1.0)]),
     Row("erfinv", lp.erfinv, each(erfinv), domain=(-0.95, 0.95), integers=(-1, 1),
         points=[At(1.0, value=INF), At(-1.0, value=-INF), At(0.0, value=0.0, grad=math.sqrt(math.pi) / 2)]),
@@ -94,7 +95,11 @@ def rounded(function):
 def bernoulli_tail(s, a):
     """The sum of (a + k)**-s over k >= 0, for an `a` from 30 on: Euler and Maclaurin, to a few terms."""
     tail = a ** (1 - s) / (s - 1) + a**-s / 2 + s * a ** (-s - 1) / 12
-    return tail - s * (s + 1) * (s + 2) * a ** (-s - 3) / 720 + math.prod(s + i for i in range(5)) * a ** (-s - 5) / 30240
+    return (
+        tail
+        - s * (s + 1) * (s + 2) * a ** (-s - 3) / 720
+        + math.prod(s + i for i in range(5)) * a ** (-s - 5) / 30240
+    )
 
 
 def zeta(s, q):
@@ -132,22 +137,25 @@ def multivariate(x, p):
 POSITIVE = {"domain": (0.3, 5.0), "integers": (1, 5)}
 GAMMAS = [
     Row("lgamma", lp.lgamma, rounded(each(lgamma)), domain=(0.3, 12.0), ulps=32,
-        points=[At(-1.5, value=math.lgamma(-1.5)), At(0.0, value=INF), At(-2.0, value=INF), At(1.0, value=0.0)]),
+        points=[At(-1.5, value=math.lgamma(-1.5)), At(0.0, value=INF), At(-2.0, value=INF),
+                At(1.0, value=0.0)]),
     Row("digamma", lp.digamma, each(digamma, -INF), samples=few, **POSITIVE, ulps=64,  # it has a zero there
         points=[At(0.0, value=-INF), At(-0.0, value=INF), At(-1.0, value=NAN),
                 At(-0.5, value=digamma(0.5) + 2.0), At(20.0, value=digamma(20.0))]),
-    Row("polygamma", lp.polygamma, lambda n, x: each(lambda v: polygamma(n, v), INF if n % 2 else -INF)(x), **POSITIVE, ulps=64,
+    Row("polygamma", lp.polygamma, lambda n, x: each(lambda v: polygamma(n, v), INF if n % 2 else -INF)(x),
+        **POSITIVE, ulps=64,
         samples=lambda d: [call(0, d(3)), call(1, d(3, 4)), call(2, d(3)), call(4, d())],
         points=[At(1, -0.5, value=math.pi**2 - zeta(2, 1.5)), At(3, -0.5, value=6 * (zeta(4, 0.5) + 16))],
         errors=[Bad(LampionError, -1, ones(2), match=["polygamma: the order", "from 0 on", "-1"])]),
     Row("mvlgamma", lp.mvlgamma, multivariate, domain=(1.7, 5), integers=(2, 5), ulps=32,
         samples=lambda d: [call(d(3, 4), 1), call(d(4), 3)],
         errors=[Bad(LampionError, ones(2), 0, match="whole number from 1 on")]),
-    Row("igamma: the second argument", lambda x, a: lp.igamma(a, x), lambda x, a: each(lower_gamma)(a, x), **POSITIVE, ulps=32,
-        samples=orders_and_places,
+    Row("igamma: the second argument", lambda x, a: lp.igamma(a, x), lambda x, a: each(lower_gamma)(a, x),
+        **POSITIVE, ulps=32, samples=orders_and_places,
         points=[At(0.0, 2.0, value=0.0), At(INF, 2.0, value=1.0), At(1.0, -1.0, value=NAN)]),
-    Row("igammac: the second argument", lambda x, a: lp.igammac(a, x), lambda x, a: 1 - each(lower_gamma)(a, x), **POSITIVE, ulps=32,
-        samples=orders_and_places, points=[At(0.0, 2.0, value=1.0), At(9.0, 0.5, value=math.erfc(3.0))]),
+    Row("igammac: the second argument", lambda x, a: lp.igammac(a, x),
+        lambda x, a: 1 - each(lower_gamma)(a, x), **POSITIVE, ulps=32, samples=orders_and_places,
+        points=[At(0.0, 2.0, value=1.0), At(9.0, 0.5, value=math.erfc(3.0))]),
     Row("special.zeta", lambda q, s: special.zeta(s, q), lambda q, s: each(zeta, INF)(s, q), domain=(0.3, 5),
         integers=(1, 5), samples=orders_and_places, ulps=64,
         points=[At(1.0, 2.0, value=math.pi**2 / 6), At(2.0, 1.0, value=INF), At(2.0, 0.5, value=NAN),
@@ -205,7 +213,10 @@ def bessel_row(name, op, reference, **more):
 
 
 J0, J1 = on_circle(lambda x, t: np.cos(x * np.sin(t))), on_circle(lambda x, t: np.cos(x * np.sin(t) - t))
-I0, I1 = on_circle(lambda x, t: np.exp(x * np.cos(t))), on_circle(lambda x, t: np.exp(x * np.cos(t)) * np.cos(t))
+I0, I1 = (
+    on_circle(lambda x, t: np.exp(x * np.cos(t))),
+    on_circle(lambda x, t: np.exp(x * np.cos(t)) * np.cos(t)),
+)
 K0 = on_line(lambda x, t: np.exp(-x * np.cosh(t)))
 K1 = on_line(lambda x, t: np.exp(-x * np.cosh(t)) * np.cosh(t))
 BOTH_SIDES = {"domain": (-12.0, 12.0), "avoid": (0.0,)}
@@ -226,7 +237,8 @@ BESSEL = [
         lambda x: K1(x) * np.exp(1.0 * x), points=[At(0.0, value=INF)]),
     bessel_row("special.bessel_j0", special.bessel_j0, J0, **BOTH_SIDES,
         points=[At(0.0, value=1.0, grad=0.0), At(INF, value=0.0)]),
-    bessel_row("special.bessel_j1", special.bessel_j1, J1, **BOTH_SIDES, points=[At(0.0, value=0.0, grad=0.5)]),
+    bessel_row("special.bessel_j1", special.bessel_j1, J1, **BOTH_SIDES,
+        points=[At(0.0, value=0.0, grad=0.5)]),
     bessel_row("special.bessel_y0", special.bessel_y0, second_kind(0),
         points=[At(0.0, value=-INF), At(-1.0, value=NAN)]),
     bessel_row("special.bessel_y1", special.bessel_y1, second_kind(1),
@@ -243,7 +255,9 @@ BESSEL = [
 
 def entr(x):
     x = x * 1.0
-    return np.where(x > 0, -x * np.log(np.where(x > 0, x, 1.0)), np.where(x == 0, 0.0, np.where(x < 0, -INF, x)))
+    return np.where(
+        x > 0, -x * np.log(np.where(x > 0, x, 1.0)), np.where(x == 0, 0.0, np.where(x < 0, -INF, x))
+    )
 
 
 def xlog1py(x, y):
@@ -256,7 +270,8 @@ def shares(x, dim, dtype=None):
 
 
 OTHERS = [
-    Row("special.entr", special.entr, entr, domain=(0.2, 3.0), points=[At(0.0, value=0.0), At(-1.0, value=-INF)]),
+    Row("special.entr", special.entr, entr, domain=(0.2, 3.0),
+        points=[At(0.0, value=0.0), At(-1.0, value=-INF)]),
     Row("special.xlog1py", special.xlog1py, xlog1py, domain=((-2, 2), (-0.7, 3)), integers=(0, 4),
         errors=[UNLIKE, NO_NUMBER], points=[At(0.0, -1.0, value=0.0), At(0.0, NAN, value=NAN)]),
     Row("special.softmax", special.softmax, shares, dtypes=FLOATS,
@@ -303,13 +318,15 @@ def polynomial_row(name, reference, domain=(-0.9, 0.9)):
 HIGH = Bad(LampionError, ones(2), 10**6, match=["legendre: the order is too high", "at most 100000"])
 POLYNOMIALS = [
     *(polynomial_row(f"chebyshev_polynomial_{kind}", chebyshev(kind)) for kind in "tuvw"),
-    *(polynomial_row(f"shifted_chebyshev_polynomial_{kind}", chebyshev(kind, True), (0.1, 0.9)) for kind in "tuvw"),
+    *(polynomial_row(f"shifted_chebyshev_polynomial_{kind}", chebyshev(kind, True), (0.1, 0.9))
+      for kind in "tuvw"),
     polynomial_row("hermite_polynomial_h", by_basis(np.polynomial.Hermite)),
     polynomial_row("hermite_polynomial_he", by_basis(np.polynomial.HermiteE)),
     polynomial_row("laguerre_polynomial_l", by_basis(np.polynomial.Laguerre)),
     polynomial_row("legendre_polynomial_p", by_basis(np.polynomial.Legendre)),
-    Row("special.legendre_polynomial_p: orders", special.legendre_polynomial_p, by_basis(np.polynomial.Legendre),
-        orders=0, integers=(0, 3), samples=lambda d: [call(d(3), d(3))], errors=[HIGH]),
+    Row("special.legendre_polynomial_p: orders", special.legendre_polynomial_p,
+        by_basis(np.polynomial.Legendre), orders=0, integers=(0, 3), samples=lambda d: [call(d(3), d(3))],
+        errors=[HIGH]),
 ]  # fmt: skip
 
 ROWS = [*ERRORS, *GAMMAS, *BESSEL, *OTHERS, *POLYNOMIALS]

@@ -33,11 +33,29 @@ def erfinv(x):
 # name: (function, truth, arguments, relative error allowed, below which size the error counts as absolute)
 CASES = {
     "erfc": (errors.erfc, mpmath.erfc, [line(-6, 26.5)], 2e-15, 0),
-    "erfcx": (errors.erfcx, lambda x: mpmath.exp(x * x) * mpmath.erfc(x), [line(-26, 30), sizes(-5, 3)], 2e-15, 0),
-    "ndtr": (errors.ndtr, ndtr, [line(-37, 8)], 5e-13, 0),  # of x / sqrt(2) the last digit is multiplied by x**2
+    "erfcx": (
+        errors.erfcx,
+        lambda x: mpmath.exp(x * x) * mpmath.erfc(x),
+        [line(-26, 30), sizes(-5, 3)],
+        2e-15,
+        0,
+    ),
+    "ndtr": (
+        errors.ndtr,
+        ndtr,
+        [line(-37, 8)],
+        5e-13,
+        0,
+    ),  # of x / sqrt(2) the last digit is multiplied by x**2
     "log_ndtr": (errors.log_ndtr, lambda x: mpmath.log(ndtr(x)), [line(-37, 5), line(-2, 2)], 1e-14, 0),
     "erfinv": (errors.erfinv, erfinv, [line(-1, 1), 1 - sizes(-15, -1), sizes(-10, 0)], 2e-15, 0),
-    "lgamma": (gamma.lgamma, lambda x: mpmath.log(abs(mpmath.gamma(x))), [line(0, 12), sizes(-10, 8)], 5e-15, 0),
+    "lgamma": (
+        gamma.lgamma,
+        lambda x: mpmath.log(abs(mpmath.gamma(x))),
+        [line(0, 12), sizes(-10, 8)],
+        5e-15,
+        0,
+    ),
     "lgamma below 0": (gamma.lgamma, lambda x: mpmath.log(abs(mpmath.gamma(x))), [line(-20, 0)], 5e-15, 1),
     "digamma": (gamma.digamma, mpmath.digamma, [line(0, 12), sizes(-10, 8)], 5e-15, 0),
     "digamma below 0": (gamma.digamma, mpmath.digamma, [line(-20, 0)], 1e-13, 1),

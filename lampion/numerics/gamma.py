@@ -33,7 +33,9 @@ def lgamma(xp: Any, x: Any) -> Any:
     y = xp.where(x < 0.5, 1.0 - x, x)
     below = y < 1.0  # lgamma(y) = lgamma(y + 1) - log(y)
     n = xp.where(below, y + 1.0, y)
-    near = chebyshev(xp, tables.LGAMMA_NEAR, n) * xp.where(below, y, y - 1.0) * xp.where(below, y - 1.0, y - 2.0)
+    near = (
+        chebyshev(xp, tables.LGAMMA_NEAR, n) * xp.where(below, y, y - 1.0) * xp.where(below, y - 1.0, y - 2.0)
+    )
     near = near - xp.where(below, xp.log(y), 0.0)
     large = xp.maximum(y, 10.0)
     far = (large - 0.5) * (xp.log(large) - 1.0) - 0.5 + HALF_LOG_TWO_PI + _correction(large)

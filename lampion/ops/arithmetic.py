@@ -9,7 +9,18 @@ from lampion.errors import DTypeError, LampionError
 from lampion.ops.complex_numbers import complex
 from lampion.ops.define import cast_to, elementwise, operation, promote, refuse_bools
 from lampion.ops.elementwise import (
-    add, clone, div, eq, ge, gt, le, lt, mul, neg, pow, sub, where,
+    add,
+    clone,
+    div,
+    ge,
+    gt,
+    le,
+    lt,
+    mul,
+    neg,
+    pow,
+    sub,
+    where,
 )  # fmt: skip
 from lampion.ops.logic import isnan, isneginf, isposinf, logical_or, refuse_floats
 from lampion.ops.rounding import flat
@@ -345,7 +356,8 @@ def float_power(x, exponent):
     tensor([1.0000, 0.2500, 0.1111], dtype=lampion.float64)
     """
     both = (x, exponent)
-    is_complex = any((v.dtype.is_complex if isinstance(v, Tensor) else type(v) is builtins.complex) for v in both)
+    kinds = [v.dtype if isinstance(v, Tensor) else dtypes.of(type(v)) for v in both]
+    is_complex = any(kind.is_complex for kind in kinds)
     target = dtypes.complex128 if is_complex else dtypes.float64
     x, exponent = (cast_to(v, target) if isinstance(v, Tensor) else v for v in both)
     return pow(x, exponent)

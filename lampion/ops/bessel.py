@@ -1,6 +1,7 @@
 """Bessel functions, and Airy's: for `lampion.special`. The formulas are in `lampion/numerics/bessel.py`.
 
-PyTorch gives most of them no gradient; here all but Airy's have theirs (Abramowitz and Stegun, 9.1.28, 9.6.27).
+PyTorch gives most of them no gradient; here all but Airy's have theirs (Abramowitz and Stegun, 9.1.28 and
+9.6.27).
 """
 
 from __future__ import annotations

@@ -82,7 +82,10 @@ class xlog1py:
         return xp.where(nothing, 0, x * xp.log1p(y)).astype((y if hasattr(y, "dtype") else x).dtype)
 
     def vjp(g, x, y):
-        return lambda: where(logical_and(eq(x, 0), le(y, -1)), 0.0, g * log1p(y)), lambda: g * div(x, add(y, 1))
+        return (
+            lambda: where(logical_and(eq(x, 0), le(y, -1)), 0.0, g * log1p(y)),
+            lambda: g * div(x, add(y, 1)),
+        )
 
 
 @elementwise(saves="inputs", inputs="float", complexes=False, public=False)
@@ -125,9 +128,11 @@ chebyshev_polynomial_t = _defined("chebyshev_t", "chebyshev_polynomial_t",
 chebyshev_polynomial_u = _defined("chebyshev_u", "chebyshev_polynomial_u",
     "Chebyshev's polynomial of the second kind: sin((n + 1) t) / sin(t) at x = cos(t)." + NOTE)  # fmt: skip
 chebyshev_polynomial_v = _defined("chebyshev_v", "chebyshev_polynomial_v",
-    "Chebyshev's polynomial of the third kind: cos((n + 1/2) t) / cos(t / 2) at x = cos(t)." + NOTE)  # fmt: skip
+    "Chebyshev's polynomial of the third kind: cos((n + 1/2) t) / cos(t / 2) at x = cos(t)."
+    + NOTE)  # fmt: skip
 chebyshev_polynomial_w = _defined("chebyshev_w", "chebyshev_polynomial_w",
-    "Chebyshev's polynomial of the fourth kind: sin((n + 1/2) t) / sin(t / 2) at x = cos(t)." + NOTE)  # fmt: skip
+    "Chebyshev's polynomial of the fourth kind: sin((n + 1/2) t) / sin(t / 2) at x = cos(t)."
+    + NOTE)  # fmt: skip
 hermite_polynomial_h = _defined("hermite_h", "hermite_polynomial_h",
     "The physicist's Hermite polynomial: 1, 2x, 4x**2 - 2..." + NOTE)  # fmt: skip
 hermite_polynomial_he = _defined("hermite_he", "hermite_polynomial_he",

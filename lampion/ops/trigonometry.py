@@ -6,7 +6,7 @@ import math
 
 from lampion.ops.arithmetic import rsqrt
 from lampion.ops.define import elementwise, operation, to_float
-from lampion.ops.elementwise import cos, div, eq, mul, neg, sin, sqrt, sub, where
+from lampion.ops.elementwise import cos, div, eq, mul, neg, sin, sub, where
 from lampion.tensor import as_tensor
 
 

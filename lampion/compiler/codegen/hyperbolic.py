@@ -63,7 +63,7 @@ def arctanh(xp: Emitter, x: Lanes) -> Lanes:
 
 
 def hypot(xp: Emitter, x: Lanes, y: Lanes) -> Lanes:
-    """sqrt(x**2 + y**2) = large sqrt(1 + (small / large)**2). Infinite where either is, whatever the other."""
+    """sqrt(x**2 + y**2) = large sqrt(1 + (small / large)**2); infinite where either is, even beside NaN."""
     x, y = xp.absolute(x), xp.absolute(y)
     large, small = xp.maximum(x, y), xp.minimum(x, y)
     ratio = small / xp.where(large == 0, 1.0, large)
@@ -73,7 +73,9 @@ def hypot(xp: Emitter, x: Lanes, y: Lanes) -> Lanes:
 
 def logaddexp(xp: Emitter, x: Lanes, y: Lanes) -> Lanes:
     """log(e**x + e**y) = the larger + log1p(e**-|x - y|)."""
-    gap = xp.where(x == y, xp.literal(0.0, x.dtype), xp.absolute(x - y))  # equal infinities have no difference
+    gap = xp.where(
+        x == y, xp.literal(0.0, x.dtype), xp.absolute(x - y)
+    )  # equal infinities have no difference
     return xp.maximum(x, y) + mathlib.log1p(xp, mathlib.exp(xp, -gap))
 
 

@@ -12,13 +12,14 @@ from lampion.compiler.kernel_ir import Compute, Load, Store, Value, Window
 from lampion.dtype import DType
 
 # What a point of the iteration space costs, about, in units of one addition.
-_DEAR = frozenset(
-    {
-        "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cos", "cosh", "erf", "erfc", "exp", "exp2",
-        "expm1", "floor_divide", "fmod", "hypot", "log", "log10", "log1p", "log2", "logaddexp", "logaddexp2",
-        "logit", "pow", "remainder", "sigmoid", "sin", "sinc", "sinh", "tan", "tanh", "trunc_divide", "xlogy",
-    }
-)
+_DEAR = frozenset({
+    "acos", "acosh", "airy_ai", "asin", "asinh", "atan", "atan2", "atanh", "bessel_j0", "bessel_j1",
+    "bessel_y0", "bessel_y1", "cos", "cosh", "digamma", "erf", "erfc", "erfcx", "erfinv", "exp", "exp2",
+    "expm1", "floor_divide", "fmod", "hypot", "i0", "i0e", "i1", "i1e", "lgamma", "log", "log10", "log1p",
+    "log2", "log_ndtr", "logaddexp", "logaddexp2", "logit", "modified_bessel_k0", "modified_bessel_k1",
+    "ndtr", "ndtri", "pow", "remainder", "scaled_modified_bessel_k0", "scaled_modified_bessel_k1",
+    "sigmoid", "sin", "sinc", "sinh", "tan", "tanh", "trigamma", "trunc_divide", "xlogy",
+})  # fmt: skip
 _CHUNK = 8192  # a chunk is worth this many of them at least
 _SMALL = 16384  # work that is not worth sharing
 _MOST = 1024  # chunks

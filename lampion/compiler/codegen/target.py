@@ -17,8 +17,24 @@ from lampion.dtype import DType
 ALLOWED_SYMBOLS = frozenset(
     name + suffix
     for name in (
-        "acos", "asin", "atan", "atan2", "ceil", "cos", "exp2", "floor", "fma", "fmod", "log10", "log2", "pow",
-        "rint", "roundeven", "sin", "tan", "trunc",
+        "acos",
+        "asin",
+        "atan",
+        "atan2",
+        "ceil",
+        "cos",
+        "exp2",
+        "floor",
+        "fma",
+        "fmod",
+        "log10",
+        "log2",
+        "pow",
+        "rint",
+        "roundeven",
+        "sin",
+        "tan",
+        "trunc",
     )
     for suffix in ("", "f")
 ) | {"memcpy", "memmove", "memset", "bzero"}  # bzero: macOS

@@ -13,7 +13,7 @@ import numpy as np
 
 from lampion import dtype as dtypes
 from lampion.errors import DTypeError, GradientError, LampionError, ShapeError
-from lampion.mode import mode
+from lampion.mode import known, mode
 
 
 class Device(str):
@@ -167,18 +167,16 @@ class Contents:
 
     def item(self) -> Any:
         """The value of a tensor with one element, as a Python number."""
-        if mode.trace is not None:
-            mode.trace.refuse("reads the value of a tensor", "return the tensor, and call item() outside")
+        array = known(self, "reads the value of a tensor", "return the tensor, and call item() outside")
         if self.numel() != 1:
             raise ShapeError("item", "only a tensor with one element is a number", got=f"shape {self.shape}",
                              fix="use tolist(), or index first")  # fmt: skip
-        return _native(self._array).item()
+        return _native(array).item()
 
     def tolist(self) -> Any:
         """The elements as (nested lists of) Python numbers."""
-        if mode.trace is not None:
-            mode.trace.refuse("reads the values of a tensor", "return the tensor, and read it outside")
-        return _native(self._array).tolist()
+        array = known(self, "reads the values of a tensor", "return the tensor, and read it outside")
+        return _native(array).tolist()
 
     def numpy(self, *, force: bool = False) -> Any:
         """The NumPy array behind this tensor (the same memory).
@@ -287,7 +285,7 @@ class Contents:
         from lampion.printing import format_tensor
 
         if mode.trace is not None:
-            mode.trace.refuse("prints a tensor", "return it, and print it outside of the compiled function")
+            return mode.trace.show(self)  # type: ignore[arg-type]  # it is a Tensor
         return format_tensor(self)
 
     def __format__(self, spec: str) -> str:

@@ -212,6 +212,15 @@ class inference_mode(_Scope):
         return type(self)(self.mode)
 
 
+def known(tensor: Any, what: str, fix: str) -> Any:
+    """The array behind a tensor whose values are about to be looked at; refused where there are none.
+
+    Args:
+        what, fix: for the message: what the function does, and what it could do instead.
+    """
+    return tensor._array if mode.trace is None else mode.trace.known(tensor, what, fix)
+
+
 def is_grad_enabled() -> bool:
     """Whether operations are being recorded for back-propagation in this thread."""
     return mode.grad

@@ -291,6 +291,14 @@ class Trace:
             self.current[id(owner)] = new
         self.written[id(owner)] = owner
 
+    def known(self, tensor: Tensor, what: str, fix: str) -> NoReturn:
+        """The values of a tensor: there are none."""
+        self.refuse(what, fix)
+
+    def show(self, tensor: Tensor) -> NoReturn:
+        """The text of a tensor: it would have to have values."""
+        self.refuse("prints a tensor", "return it, and print it outside of the compiled function")
+
     def grad_switched(self, enabled: bool) -> None:
         """The user switched recording on or off; the trace has nothing to keep in step."""
 
@@ -352,7 +360,10 @@ class Trace:
 #: What makes a tensor a view.
 _VIEW = ("_base", "_chain", "_follows", "_path", "_seen")
 #: Kernels whose results lie in order whatever their inputs do; cat and gather keep those' order.
-_ALWAYS_CONTIGUOUS = frozenset({"full", "matmul", "put", "scatter_add", "random_bits"})
+_ALWAYS_CONTIGUOUS = frozenset({
+    "full", "matmul", "put", "scatter_add", "random_bits", "index", "index_put", "scatter", "scatter_combine",
+    "unview", "first_nonzero", "coordinates",
+})  # fmt: skip
 
 
 def _kept_order(arrays: Sequence[Any], value: Value) -> tuple[int, ...] | None:

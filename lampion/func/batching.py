@@ -80,7 +80,7 @@ LEADING = frozenset({
 })  # fmt: skip
 #: Kernels that work along one dimension of arguments of equal form.
 ALONG = frozenset({
-    "gather", "scatter_add", "scatter_set", "scatter_combine", "cat", "cumsum", "cumprod", "sort", "argsort",
+    "gather", "scatter_add", "scatter", "scatter_combine", "cat", "cumsum", "cumprod", "sort", "argsort",
     "cumulative_max", "logcumsumexp", "fourier_of_real", "fourier_to_real",
 })  # fmt: skip
 

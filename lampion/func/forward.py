@@ -85,6 +85,10 @@ class DualLevel(CustomDual, Level):
         """What was written into a tensor from outside: the value; its tangent has no place there."""
         return lifted.primal  # type: ignore[no-any-return]  # a Tensor
 
+    def plain(self, lifted: Any) -> Tensor:
+        """The value without its tangent."""
+        return lifted.primal  # type: ignore[no-any-return]  # a Tensor
+
     def is_view(self, lifted: Any) -> bool:
         """Whether a reshape at the level outside did without a copy."""
         return lifted.primal._base is not None
@@ -100,7 +104,7 @@ LINEAR: dict[str, tuple[int, ...] | None] = {
     "windows": None, "strided": None, "real": None, "imag": None, "view_as_real": None,
     "view_as_complex": None, "cast": None, "clone": None, "conj": None, "neg": None, "sum": None, "cat": None,
     "complex": None, "put": None, "unview": None, "add": None, "sub": None, "gather": (0,), "index": (0,),
-    "scatter_add": (0, 2), "scatter_set": (0, 2), "index_put": (0, 1), "fourier": None,
+    "scatter_add": (0, 2), "scatter": (0, 2), "index_put": (0, 1), "fourier": None,
     "fourier_of_real": None, "fourier_to_real": None, "cumsum": None, "where": (1, 2),
 }  # fmt: skip
 

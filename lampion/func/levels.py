@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from lampion.autograd.tape import Node
 from lampion.errors import LampionError, unwritable
-from lampion.mode import mode
+from lampion.mode import known, mode
 from lampion.tensor import Tensor, wrap
 
 if TYPE_CHECKING:
@@ -233,6 +233,24 @@ class Level:
         self.refuse("steps an optimizer", "step it outside, or write the update as a function")
 
     guard_group = host_scalars
+
+    def known(self, tensor: Tensor, what: str, fix: str) -> Any:
+        """The array behind a tensor, where there is one: for looking at its values."""
+        plain = self.plain(self.read(tensor))
+        if plain is None:
+            self.refuse(what, fix)
+        return self.outside(known, plain, what, fix)
+
+    def plain(self, lifted: Any) -> Tensor | None:
+        """The one Tensor of the level outside that has the values of this one, if there is one."""
+        raise NotImplementedError
+
+    def show(self, tensor: Tensor) -> str:
+        """The text of a tensor in here."""
+        lifted: Any = self.read(tensor)
+        parts = {name: getattr(lifted, name) for name in type(lifted).__slots__}
+        texts = [f"{name}={self.outside(repr, part)}" for name, part in parts.items()]
+        return f"{type(lifted).__name__}({', '.join(texts)})"
 
     def refuse(self, what: str, fix: str) -> NoReturn:
         """Say what cannot be done inside of this transform."""

@@ -51,6 +51,10 @@ class VmapLevel(CustomBatch, Level):
         value = expanded(lifted, self.size)
         return ops.movedim(value, 0, dim) if dim else value
 
+    def plain(self, lifted: Any) -> Tensor | None:
+        """What is the same for all examples."""
+        return None if lifted.batched else lifted.value
+
     def is_view(self, lifted: Any) -> bool:
         """Whether a reshape at the level outside did without a copy."""
         return lifted.value._base is not None

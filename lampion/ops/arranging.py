@@ -6,7 +6,7 @@ import numpy as np
 
 from lampion import dtype as dtypes
 from lampion.errors import DTypeError, LampionError, ShapeError
-from lampion.mode import mode
+from lampion.mode import known, mode
 from lampion.ops.advanced_indexing import pick
 from lampion.ops.creation import full, zeros
 from lampion.ops.define import METHODS, operation
@@ -93,13 +93,12 @@ def repeat_interleave(input, repeats=None, dim=None, *, output_size=None):
 
 def _interleaved(repeats, size, output_size):
     """Which slice stands where, as an index tensor."""
-    if mode.trace is not None:
-        mode.trace.refuse("repeat_interleave: how often an element is repeated depends on a tensor's values",
-                          "repeat by a number, or outside")  # fmt: skip
+    array = known(repeats, "repeat_interleave: how often an element is repeated depends on a tensor's values",
+                  "repeat by a number, or outside")  # fmt: skip
     if repeats.ndim > 1 or repeats.dtype not in (dtypes.int64, dtypes.int32):
         raise DTypeError("repeat_interleave", "repeats is a number or a 1-d integer tensor",
                          got=f"{repeats.dtype}, shape {tuple(repeats.shape)}")  # fmt: skip
-    times = repeats._array if repeats.ndim else np.broadcast_to(repeats._array, (size,))
+    times = array if repeats.ndim else np.broadcast_to(array, (size,))
     times = np.broadcast_to(times, (size,)) if times.size == 1 else times
     if times.size != size or (times < 0).any():
         raise ShapeError("repeat_interleave", "expected one number, not negative, for every slice",

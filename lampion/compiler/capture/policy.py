@@ -198,7 +198,7 @@ def default_trusted() -> tuple[str, ...]:
     """Lampion's core: it declares its own reads and effects. The rest of Lampion is read like user code."""
     return (
         f"{_ROOT}{os.sep}*",
-        *(f"{_ROOT}{os.sep}{room}{os.sep}" for room in ("ops", "autograd", "compiler", "backend")),
+        *(f"{_ROOT}{os.sep}{room}{os.sep}" for room in ("ops", "autograd", "compiler", "backend", "func")),
     )
 
 

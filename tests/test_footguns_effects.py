@@ -224,11 +224,6 @@ def makes_a_generator(box, x):
 
 
 @effect
-def shuffles(box, x):
-    return x[lp.randperm(4)]  # HERE
-
-
-@effect
 def sets_the_default_dtype(box, x):
     lp.set_default_dtype(lp.float64)  # HERE
     y = x.long() / 2

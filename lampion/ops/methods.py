@@ -3,17 +3,7 @@
 from __future__ import annotations
 
 from lampion.ops import (
-    arithmetic,
-    complex_numbers,
-    conversions,
-    creation,
-    elementwise,
-    indexing,
-    logic,
-    matrix,
-    random,
-    rounding,
-    views,
+    arithmetic, complex_numbers, conversions, creation, elementwise, indexing, logic, matrix, rounding, views,
 )  # fmt: skip
 from lampion.ops.conversions import copy_
 from lampion.ops.define import METHODS
@@ -41,23 +31,13 @@ def _checked(operation):
     return method
 
 
-def uniform_(self, low=0.0, high=1.0):
-    """Overwrite with uniform numbers in [low, high)."""
-    return copy_(self, random.rand_like(self) * (high - low) + low)
-
-
-def normal_(self, mean=0.0, std=1.0):
-    """Overwrite with normal numbers."""
-    return copy_(self, random.randn_like(self) * std + mean)
-
-
 def _inplace_matmul(self, other):
     return self._assign(matrix.matmul(self, other), "__imatmul__")
 
 
 E = elementwise
 METHODS.update({
-    "copy_": copy_, "zero_": conversions.zero_, "uniform_": uniform_, "normal_": normal_,
+    "copy_": copy_, "zero_": conversions.zero_,
     "contiguous": conversions.contiguous, "to": conversions.to, "type": conversions.type_,
     "type_as": conversions.type_as, "cpu": conversions.cpu, "cuda": conversions.cuda, **conversions.CONVERTERS,
     "new_tensor": creation.new_tensor, "new_full": creation.new_full, "new_zeros": creation.new_zeros,

@@ -18,12 +18,13 @@ import numpy as np
 from lampion import dtype as dtypes
 from lampion.errors import LampionError
 from lampion.mode import mode
+from lampion.ops.complex_numbers import complex
 from lampion.ops.define import cast_to, kernel, operation
 from lampion.ops.elementwise import cos, log, lt, shift_right, sqrt, where
 from lampion.ops.movement import reshape
 from lampion.ops.shapes import flatten_sizes
 from lampion.primitive import apply
-from lampion.tensor import Tensor, as_tensor, wrap
+from lampion.tensor import Tensor, as_tensor, check_device, wrap
 
 
 @kernel(public=False)
@@ -67,11 +68,14 @@ class Generator:
     True
     """
 
+    device: str
     seed_value: int
     offset: int
 
     def __init__(self, device: str = "cpu") -> None:
         _outside_of_traces("makes a generator")
+        check_device("Generator", device)
+        self.device = "cpu"
         self.seed_value = int.from_bytes(os.urandom(7), "little")
         self.offset = 0
 
@@ -88,6 +92,10 @@ class Generator:
         """The seed that the numbers start from."""
         _outside_of_traces("reads the seed of a generator")
         return self.seed_value
+
+    def seed(self) -> int:
+        """Start again from a seed that nobody knows beforehand; it is returned."""
+        return self.manual_seed(int.from_bytes(os.urandom(7), "little")).seed_value
 
     def get_state(self) -> Tensor:
         """The whole state, as a tensor of two integers."""
@@ -129,6 +137,11 @@ def manual_seed(seed) -> Generator:
     return default_generator.manual_seed(seed)
 
 
+def seed() -> int:
+    """Seed the default generator with a number that nobody knows beforehand; it is returned."""
+    return default_generator.seed()
+
+
 def initial_seed() -> int:
     """The seed of the default generator."""
     return default_generator.initial_seed()
@@ -144,21 +157,45 @@ def set_rng_state(state) -> None:
     default_generator.set_state(state)
 
 
-@operation(method=False)
-def rand(*size, generator=None, dtype=None, requires_grad=False):
-    """Uniform numbers in [0, 1): the top 24 (float64: 53) of the random bits, scaled."""
-    shape = flatten_sizes(size)
-    dtype = dtypes.of(dtype or dtypes.get_default_dtype())
-    out = _uniform(math.prod(shape), generator or default_generator, dtype)
-    out = reshape(out, shape)._released()
+def _finished(name, out, device, requires_grad):
+    check_device(name, device)
+    out = out._released()
     return out.requires_grad_() if requires_grad else out
 
 
+def _sizes(sizes, size):
+    """``f(2, 3)``, ``f((2, 3))`` and ``f(size=(2, 3))`` alike."""
+    return flatten_sizes(sizes if size is None else (tuple(size),))
+
+
+@operation(method=False)
+def rand(
+    *sizes, size=None, generator=None, dtype=None, layout=None, device=None, requires_grad=False,
+    pin_memory=False,
+):
+    """Uniform numbers in [0, 1): the top 24 (float64: 53) of the random bits, scaled.
+
+    Of a complex type, both parts are uniform.
+    """
+    shape = _sizes(sizes, size)
+    dtype = dtypes.of(dtype or dtypes.get_default_dtype())
+    out = _uniform(math.prod(shape), generator or default_generator, dtype)
+    return _finished("rand", reshape(out, shape), device, requires_grad)
+
+
+#: How many bits the numbers have that are drawn as 32 bits: as many as fit, so that none is rounded to 1.
+_BITS = {dtypes.float32: 24, dtypes.float16: 11, dtypes.bfloat16: 8}
+
+
 def _uniform(count, generator, dtype):
-    if dtype is dtypes.float32:
-        return cast_to(shift_right(generator.bits(count), 8), dtype) * 2.0**-24
+    if dtype.is_complex:
+        part = dtype.to_real()
+        return complex(_uniform(count, generator, part), _uniform(count, generator, part))
+    if dtype in _BITS:
+        bits = shift_right(generator.bits(count), 32 - _BITS[dtype])
+        return cast_to(cast_to(bits, dtypes.float32) * 2.0 ** -_BITS[dtype], dtype)
     if dtype is not dtypes.float64:
-        raise LampionError("rand", "uniform numbers are floats", expected="float32 or float64",
+        raise LampionError("rand", "uniform numbers are floats", expected="a floating or complex type",
                            got=str(dtype))  # fmt: skip
     words = reshape(generator.bits(2 * count), count, 2)
     high, low = shift_right(words[:, 0], 5), shift_right(words[:, 1], 6)
@@ -166,51 +203,135 @@ def _uniform(count, generator, dtype):
 
 
 @operation(method=False)
-def randn(*size, generator=None, dtype=None, requires_grad=False):
-    """Normal numbers with mean 0 and variance 1 (Box-Muller: sqrt(-2 ln u) cos(2 pi v))."""
-    shape = flatten_sizes(size)
-    count = math.prod(shape)
+def randn(
+    *sizes, size=None, generator=None, dtype=None, layout=None, device=None, requires_grad=False,
+    pin_memory=False,
+):
+    """Normal numbers with mean 0 and variance 1 (Box-Muller: sqrt(-2 ln u) cos(2 pi v)).
+
+    Of a complex type, each part has variance 1 / 2.
+    """
+    shape = _sizes(sizes, size)
     dtype = dtypes.of(dtype or dtypes.get_default_dtype())
-    generator = generator or default_generator
+    out = _normal(math.prod(shape), generator or default_generator, dtype)
+    return _finished("randn", reshape(out, shape), device, requires_grad)
+
+
+def _normal(count, generator, dtype):
+    if dtype.is_complex:
+        part = dtype.to_real()
+        return complex(_normal(count, generator, part), _normal(count, generator, part)) * math.sqrt(0.5)
+    if dtype.is_half:
+        return cast_to(_normal(count, generator, dtypes.float32), dtype)
     radius = sqrt(log(1.0 - _uniform(count, generator, dtype)) * -2.0)
-    out = reshape(radius * cos(_uniform(count, generator, dtype) * (2 * math.pi)), shape)._released()
-    return out.requires_grad_() if requires_grad else out
+    return radius * cos(_uniform(count, generator, dtype) * (2 * math.pi))
+
+
+@kernel(public=False)
+class wide_integers:
+    """Whole numbers from `low` on, `count` different ones, from 64 bits each (two words)."""
+
+    def infer(words, low, count): return (words.size // 2,), np.dtype(np.int64)
+
+    def forward(xp, words, low, count):
+        wide = words[0::2].astype(xp.uint64) << xp.uint64(32) | words[1::2]
+        if count < 2**64:
+            wide %= xp.uint64(count)  # the bias is below 2**-64 times the range
+        return (wide + xp.uint64(low % 2**64)).view(xp.int64)
+
+    def call(words, low, count): return apply(wide_integers.primitive, words, low=low, count=count)
 
 
 @operation(method=False)
-def randint(low, high=None, size: tuple[int, ...] | list[int] = (), generator=None, dtype=None):
-    """Integers from `low` up to, not including, `high`."""
+def randint(
+    low=0, high=None, size: tuple[int, ...] | list[int] = (), *, generator=None, dtype=None, layout=None,
+    device=None, requires_grad=False, pin_memory=False,
+):
+    """Integers from `low` up to, not including, `high`.
+
+    ``randint(high, size)`` or ``randint(low, high, size)``.
+
+    >>> import lampion
+    >>> lampion.randint(1, (3,))
+    tensor([0, 0, 0])
+    """
+    if isinstance(high, tuple | list):
+        high, size = None, high
     if high is None:
         low, high = 0, low
-    if not low < high <= low + 2**32:
-        raise LampionError("randint", "the range is empty or too wide", expected="low < high <= low + 2**32",
+    size = flatten_sizes((size,))
+    if not low < high <= low + 2**64:
+        raise LampionError("randint", "the range is empty or too wide", expected="low < high <= low + 2**64",
                            got=f"{low} to {high}")  # fmt: skip
-    bits = (generator or default_generator).bits(math.prod(size))
-    # Multiply and take the upper word: no division, and the bias is below 2**-32 times the range.
-    wide = shift_right(cast_to(bits, dtypes.uint64) * (high - low), 32)
-    out = reshape(cast_to(wide, dtypes.int64) + low, size)
-    return cast_to(out, dtypes.of(dtype or dtypes.int64))._released()
+    generator = generator or default_generator
+    if high - low <= 2**32:
+        # Multiply and take the upper word: no division, and the bias is below 2**-32 times the range.
+        wide = shift_right(cast_to(generator.bits(math.prod(size)), dtypes.uint64) * (high - low), 32)
+        numbers = cast_to(wide, dtypes.int64) + low
+    else:
+        numbers = wide_integers(generator.bits(2 * math.prod(size)), low, high - low)
+    out = cast_to(reshape(numbers, size), dtypes.of(dtype or dtypes.int64))
+    return _finished("randint", out, device, requires_grad)
+
+
+@kernel(public=False)
+class shuffled:
+    """The numbers 0 to n - 1 in the order of 64 random bits each."""
+
+    def infer(bits): return (bits.size // 2,), np.dtype(np.int64)
+
+    def forward(xp, bits):
+        n = bits.size // 2
+        return xp.argsort(bits[:n].astype(xp.uint64) << xp.uint64(32) | bits[n:], kind="stable")
+
+    def call(bits): return apply(shuffled.primitive, bits)
 
 
 @operation(method=False)
-def randperm(n, generator=None):
+def randperm(
+    n, *, generator=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
+):
     """The numbers 0 to n - 1 in random order."""
-    if mode.trace is not None:
-        mode.trace.refuse("shuffles", "call randperm outside of the compiled function")
-    bits = (generator or default_generator).bits(2 * n)._array.astype(np.uint64)
-    return wrap(np.argsort(bits[:n] << np.uint64(32) | bits[n:], kind="stable").astype(np.int64))
+    if n < 0:
+        raise LampionError("randperm", "the number is negative", expected="n >= 0", got=str(n))
+    out = cast_to(shuffled((generator or default_generator).bits(2 * n)), dtypes.of(dtype or dtypes.int64))
+    return _finished("randperm", out, device, requires_grad)
 
 
 @operation(method=False)
-def rand_like(x, generator=None):
+def rand_like(
+    x, *, generator=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False,
+    memory_format=None,
+):
     """Uniform numbers in [0, 1) with the shape and dtype of `x`."""
-    return rand(*x.shape, generator=generator, dtype=x.dtype)
+    dtype = dtype or x.dtype
+    return rand(*x.shape, generator=generator, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 @operation(method=False)
-def randn_like(x, generator=None):
+def randn_like(
+    x, *, generator=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False,
+    memory_format=None,
+):
     """Normal numbers with the shape and dtype of `x`."""
-    return randn(*x.shape, generator=generator, dtype=x.dtype)
+    dtype = dtype or x.dtype
+    return randn(*x.shape, generator=generator, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+@operation(method=False)
+def randint_like(
+    x, low=0, high=None, *, generator=None, dtype=None, layout=None, device=None, requires_grad=False,
+    pin_memory=False, memory_format=None,
+):
+    """Integers from `low` up to, not including, `high`, with the shape and dtype of `x`.
+
+    ``randint_like(x, high)`` or ``randint_like(x, low, high)``.
+    """
+    low, high = (0, low) if high is None else (low, high)
+    return randint(
+        low, high, tuple(x.shape), generator=generator, dtype=dtype or x.dtype, device=device,
+        requires_grad=requires_grad,
+    )
 
 
 def bernoulli_mask(shape, probability, generator=None):

@@ -149,7 +149,7 @@ def searchsorted(
     """
     sequence, x = as_tensor(sorted_sequence), as_tensor(input)
     if side not in (None, "left", "right") or (side == "left" and right):
-        raise LampionError("searchsorted", "side and right contradict each other, or side is unknown",
+        raise LampionError("searchsorted", "side is unknown, or contradicts right",
                            expected="side 'left' or 'right'", got=f"side={side!r}, right={right}")  # fmt: skip
     if not sequence.ndim or (sequence.ndim > 1 and sequence.shape[:-1] != x.shape[:-1]):
         raise ShapeError("searchsorted", "expected one row, or one for every row that is searched for",

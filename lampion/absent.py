@@ -199,7 +199,7 @@ def missing_function(name: str) -> str:
         return f"module 'lampion' has no attribute {name!r}"
     from lampion.tensor import Tensor
 
-    found = f"x.{name}(...)" if name in vars(Tensor) else ""
+    found = f"x.{name}(...)" if hasattr(Tensor, name) else ""
     return _message(f"torch has {name!r}, Lampion does not", name, found)
 
 

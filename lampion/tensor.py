@@ -81,7 +81,8 @@ class Tensor(Contents, Differentiable, _Methods):
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Switch recording on or off for a leaf; returns the tensor itself."""
         if requires_grad and not self.dtype.is_inexact:
-            raise DTypeError("requires_grad_", "only floating and complex tensors have gradients", got=str(self.dtype),
+            raise DTypeError("requires_grad_", "only floating and complex tensors have gradients",
+                             got=str(self.dtype),
                              fix="create it from floats, or convert: x.float()")  # fmt: skip
         if requires_grad and self._inference and not mode.inference:
             self._refuse_inference("requires_grad_", "differentiated with respect to")
@@ -153,8 +154,10 @@ class Tensor(Contents, Differentiable, _Methods):
     def _derive_history(self) -> None:
         """Derive the history of a view anew: its storage was written to since."""
         assert self._follows is not None
+        from lampion.ops.movement import check_same_memory
         from lampion.primitive import apply
 
+        check_same_memory("view", self._follows)
         previous, mode.grad = mode.grad, True
         try:
             current = self._follows
@@ -256,6 +259,10 @@ class Tensor(Contents, Differentiable, _Methods):
 
     def _check_inplace(self, operation: str, base: Tensor | None) -> None:
         owner = self if base is None else base
+        if base is not None and base._chain:
+            from lampion.ops.movement import check_same_memory
+
+            check_same_memory(operation, base)
         if owner._requires_grad and owner._node is None:
             what = "a leaf that requires a gradient" if base is None else "a view of such a leaf"
             raise InplaceError(
@@ -388,7 +395,14 @@ _UNSHARED = _calibrate()
 
 # What makes tensors from data stands in a file of its own, and needs the class: hence here, at the end.
 from lampion.construct import (  # noqa: E402
-    as_tensor, asarray, check_device, from_dlpack, from_numpy, frombuffer, ones_like, tensor,
+    as_tensor,
+    asarray,
+    check_device,
+    from_dlpack,
+    from_numpy,
+    frombuffer,
+    ones_like,
+    tensor,
 )  # fmt: skip
 
 __all__ = [

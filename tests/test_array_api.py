@@ -234,7 +234,7 @@ def test_numbers_beside_arrays():
 
 
 @pytest.mark.parametrize(
-    "name", ["add", "subtract", "multiply", "divide", "pow", "atan2", "copysign", "hypot", "logaddexp", 
+    "name", ["add", "subtract", "multiply", "divide", "pow", "atan2", "copysign", "hypot", "logaddexp",
              "maximum", "minimum", "less", "equal"],
 )  # fmt: skip
 def test_special_values_of_pairs(name):
@@ -367,10 +367,12 @@ def test_asarray_and_copies():
         (lambda: xp.concat([xp.ones((2, 3)), xp.ones((2,))]), lp.errors.ShapeError),
         (lambda: xp.squeeze(xp.ones((2, 3)), 0), ValueError), (lambda: xp.nonzero(xp.asarray(1)), ValueError),
         (lambda: xp.sum(xp.ones(2), axis=1), IndexError), (lambda: xp.expand_dims(xp.ones(2), 3), IndexError),
-        (lambda: xp.take(xp.ones((2, 2)), xp.asarray([0])), ValueError), (lambda: xp.finfo(xp.int8), TypeError),
+        (lambda: xp.take(xp.ones((2, 2)), xp.asarray([0])), ValueError),
+        (lambda: xp.finfo(xp.int8), TypeError),
         (lambda: xp.iinfo(xp.float32), TypeError), (lambda: xp.sin(1.0), TypeError),
         (lambda: xp.cumulative_sum(xp.ones((2, 2))), ValueError),
-        (lambda: xp.bitwise_and(xp.ones(2), xp.ones(2)), TypeError), (lambda: xp.linalg.qr(xp.ones((2, 2)), mode="r"), ValueError),
+        (lambda: xp.bitwise_and(xp.ones(2), xp.ones(2)), TypeError),
+        (lambda: xp.linalg.qr(xp.ones((2, 2)), mode="r"), ValueError),
         (lambda: xp.meshgrid(xp.ones(2), indexing="yx"), ValueError),
         (lambda: xp.less(xp.asarray(1j), xp.asarray(1j)), TypeError),
         (lambda: xp.result_type(), ValueError), (lambda: xp.result_type(xp.uint64, xp.int8), TypeError),

@@ -22,7 +22,9 @@ class full:
     def infer(shape, value, dtype): return shape, dtype.numpy
     def forward(xp, shape, value, dtype): return xp.full(shape, value, dtype.numpy)
 
-    def call(size, fill_value, dtype=None, device=None, requires_grad=False, *, layout=None, pin_memory=False):
+    def call(
+        size, fill_value, dtype=None, device=None, requires_grad=False, *, layout=None, pin_memory=False
+    ):
         """A tensor of the given shape, filled with one number, in whose type it is unless one is given."""
         check_device("full", device)
         size = flatten_sizes((size,) if isinstance(size, int) else tuple(size))
@@ -82,7 +84,8 @@ def empty(
 
 @operation(method=False)
 def empty_strided(
-    size, stride: tuple[int, ...], *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
+    size, stride: tuple[int, ...], *, dtype=None, layout=None, device=None, requires_grad=False,
+    pin_memory=False,
 ):
     """A tensor to be filled later, whose elements lie so far apart in memory (in elements)."""
     size, stride = tuple(size), tuple(stride)
@@ -153,7 +156,9 @@ def scalar_tensor(value, *, dtype=None, layout=None, device=None, requires_grad=
 
 
 @operation(method=False)
-def eye(n, m: int | None = None, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+def eye(
+    n, m: int | None = None, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
+):
     """The identity matrix: ones on the diagonal, zeros elsewhere; n x n, or n x m."""
     if n < 0 or (m is not None and m < 0):
         raise LampionError("eye", "a size is negative", got=f"{n}, {m}")
@@ -182,16 +187,29 @@ def arange(
                            got=f"start={start}, end={end}, step={step}")  # fmt: skip
     if (end - start) * step < 0:
         raise LampionError("arange", "the step leads away from the end",
-                           got=f"start={start}, end={end}, step={step}", fix="change the sign of step")  # fmt: skip
-    if all(isinstance(bound, int) for bound in (start, end, step)):
-        array = np.arange(start, end, step)
-    else:
-        array = start + np.arange(math.ceil((end - start) / step)) * float(step)
+                           got=f"start={start}, end={end}, step={step}",
+                           fix="change the sign of step")  # fmt: skip
+    whole = dtypes.of(dtype).kind in "iu"
+    if whole and dtypes.of(dtype) is dtypes.int64:
+        start, end, step = int(start), int(end), int(step)
+    count = _count(start, end, step)
+    if whole:
+        start, step = int(start), int(step)
+    array = start + np.arange(count) * step
     return _made("arange", array, dtype, device, requires_grad)
 
 
+def _count(start, end, step):
+    """How many steps lead from the start to just before the end."""
+    if all(isinstance(bound, int) for bound in (start, end, step)):
+        return max(0, -((start - end) // step)) if step else 0
+    return math.ceil((end - start) / step)
+
+
 @operation(method=False)
-def linspace(start, end, steps: int, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+def linspace(
+    start, end, steps: int, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
+):
     """`steps` numbers from `start` to `end`, both included, evenly spaced.
 
     >>> import lampion
@@ -199,6 +217,8 @@ def linspace(start, end, steps: int, *, dtype=None, layout=None, device=None, re
     tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
     """
     array, dtype = _line("linspace", start, end, steps, dtype)
+    if dtypes.of(dtype).kind in "iu":
+        array = np.trunc(array)
     return _made("linspace", array, dtype, device, requires_grad)
 
 
@@ -207,7 +227,7 @@ def logspace(
     start, end, steps: int, base: float = 10.0, *, dtype=None, layout=None, device=None, requires_grad=False,
     pin_memory=False,
 ):
-    """`steps` numbers from ``base**start`` to ``base**end``, both included, whose logarithms are evenly spaced."""
+    """`steps` numbers from ``base**start`` to ``base**end``, both included, with evenly spaced logarithms."""
     array, dtype = _line("logspace", start, end, steps, dtype)
     with np.errstate(all="ignore"):
         if base < 0 and not dtypes.of(dtype).is_complex:
@@ -229,13 +249,14 @@ def _line(name, start, end, steps, dtype):
         dtype = dtype.to_complex() if is_complex else dtype
     if is_complex and not dtypes.of(dtype).is_complex:
         raise DTypeError(name, "complex ends need a complex type", got=str(dtypes.of(dtype)))
-    whole = dtypes.of(dtype).kind in "iu"
+    if dtypes.of(dtype).kind in "iu":
+        start, end = int(start), int(end)  # as in PyTorch: before the line is divided
     count = np.arange(steps)
     step = (end - start) / (steps - 1) if steps > 1 else 0.0
     line = np.where(count < steps / 2, start + step * count, end - step * (steps - 1 - count))
     if steps == 1:
         line = np.array([start])
-    return (np.trunc(line) if whole else line), dtype
+    return line, dtype
 
 
 def _number(name, bound):
@@ -250,7 +271,9 @@ def _number(name, bound):
 # -- like a tensor that is there: methods ------------------------------------------------------------
 
 
-def new_tensor(self, data: object, *, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
+def new_tensor(
+    self, data: object, *, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False
+):
     """A new tensor with a copy of `data`, of this tensor's type unless another is given."""
     from lampion.tensor import tensor
 

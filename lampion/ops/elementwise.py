@@ -347,6 +347,17 @@ class clone:
     def forward(xp, x): return x.astype(x.dtype)
     def vjp(g): return g
 
+    def call(x, *, memory_format=None):
+        """A copy of x with its own memory, laid out as x is unless a memory format is given."""
+        if not isinstance(x, Tensor):
+            x = as_tensor(x)
+        if memory_format is not None:
+            from lampion.ops.conversions import arranged
+
+            moved = arranged(x, memory_format)
+            return moved if moved is not x else apply(clone.primitive, x)
+        return apply(clone.primitive, x)
+
 
 @elementwise(public=False)
 class second:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from lampion.errors import DTypeError, ShapeError
-from lampion.ops.define import kernel, promote
-from lampion.ops.movement import matrix_transpose, reshape
+from lampion.ops.define import apply_wide, kernel, promote
+from lampion.ops.movement import reshape
+from lampion.ops.views import matrix_transpose
 from lampion.ops.shapes import broadcast_shapes
 from lampion.primitive import apply
 from lampion.tensor import Tensor
@@ -53,13 +54,15 @@ class matmul:
             raise ShapeError("matmul", "both must have at least one dimension", fix="use * for numbers",
                              got=f"{getattr(x, 'shape', x)} @ {getattr(y, 'shape', y)}")  # fmt: skip
         if x.ndim >= 2 and y.ndim >= 2:
-            return apply(matmul.primitive, x, y)
+            if x._array.dtype.char in "fd":
+                return apply(matmul.primitive, x, y)
+            return apply_wide(matmul.primitive, x, y)
         row, column = x.ndim == 1, y.ndim == 1
         if row:
             x = reshape(x, 1, -1)
         if column:
             y = reshape(y, -1, 1)
-        out = apply(matmul.primitive, x, y)
+        out = apply_wide(matmul.primitive, x, y)
         shape = out.shape
         if column:
             shape = shape[:-1]

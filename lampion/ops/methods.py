@@ -39,7 +39,8 @@ E = elementwise
 METHODS.update({
     "copy_": copy_, "zero_": conversions.zero_,
     "contiguous": conversions.contiguous, "to": conversions.to, "type": conversions.type_,
-    "type_as": conversions.type_as, "cpu": conversions.cpu, "cuda": conversions.cuda, **conversions.CONVERTERS,
+    "type_as": conversions.type_as, "cpu": conversions.cpu, "cuda": conversions.cuda,
+    **conversions.CONVERTERS,
     "new_tensor": creation.new_tensor, "new_full": creation.new_full, "new_zeros": creation.new_zeros,
     "new_ones": creation.new_ones, "new_empty": creation.new_empty,
     "new_empty_strided": creation.new_empty_strided,

@@ -99,8 +99,8 @@ def slopes(ours, theirs, our_inputs, their_inputs, seed=0):
 
 def seed_for(rng, result):
     """Random numbers of the shape (and kind) of a result of PyTorch's."""
-    values = rng.standard_normal(tuple(result.shape))
-    return values + 1j * rng.standard_normal(values.shape) if result.is_complex() else values
+    values = np.asarray(rng.standard_normal(tuple(result.shape)))
+    return np.asarray(values + 1j * rng.standard_normal(values.shape)) if result.is_complex() else values
 
 
 def flat(results):

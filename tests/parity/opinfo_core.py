@@ -10,4 +10,7 @@ CALLS = {
     "bmm": lp.matmul, "mv": lp.matmul,
 }  # fmt: skip
 
-RANDOM = {"randn", "randn_like", "rand_like", "randint", "empty"}
+RANDOM = {
+    "randn", "randn_like", "rand_like", "randint", "empty", "empty_like", "empty_permuted", "empty_strided",
+    "new_empty", "new_empty_strided",
+}  # fmt: skip

@@ -41,6 +41,7 @@ _LAZY = {
     "CompiledFunction": "lampion.compiler.function",
     "compile": "lampion.compiler.function",
     "compiler": "lampion.compiler",
+    "func": "lampion.func",
     "cuda": "lampion.cuda",
     "fft": "lampion.fft",
     "get_num_threads": "lampion.compiler.runtime",
@@ -53,23 +54,25 @@ _LAZY = {
     "testing": "lampion.testing",
     "training": "lampion.training",
     "viz": "lampion.viz",
+    "vmap": "lampion.func.mapping",
 }
 if _typing.TYPE_CHECKING:
-    from lampion import compiler, cuda, fft, linalg, masked, random, signal, special, testing, training, viz
+    from lampion import compiler, cuda, fft, func, linalg, masked, random, signal, special, testing, training, viz
     from lampion.compiler.function import CompiledFunction, compile
     from lampion.compiler.runtime import get_num_threads, set_num_threads
+    from lampion.func.mapping import vmap
 
 __all__ = [
     "CompiledFunction", "DType", "Size", "Tensor", "as_tensor", "asarray", "autograd", "bfloat16", "bool",
     "can_cast", "cdouble", "cfloat", "channels_last", "channels_last_3d", "compile", "compiler",
     "complex64", "complex128", "contiguous_format", "cuda", "datasets", "device", "double", "enable_grad",
-    "errors", "fft", "finfo", "float", "float16", "float32", "float64", "from_dlpack", "from_numpy",
+    "errors", "fft", "finfo", "float", "float16", "float32", "float64", "from_dlpack", "from_numpy", "func",
     "frombuffer", "get_default_dtype", "get_num_threads", "half", "iinfo", "inference_mode", "int",
     "int8", "int16", "int32", "int64", "is_grad_enabled", "is_inference_mode_enabled", "linalg", "load", "long",
     "masked", "nn", "no_grad", "ops", "optim", "preserve_format", "promote_types", "random", "save",
     "set_default_dtype",
     "set_grad_enabled", "set_num_threads", "set_printoptions", "short", "signal", "special", "strided", "tensor", "testing",
-    "training", "uint8", "uint16", "uint32", "uint64", "utils", "viz",
+    "training", "uint8", "uint16", "uint32", "uint64", "utils", "viz", "vmap",
 ]  # fmt: skip
 __all__ += ops.__all__
 

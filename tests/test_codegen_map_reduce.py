@@ -29,8 +29,11 @@ from codegen_harness import (
 
 from lampion.compiler.codegen.target import Target
 from lampion.compiler.kernel_ir import Compute, Literal, Load, Map, Operand, Reduce, Reduction, Result, Store
-from lampion.dtype import ALL, bool_, float32, float64, int32, int64, uint8, uint32
+from lampion.compiler.schedule import MACHINE_TYPES
+from lampion.dtype import ALL as EVERY_TYPE
+from lampion.dtype import bool_, float32, float64, int32, int64, uint8, uint32
 
+ALL = tuple(dtype for dtype in EVERY_TYPE if dtype in MACHINE_TYPES)  # the others are called out to NumPy
 TARGETS = targets()
 HOST = targets("host")[0]
 each_target = pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
@@ -183,7 +186,8 @@ FLOATS, INTEGERS = (float32, float64), (int32, int64, uint8, uint32)
 UNARY = {
     "negative": FLOATS + INTEGERS, "absolute": ALL, "sign": FLOATS + INTEGERS, "square": FLOATS + INTEGERS,
     "sqrt": (*FLOATS, int64), "reciprocal": FLOATS, "floor": FLOATS + INTEGERS, "ceil": FLOATS,
-    "trunc": FLOATS, "rint": FLOATS, "isnan": (*FLOATS, int32), "isinf": (*FLOATS, int32), "isfinite": FLOATS,
+    "trunc": FLOATS, "rint": FLOATS, "signbit": FLOATS, "isnan": (*FLOATS, int32),
+    "isinf": (*FLOATS, int32), "isfinite": FLOATS,
     "logical_not": ALL, "invert": (*INTEGERS, bool_),
 }  # fmt: skip
 BINARY = {
@@ -194,6 +198,9 @@ BINARY = {
     **dict.fromkeys(["bitwise_and", "bitwise_or", "bitwise_xor"], (*INTEGERS, bool_)),
     **dict.fromkeys(["left_shift", "right_shift"], INTEGERS),
     "copysign": FLOATS,
+    "fmod": FLOATS + INTEGERS,
+    "fmax": FLOATS + INTEGERS,
+    "fmin": FLOATS + INTEGERS,
 }
 
 
@@ -222,7 +229,7 @@ def test_binary(name, dtype):
     kernel = mapping(function(name), [dtype, dtype], out, x.shape)
     buffers = [x, y, np.zeros(x.shape, out.numpy)]
     got, want = run(kernel, buffers, HOST), reference(kernel, buffers)
-    if name in ("maximum", "minimum"):  # which zero is the larger is nobody's business
+    if name in ("maximum", "minimum", "fmax", "fmin"):  # which zero is the larger is nobody's business
         got, want = ([array + array.dtype.type(0) for array in arrays] for arrays in (got, want))
     assert_same(got, want)
 

@@ -330,7 +330,7 @@ def frexp(x) -> tuple[Tensor, Tensor]:
 
     >>> import lampion
     >>> lampion.frexp(lampion.tensor([6.0, 0.25]))
-    (tensor([0.7500, 0.5000]), tensor([3, -1], dtype=lampion.int32))
+    (tensor([0.7500, 0.5000]), tensor([ 3, -1], dtype=lampion.int32))
     """
     x = as_tensor(x)
     if not x.dtype.is_floating_point:

@@ -6,9 +6,9 @@ import math
 
 from lampion.ops.arithmetic import clamp
 from lampion.ops.define import elementwise, operation, to_float
-from lampion.ops.elementwise import div, eq, le, log, sigmoid, sub, where
+from lampion.ops.elementwise import add, div, eq, exp, ge, le, log, sigmoid, sub, where
 from lampion.ops.logic import logical_and
-from lampion.tensor import as_tensor
+from lampion.tensor import Tensor, as_tensor
 
 LN2, LN10 = math.log(2), math.log(10)
 
@@ -49,8 +49,23 @@ class exp2:
 class logaddexp:
     """log(e**x + e**y), without overflow."""
 
+    def extend(plain):
+        def logaddexp(x, y):
+            if any(isinstance(v, Tensor) and v.dtype.is_complex for v in (x, y)):
+                return _complex_logaddexp(as_tensor(x), as_tensor(y))
+            return plain(x, y)
+
+        return logaddexp
+
     def forward(xp, x, y): return xp.logaddexp(x, y)
     def vjp(g, x, y): return lambda: g * _part(x, y), lambda: g * _part(y, x)
+
+
+def _complex_logaddexp(x, y):
+    """The number with the larger real part + log(1 + e**(the other - that one))."""
+    first = ge(x.real, y.real)
+    larger, smaller = where(first, x, y), where(first, y, x)
+    return add(larger, log1p(exp(sub(smaller, larger))))
 
 
 @elementwise(saves="inputs", inputs="float", complexes=False)

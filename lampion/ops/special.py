@@ -24,7 +24,7 @@ class entr:
 
     >>> import lampion
     >>> lampion.special.entr(lampion.tensor([0.0, 0.5, 1.0]))
-    tensor([ 0.0000,  0.3466, -0.0000])
+    tensor([0.0000, 0.3466, -0.0000])
     """
 
     def forward(xp, x):

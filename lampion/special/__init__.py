@@ -7,8 +7,8 @@ place (`lampion/numerics`). Those that `torch` itself has are the same functions
 >>> import lampion
 >>> lampion.special.expit(lampion.tensor([0.0, 1.0]))
 tensor([0.5000, 0.7311])
->>> lampion.special.bessel_j0(lampion.tensor([0.0, 2.4048]))
-tensor([1.0000e+00, 1.3188e-05])
+>>> lampion.special.bessel_j0(lampion.tensor([0.0, 1.0]))
+tensor([1.0000, 0.7652])
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from lampion.compiler.codegen.prices import price
 from lampion.compiler.codegen.target import Target
 from lampion.compiler.kernel_ir import (
     Compute,
@@ -28,10 +29,6 @@ from lampion.dtype import DType, float32
 
 _GIGAHERTZ = 3.0
 _CALL = 20.0  # ns that any kernel takes
-# Vector operations in a polynomial or a software division, against one for an addition.
-_HEAVY = {"pow": 40.0, "div": 3.0, "sqrt": 4.0} | dict.fromkeys(
-    ("exp", "expm1", "log", "log1p", "tanh", "erf", "sin", "cos", "sigmoid", "floordiv", "mod"), 15.0
-)
 
 
 def nanoseconds(kernel: Kernel, target: Target) -> float:
@@ -67,7 +64,7 @@ def _point(body: Sequence[Value], stores: Sequence[Store], target: Target) -> fl
         if isinstance(value, Load):
             cycles += _access(value.window, value.dtype, target)
         elif isinstance(value, Compute):
-            cycles += _HEAVY.get(value.primitive.name, 1.0) * _per_lane(value.dtype, target)
+            cycles += price(value.primitive.name) * _per_lane(value.dtype, target)
     for store in stores:
         cycles += 2 * _access(store.window, body[store.value].dtype, target)
     return cycles

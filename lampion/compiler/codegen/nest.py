@@ -8,19 +8,13 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from lampion.compiler.codegen.builder import IRValue, KernelBuilder
+from lampion.compiler.codegen.prices import price
 from lampion.compiler.kernel_ir import Compute, Load, Store, Value, Window
 from lampion.dtype import DType
 
-# What a point of the iteration space costs, about, in units of one addition.
-_DEAR = frozenset({
-    "acos", "acosh", "airy_ai", "asin", "asinh", "atan", "atan2", "atanh", "bessel_j0", "bessel_j1",
-    "bessel_y0", "bessel_y1", "cos", "cosh", "digamma", "erf", "erfc", "erfcx", "erfinv", "exp", "exp2",
-    "expm1", "floor_divide", "fmod", "hypot", "i0", "i0e", "i1", "i1e", "lgamma", "log", "log10", "log1p",
-    "log2", "log_ndtr", "logaddexp", "logaddexp2", "logit", "modified_bessel_k0", "modified_bessel_k1",
-    "ndtr", "ndtri", "pow", "remainder", "scaled_modified_bessel_k0", "scaled_modified_bessel_k1",
-    "sigmoid", "sin", "sinc", "sinh", "tan", "tanh", "trigamma", "trunc_divide", "xlogy",
-})  # fmt: skip
-_CHUNK = 8192  # a chunk is worth this many of them at least
+# What a point of the iteration space costs is counted in additions.
+_DEAR = 16  # from here on an operation counts as more than one
+_CHUNK = 8192  # a chunk is worth this many additions at least
 _SMALL = 16384  # work that is not worth sharing
 _MOST = 1024  # chunks
 
@@ -131,7 +125,8 @@ def dear(body: Sequence[Value]) -> bool:
 
 
 def _cost(value: Value) -> int:
-    return 16 if isinstance(value, Compute) and value.primitive.name in _DEAR else 1
+    cost = price(value.primitive.name) if isinstance(value, Compute) else 1.0
+    return round(cost) if cost >= _DEAR else 1
 
 
 def _joined(windows: Sequence[Window], outer: int, inner: int, n: int) -> bool:

@@ -55,9 +55,9 @@ def test_the_rules(rule, use_buffers):
         average.update_parameters(net)
     assert average.n_averaged.item() == 4
     for values, p in zip(zip(*seen, strict=True), average.module.parameters(), strict=True):
-        assert_close(p.detach(), averaged(values, rule), rtol=1e-5, atol=1e-6)
+        assert_close(p.detach(), np.float32(averaged(values, rule)), rtol=1e-5, atol=1e-6)
     expected = averaged(means, rule) if use_buffers else means[-1]
-    assert_close(average.module[1].running_mean, np.full(4, expected), rtol=1e-5)
+    assert_close(average.module[1].running_mean, np.full(4, expected, np.float32), rtol=1e-5)
     assert average.module[0].weight.requires_grad
     again = copy.deepcopy(average)
     again.load_state_dict(average.state_dict())
@@ -74,7 +74,7 @@ def test_integers_are_averaged_too():
 def test_update_bn_takes_the_statistics_of_all_batches():
     net = model()
     rng = np.random.default_rng(0)
-    batches = [lp.tensor(rng.standard_normal((5, 3))) for _ in range(3)]
+    batches = [lp.tensor(rng.standard_normal((5, 3)), dtype=lp.float32) for _ in range(3)]
     net.eval()
     net(batches[0])
     swa_utils.update_bn([(x, "label") for x in batches], net)

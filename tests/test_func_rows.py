@@ -58,7 +58,9 @@ def test_a_batch_is_a_loop(row):
     if samples[0] is None:
         pytest.skip("no call with elements")
     examples = [arrays_of(sample) for sample in samples if sample is not None]
-    if [a.shape for a in examples[0]] != [a.shape for a in examples[-1]] or str(samples[0]) != str(samples[1]):
+    if [a.shape for a in examples[0]] != [a.shape for a in examples[-1]] or str(samples[0]) != str(
+        samples[1]
+    ):
         examples[1] = examples[0]
     batch = [lp.from_numpy(np.stack([a, b])) for a, b in zip(*examples, strict=True)]
 
@@ -108,7 +110,9 @@ def test_a_direction_agrees_with_the_gradient(row):
     slopes = back(seeds if len(seeds) != 1 else seeds)
     left = sum(inner(a, b) for a, b in zip(seeds, moved, strict=True))
     right = sum(inner(a, b) for a, b in zip(slopes, directions, strict=True))
-    size = sum(abs(inner(abs(a.detach().numpy()), abs(b.numpy()))) for a, b in zip(slopes, directions, strict=True))
+    size = sum(
+        abs(inner(abs(a.detach().numpy()), abs(b.numpy()))) for a, b in zip(slopes, directions, strict=True)
+    )
     assert left == pytest.approx(right, rel=1e-9, abs=1e-10 * (1 + size))
 
 
@@ -122,4 +126,3 @@ def like(rng, x):
 def inner(a, b):
     a, b = (x.detach().numpy() if isinstance(x, lp.Tensor) else x for x in (a, b))
     return float(np.sum(np.conj(a) * b).real)
-

@@ -245,7 +245,10 @@ class Function:
 
 
 def run(
-    cls: type[Function], inputs: tuple[Any, ...], kwargs: dict[str, Any], adjust: Callable[..., None] | None = None
+    cls: type[Function],
+    inputs: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    adjust: Callable[..., None] | None = None,
 ) -> Any:
     """`Function.apply`, where nothing stands between it and the tape.
 
@@ -295,7 +298,9 @@ def _note(
     forms = [(out.shape, out.dtype) if isinstance(out, Tensor) else None for out in outputs]
     rules: Any = _Rules(cls.__name__, lambda g: _backward(cls, ctx, inputs_of, forms, g))
     inputs_of = [(x.shape, x.dtype) if isinstance(x, Tensor) else None for x in inputs]
-    node = new_node(FunctionNode, rules, edges, shapes, () if several else forms[0][0] if forms[0] else (), [])
+    node = new_node(
+        FunctionNode, rules, edges, shapes, () if several else forms[0][0] if forms[0] else (), []
+    )
     node.ctx = ctx
     ctx._node, ctx._several = weakref.ref(node), several
     dirty = {id(x) for x in ctx._dirty}

@@ -59,7 +59,9 @@ def checkpoint(
     tensor([-2.4783, -2.4783, -2.4783])
     """
     if determinism_check not in ("default", "none"):
-        raise ValueError(f"checkpoint: determinism_check must be 'default' or 'none', not {determinism_check!r}")
+        raise ValueError(
+            f"checkpoint: determinism_check must be 'default' or 'none', not {determinism_check!r}"
+        )
     first, second = context_fn()
     if not mode.grad:
         with first:
@@ -116,7 +118,13 @@ class _Frame:
     """One checkpointed call: how to run it again, and what it saves."""
 
     def __init__(
-        self, function: Callable[..., Any], args: Any, kwargs: Any, context: Any, checks: bool, early_stop: bool
+        self,
+        function: Callable[..., Any],
+        args: Any,
+        kwargs: Any,
+        context: Any,
+        checks: bool,
+        early_stop: bool,
     ) -> None:
         self.function, self.args, self.kwargs = function, args, kwargs
         self.context, self.checks, self.early_stop = context, checks, early_stop

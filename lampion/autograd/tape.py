@@ -223,6 +223,53 @@ def record(
         mode.saving.pack(node)
 
 
+def record_plain(result: Tensor, primitive: Primitive, x: Tensor, y: Any) -> None:
+    """`record` for the commonest operations: see `primitive.apply_plain`. No input is a view with a history."""
+    node = _new(Node)
+    node.primitive = primitive
+    a, version = x._array, x._version
+    edge = x._node
+    if edge is None and x._requires_grad:
+        edge = x
+    if y is None:
+        node.edges, node.shapes = [edge], [a.shape]
+        saved, versions = [a], [(version, version[0])]
+    elif isinstance(y, Tensor):
+        b, other, second = y._array, y._node, y._version
+        if other is None and y._requires_grad:
+            other = y
+        node.edges, node.shapes = [edge, other], [a.shape, b.shape]
+        if primitive.saves_others and (edge is None or other is None):
+            if edge is None:
+                b = None
+            else:
+                a = None
+        saved, versions = [a, b], [(version, version[0]), (second, second[0])]
+        if y._inference and b is not None:
+            y._refuse_inference(primitive.name, "kept for a gradient")
+    else:
+        node.edges, node.shapes = [edge, None], [a.shape, ()]
+        saved, versions = [None if primitive.saves_others else a, y], [(version, version[0]), None]
+    if not primitive.saves_inputs:
+        saved, versions = [], []
+    elif x._inference and a is not None:
+        x._refuse_inference(primitive.name, "kept for a gradient")
+    if primitive.saves_output:
+        saved.append(result._array)
+        versions.append((result._version, 0))
+    node.saved, node.versions = saved, versions
+    node.params = {}
+    node.output_shape = result._array.shape
+    node.at = here(4)
+    node.order = next(_order)
+    node.released = False
+    node.hooks = None
+    result._node = node
+    result._requires_grad = True
+    if mode.saving is not None:
+        mode.saving.pack(node)
+
+
 def next_order() -> int:
     """A number greater than that of every node so far."""
     return next(_order)

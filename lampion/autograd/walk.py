@@ -83,10 +83,14 @@ def grad(
     (27.0, 18.0)
     """
     if allow_unused is False and materialize_grads:
-        raise ValueError("grad: materialize_grads gives zeros for unused inputs, so allow_unused cannot be False")
+        raise ValueError(
+            "grad: materialize_grads gives zeros for unused inputs, so allow_unused cannot be False"
+        )
     roots, targets = _listed(outputs), _listed(inputs)
     if is_grads_batched:
-        return _batched(roots, targets, grad_outputs, retain_graph, create_graph, allow_unused, materialize_grads)
+        return _batched(
+            roots, targets, grad_outputs, retain_graph, create_graph, allow_unused, materialize_grads
+        )
     seeds = _seeds("grad", roots, grad_outputs)
     found = _walk(roots, seeds, retain_graph, create_graph, _targets("grad", targets))
     if materialize_grads:
@@ -334,15 +338,16 @@ def _pass_on(
     """Pass the gradient of an operation's output on to its inputs, in their shapes, where it is needed."""
     primitive, params = node.primitive, node.params
     saved: Any = node.unpack(create_graph) if node.saved != [] else ()
-    if primitive.kind == "reduction":
-        params = params.copy()
-        if not params.pop("keepdims"):
-            kept = reduced_shape(node.shapes[0], params["axis"], True)
-            g = ops.reshape(g, kept)
-            if primitive.saves_output:
-                saved[-1] = ops.reshape(saved[-1], kept)
-    elif primitive.saves_shapes:
-        saved = [node.shapes[0] if primitive.saves_shapes == "shape" else node.shapes]
+    if primitive.kind != "elementwise":
+        if primitive.kind == "reduction":
+            params = params.copy()
+            if not params.pop("keepdims"):
+                kept = reduced_shape(node.shapes[0], params["axis"], True)
+                g = ops.reshape(g, kept)
+                if primitive.saves_output:
+                    saved[-1] = ops.reshape(saved[-1], kept)
+        elif primitive.saves_shapes:
+            saved = [node.shapes[0] if primitive.saves_shapes == "shape" else node.shapes]
     assert primitive.vjp is not None
     conjugates = g._array.dtype.kind == "c" and primitive.analytic
     if conjugates:

@@ -8,7 +8,7 @@ from lampion.func.modules import functional_call, stack_module_state
 from lampion.func.transforms import (
     grad, grad_and_value, hessian, hvp, jacfwd, jacrev, jvp, linearize, vjp,
 )  # fmt: skip
-from lampion.func.vmap import vmap
+from lampion.func.mapping import vmap
 
 __all__ = [
     "functional_call", "grad", "grad_and_value", "hessian", "hvp", "jacfwd", "jacrev", "jvp", "linearize",

@@ -20,7 +20,7 @@ from lampion.primitive import Primitive, apply
 from lampion.tensor import Tensor
 
 if TYPE_CHECKING:
-    from lampion.func.vmap import VmapLevel
+    from lampion.func.mapping import VmapLevel
 
 
 class Batched(Lifted):
@@ -44,7 +44,9 @@ class Batched(Lifted):
         return Batched(self.level, self.value, self.batched)
 
 
-def batch_of(level: VmapLevel, primitive: Primitive, arrays: Sequence[Any], params: dict[str, Any]) -> Batched:
+def batch_of(
+    level: VmapLevel, primitive: Primitive, arrays: Sequence[Any], params: dict[str, Any]
+) -> Batched:
     """One operation on all examples."""
     if not any(isinstance(x, Batched) and x.batched for x in arrays):
         plain = [x.value if isinstance(x, Batched) else x for x in arrays]
@@ -109,7 +111,9 @@ def whole(arrays: Sequence[Any], size: int) -> list[Any]:
     return [expanded(x, size) if isinstance(x, Batched) else x for x in arrays]
 
 
-def one_by_one(level: VmapLevel, primitive: Primitive, arrays: Sequence[Any], params: dict[str, Any]) -> Tensor:
+def one_by_one(
+    level: VmapLevel, primitive: Primitive, arrays: Sequence[Any], params: dict[str, Any]
+) -> Tensor:
     """The operation on each example by itself, put together."""
     if not level.size:
         shape, dtype = primitive.infer(*arrays, **params)
@@ -265,7 +269,9 @@ def _index_put(level: VmapLevel, primitive: Primitive, arrays: Sequence[Any], pa
                  accumulate=params["accumulate"])  # fmt: skip
 
 
-def _random_bits(level: VmapLevel, primitive: Primitive, arrays: Sequence[Any], params: dict[str, Any]) -> Any:
+def _random_bits(
+    level: VmapLevel, primitive: Primitive, arrays: Sequence[Any], params: dict[str, Any]
+) -> Any:
     # `VmapLevel.draw` numbers the examples' states so that their blocks follow each other.
     (state,) = arrays
     size = params["size"]

@@ -84,7 +84,7 @@ class VmapInfo:
 
 def batched_function(cls: type[Function], flags: list[bool], size: int, kwargs: dict[str, Any]) -> Any:
     """A Function whose forward and backward are those of `cls`, for a batch. Its outputs are a tuple."""
-    from lampion.func.vmap import VmapLevel
+    from lampion.func.mapping import VmapLevel
 
     class Batch(Function):
         @staticmethod

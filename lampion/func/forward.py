@@ -196,8 +196,12 @@ def _of_reduction(
     kept = reduced_shape(x.shape, axis, True)
     whole = out if keepdims else ops.reshape(out, kept)
     (entry, *_) = _gradients(primitive, primals, ops.ones_like(whole), whole, params)
-    return ops.sum(ops.mul(fit(_value(entry, x.shape), x.shape), tangent), list(axis), keepdims) if axis else (
-        ops.mul(fit(_value(entry, x.shape), x.shape), tangent)  # type: ignore[arg-type]  # it is there
+    return (
+        ops.sum(ops.mul(fit(_value(entry, x.shape), x.shape), tangent), list(axis), keepdims)
+        if axis
+        else (
+            ops.mul(fit(_value(entry, x.shape), x.shape), tangent)  # type: ignore[arg-type]  # it is there
+        )
     )
 
 
@@ -218,9 +222,7 @@ def transposed(
         found: list[Tensor | None] = [None] * len(roots)
         if roots:
             seeds = [ops.zeros_like(out).requires_grad_() for out in roots]
-            slopes = gradients_of(
-                roots, [x for x, _ in moving], seeds, create_graph=True, allow_unused=True
-            )
+            slopes = gradients_of(roots, [x for x, _ in moving], seeds, create_graph=True, allow_unused=True)
             terms = [_inner(g, t) for g, (_, t) in zip(slopes, moving, strict=True) if g is not None]
             total = None
             for term in terms:

@@ -14,7 +14,7 @@ from lampion.func.forward import Dual, DualLevel
 from lampion.func.levels import Level
 from lampion.func.tracking import reaches_more, tracked
 from lampion.func.tree import flatten, map_tree, tensors_of, unflatten
-from lampion.func.vmap import vmap
+from lampion.func.mapping import vmap
 from lampion.mode import mode
 from lampion.tensor import Tensor
 
@@ -50,7 +50,8 @@ class _Run:
             [seed for _, seed in pairs], retain_graph=keep or create, create_graph=create, allow_unused=True,
         )  # fmt: skip
         return [
-            ops.zeros(*x.shape, dtype=x.dtype) if g is None else g for g, x in zip(found, self.inner, strict=True)
+            ops.zeros(*x.shape, dtype=x.dtype) if g is None else g
+            for g, x in zip(found, self.inner, strict=True)
         ]
 
     def released(self, tree: Any) -> Any:
@@ -91,7 +92,9 @@ def _caller(args: tuple[Any, ...], kwargs: Any, argnums: Argnums, places: list[i
     return call
 
 
-def grad_and_value(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
+def grad_and_value(
+    func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False
+) -> Callable[..., Any]:
     """A function that gives the gradient of `func` and its value; see `grad`.
 
     With `has_aux`: the gradient, and a pair of the value and what else `func` returned.
@@ -222,7 +225,9 @@ def jvp(
         aux = map_tree(lambda x: level.read(x).primal if isinstance(x, Tensor) else x, aux)
     level.carry_out()
     if strict and any(x.tangent is None for x in lifted):
-        raise GradientError("jvp", "a result does not depend on the arguments", fix="leave strict out for zeros")
+        raise GradientError(
+            "jvp", "a result does not depend on the arguments", fix="leave strict out for zeros"
+        )
     out = unflatten(shape, iter([x.primal for x in lifted]))
     moved = [ops.zeros_like(x.primal) if x.tangent is None else x.tangent for x in lifted]
     slopes = unflatten(shape, iter(moved))
@@ -333,7 +338,9 @@ def jacrev(
 
         value, back, *aux = vjp(flat, *leaves, has_aux=has_aux)
         outputs, shape = tensors_of("jacrev", value, "what the function returns")
-        rows = vmap(lambda *seeds: back(unflatten(shape, iter(seeds))), chunk_size=chunk_size)(*_basis(outputs))
+        rows = vmap(lambda *seeds: back(unflatten(shape, iter(seeds))), chunk_size=chunk_size)(
+            *_basis(outputs)
+        )
         columns = [_split(row, outputs) for row in rows]  # by argument, then by result
         found = [unflatten(tree, iter([column[i] for column in columns])) for i in range(len(outputs))]
         jacobian = unflatten(shape, iter(found))

@@ -34,7 +34,9 @@ def spread(name: str, given: Any, tree: Any, what: str) -> list[Any]:
     found: list[Any] = []
 
     def walk(value: Any, part: Any) -> None:
-        container = type(part) in (tuple, list, dict) or (isinstance(part, tuple) and hasattr(part, "_fields"))
+        container = type(part) in (tuple, list, dict) or (
+            isinstance(part, tuple) and hasattr(part, "_fields")
+        )
         if not container:
             if value is not None and type(value) is not int:
                 raise LampionError(name, f"{what} does not fit the arguments' structure",

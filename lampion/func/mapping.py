@@ -72,7 +72,9 @@ class VmapLevel(CustomBatch, Level):
     def draw(self, generator: Any, blocks: int) -> tuple[Tensor, int]:
         """Random numbers: refused, the same for all examples, or different ones, as was asked for."""
         if self.randomness == "error":
-            self.refuse("draws random numbers", 'say which: randomness="same" or "different" for the examples')
+            self.refuse(
+                "draws random numbers", 'say which: randomness="same" or "different" for the examples'
+            )
         if self.randomness == "same":
             return super().draw(generator, blocks)
 

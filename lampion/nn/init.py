@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from lampion import ops
+from lampion.dtype import float64
 from lampion.errors import LampionError, ShapeError
 from lampion.mode import no_grad
 from lampion.ops import rand, randn
 from lampion.tensor import Tensor
 
 __all__ = [
-    "calculate_gain", "constant_", "kaiming_normal_", "kaiming_uniform_", "normal_", "ones_", "uniform_",
-    "xavier_normal_", "xavier_uniform_", "zeros_",
+    "calculate_gain", "constant_", "dirac_", "eye_", "kaiming_normal_", "kaiming_uniform_", "normal_",
+    "ones_", "orthogonal_", "sparse_", "trunc_normal_", "uniform_", "xavier_normal_", "xavier_uniform_", "zeros_",
 ]  # fmt: skip
 
 
@@ -138,3 +140,90 @@ def kaiming_normal_(
 ) -> Tensor:
     """Normal with standard deviation gain / sqrt(fan); the arguments are those of `kaiming_uniform_`."""
     return normal_(tensor, 0.0, _kaiming_std("kaiming_normal_", tensor, a, mode, nonlinearity), generator)
+
+
+def trunc_normal_(
+    tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0,
+    generator: Any = None,
+) -> Tensor:  # fmt: skip
+    """Normal numbers of which those outside of [a, b] are drawn again.
+
+    A uniform number is taken for the share of the distribution below the result, so that one draw is enough.
+    """
+    if not a < b or std <= 0:
+        raise LampionError("trunc_normal_", "the interval is empty, or std not positive",
+                           got=f"a={a}, b={b}, std={std}")  # fmt: skip
+    low, high = (math.erf((x - mean) / (std * math.sqrt(2.0))) for x in (a, b))
+    share = rand(*tensor.shape, generator=generator, dtype=float64) * (high - low) + low
+    values = ops.erfinv(share) * (std * math.sqrt(2.0)) + mean
+    return _overwrite(tensor, ops.clamp(values, a, b))
+
+
+def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
+    """A random matrix whose rows (or columns, if they are fewer) are orthogonal and have length `gain`.
+
+    Further dimensions are taken together with the second.
+
+    Source: A. Saxe et al.: "Exact solutions to the nonlinear dynamics of learning in deep linear neural
+    networks" (ICLR 2014).
+    """
+    if tensor.ndim < 2:
+        raise ShapeError("orthogonal_", "expected a matrix", expected="at least two dimensions",
+                         got=str(tuple(tensor.shape)))  # fmt: skip
+    if not tensor.numel():
+        return tensor
+    from lampion.linalg import qr
+
+    rows = tensor.shape[0]
+    columns = tensor.numel() // rows
+    with no_grad():
+        tall = (max(rows, columns), min(rows, columns))
+        q, r = qr(randn(*tall, generator=generator, dtype=tensor.dtype))
+        q = q * ops.sign(ops.diagonal(r))  # so that all orthogonal matrices are equally likely
+        if rows < columns:
+            q = q.T
+    return _overwrite(tensor, ops.reshape(q, tensor.shape) * gain)
+
+
+def eye_(tensor: Tensor) -> Tensor:
+    """1 on the diagonal of a matrix, 0 elsewhere."""
+    if tensor.ndim != 2:
+        raise ShapeError("eye_", "expected a matrix", got=str(tuple(tensor.shape)))
+    rows, columns = tensor.shape
+    return _overwrite(tensor, ops.unsqueeze(ops.arange(rows), 1) == ops.arange(columns))
+
+
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    """The weight of a convolution that passes its channels on, as many as fit.
+
+    Args:
+        tensor: (outputs, inputs / groups, ...), of one to three dimensions of places.
+        groups: how many groups of channels there are.
+    """
+    if not 3 <= tensor.ndim <= 5 or tensor.shape[0] % groups:
+        raise ShapeError("dirac_", "expected the weight of a convolution",
+                         expected=f"(outputs, inputs, ...), 3 to 5 sizes, outputs a multiple of {groups}",
+                         got=str(tuple(tensor.shape)))  # fmt: skip
+    size = tensor.shape[0] // groups
+    middle = tuple(n // 2 for n in tensor.shape[2:])
+    with no_grad():
+        tensor.zero_()
+        for group in range(groups):
+            for channel in range(min(size, tensor.shape[1])):
+                tensor[(group * size + channel, channel, *middle)] = 1.0
+    return tensor
+
+
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:
+    """Normal numbers, of which a share of each column is 0.
+
+    Source: J. Martens: "Deep learning via Hessian-free optimization" (ICML 2010).
+    """
+    if tensor.ndim != 2:
+        raise ShapeError("sparse_", "expected a matrix", got=str(tuple(tensor.shape)))
+    rows, columns = tensor.shape
+    normal_(tensor, 0.0, std, generator)
+    order = ops.argsort(rand(rows, columns, generator=generator), 0)
+    empty = ops.narrow(order, 0, 0, math.ceil(sparsity * rows))
+    with no_grad():
+        return _overwrite(tensor, ops.scatter(tensor, 0, empty, value=0.0))

@@ -86,7 +86,9 @@ class Module(hooks.Hooked):
 
     def __setattr__(self, name: str, value: Any) -> None:
         fields = self.__dict__
-        if isinstance(value, Parameter):
+        if isinstance(getattr(type(self), name, None), property):  # a parametrized tensor, among others
+            object.__setattr__(self, name, value)
+        elif isinstance(value, Parameter):
             self._make_room(name, "_parameters", "a parameter")
             fields["_parameters"][name] = value
         elif isinstance(value, Module):

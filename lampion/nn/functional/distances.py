@@ -32,9 +32,7 @@ def p_norm(x: Tensor, p: float, dims: tuple[int, ...], keepdim: bool = False) ->
     return ops.where(zero, 0.0, ops.sqrt(safe) if p == 2 else ops.pow(safe, 1.0 / p))
 
 
-def normalize(
-    input: Tensor, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: float = 1e-12
-) -> Tensor:
+def normalize(input: Tensor, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: float = 1e-12) -> Tensor:
     """``input / max(norm(input), eps)``: vectors along `dim` of length 1.
 
     Args:

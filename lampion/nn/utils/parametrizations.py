@@ -219,10 +219,9 @@ class _Orthogonal(Module):
                 q, r = linalg.qr(q)
                 q = q * ops.unsqueeze(ops.sgn(ops.diagonal(r, 0, -2, -1)), -2)
             self.base = q.clone()
-            eye = ops.cast(
-                ops.arange(value.shape[-2]).unsqueeze(1) == ops.arange(value.shape[-1]), value.dtype
-            )
-            return ops.zeros_like(value) - eye
+            rows, columns = value.shape[-2:]
+            diagonal = ops.arange(rows).unsqueeze(1) == ops.arange(columns)
+            return ops.zeros_like(value) - ops.cast(diagonal, value.dtype)
 
 
 def _cayley(a: Tensor) -> Tensor:

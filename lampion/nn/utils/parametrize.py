@@ -254,7 +254,7 @@ def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized
         value = getattr(module, tensor_name)
         tensor = Parameter(value.detach().clone()) if value.requires_grad else value.detach()
     else:
-        raise LampionError("remove_parametrizations", "there are several originals, none of which is the tensor",
+        raise LampionError("remove_parametrizations", "there are several originals; none is the tensor",
                            fix="pass leave_parametrized=True")  # fmt: skip
     original = type_before_parametrizations(module)
     del module.parametrizations[tensor_name]

@@ -1,7 +1,7 @@
 """Pruning: parameters of which some elements are held at 0.
 
-``weight`` becomes ``weight_orig``, which learns, and a buffer ``weight_mask`` of ones and zeros; their product
-is set as ``weight`` before each forward pass.
+``weight`` becomes ``weight_orig``, which learns, and a buffer ``weight_mask`` of ones and zeros; their
+product is set as ``weight`` before each forward pass.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from lampion import ops
 from lampion.errors import LampionError, OptionError
 from lampion.nn.functional.distances import p_norm
 from lampion.nn.module import Module
-from lampion.nn.parameter import Parameter
 from lampion.ops.shapes import normalize_dim
 from lampion.tensor import Tensor, as_tensor
 
@@ -192,9 +191,7 @@ def remove(module: M, name: str) -> M:
             delattr(module, name)
             del module._parameters[f"{name}_orig"], module._buffers[f"{name}_mask"]
             original.data = (original * mask).detach()
-            module.register_parameter(
-                name, original if isinstance(original, Parameter) else Parameter(original)
-            )
+            module.register_parameter(name, original)
             return module
     raise LampionError("prune.remove", f"{name!r} is not pruned", got=type(module).__name__)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+from lampion.autograd.graph import with_history
 from lampion.autograd.tape import Node, new_node
 from lampion.errors import GradientError, LampionError, OverwrittenError
 from lampion.mode import mode
@@ -63,24 +64,23 @@ class _Saved:
             self.array = None
 
     def tensor(self, ctx: FunctionCtx) -> Tensor:
-        """The tensor again, with its history."""
-        if self.unpack is not None:
-            result = self.unpack(self.kept).detach()
-        elif self.storage[0] != self.version:
+        """The tensor again; with its history, if a graph is being made."""
+        if self.unpack is None and self.storage[0] != self.version:
             raise OverwrittenError(
                 ctx._name, "a tensor saved for the backward pass was overwritten in place",
                 expected=f"the value saved by {ctx._name}", got=f"overwritten at {self.storage[1]}",
                 fix="use the out-of-place form there, or save a clone()",
             )  # fmt: skip
-        elif isinstance(self.edge, Tensor):
-            return self.edge
-        else:
-            result = wrap(self.array)
-            result._version[0] = self.version
-        node = self.edge if self.output is None else ctx._node_of(self.output)
-        if isinstance(node, Node):
-            result._node, result._requires_grad = node, True
-        return result
+        edge = self.edge if self.output is None else ctx._node_of(self.output)
+        if not mode.grad:
+            edge = None
+        if self.unpack is not None:
+            return with_history(self.unpack(self.kept).detach(), edge)
+        if isinstance(edge, Tensor):
+            return edge
+        result = wrap(self.array)
+        result._version[0] = self.version
+        return with_history(result, edge)
 
 
 class FunctionCtx:

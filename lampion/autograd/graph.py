@@ -80,12 +80,16 @@ def unpacked(node: Node, position: int, edge: Any) -> Tensor:
     if not isinstance(value, Tensor):
         raise GradientError("saved_tensors_hooks", "the unpack hook must return a Tensor",
                             got=type(value).__name__)  # fmt: skip
-    tensor = value.detach()
+    return with_history(value.detach(), edge)
+
+
+def with_history(tensor: Tensor, edge: Any) -> Tensor:
+    """A tensor without history, given the one that goes on at `edge`."""
     if isinstance(edge, Tensor):
         from lampion import ops  # which needs the tape
 
         # A leaf takes gradients by being itself; a copy of it reaches it by way of a node.
-        record(tensor, ops.clone.primitive, (edge,), [edge._array], {})
+        record(tensor, ops.clone.primitive, (edge,), [edge._array], {})  # type: ignore[attr-defined]  # a stub
     elif edge is not None:
         tensor._node, tensor._requires_grad = edge, True
     return tensor

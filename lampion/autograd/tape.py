@@ -18,6 +18,7 @@ from lampion.tensor import Tensor, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Sequence
     from types import CodeType
 
     from lampion.primitive import Primitive
@@ -45,8 +46,8 @@ class Node:
 
     # Set by `record`, without a call of `__init__`: there is one for every operation that runs.
     primitive: Primitive
-    edges: list[Any]
-    shapes: list[tuple[int, ...]]
+    edges: Sequence[Any]
+    shapes: Sequence[tuple[int, ...]]
     params: dict[str, Any]
     output_shape: tuple[int, ...]
     at: tuple[CodeType, int] | None
@@ -227,39 +228,51 @@ def record_plain(result: Tensor, primitive: Primitive, x: Tensor, y: Any) -> Non
     """`record` for the commonest operations: see `primitive.apply_plain`. No input is a view with a history."""
     node = _new(Node)
     node.primitive = primitive
-    a, version = x._array, x._version
+    a = x._array
     edge = x._node
     if edge is None and x._requires_grad:
         edge = x
+    saved: list[Any] = []
+    versions: list[Any] = []
     if y is None:
-        node.edges, node.shapes = [edge], [a.shape]
-        saved, versions = [a], [(version, version[0])]
-    elif isinstance(y, Tensor):
-        b, other, second = y._array, y._node, y._version
+        node.edges = (edge,)
+        node.shapes = (a.shape,)
+    elif not isinstance(y, Tensor):
+        node.edges = (edge, None)
+        node.shapes = (a.shape, ())
+    else:
+        other = y._node
         if other is None and y._requires_grad:
             other = y
-        node.edges, node.shapes = [edge, other], [a.shape, b.shape]
-        if primitive.saves_others and (edge is None or other is None):
-            if edge is None:
-                b = None
-            else:
-                a = None
-        saved, versions = [a, b], [(version, version[0]), (second, second[0])]
-        if y._inference and b is not None:
-            y._refuse_inference(primitive.name, "kept for a gradient")
-    else:
-        node.edges, node.shapes = [edge, None], [a.shape, ()]
-        saved, versions = [None if primitive.saves_others else a, y], [(version, version[0]), None]
-    if not primitive.saves_inputs:
-        saved, versions = [], []
-    elif x._inference and a is not None:
-        x._refuse_inference(primitive.name, "kept for a gradient")
+        node.edges = (edge, other)
+        node.shapes = (a.shape, y._array.shape)
+    if primitive.saves_inputs:
+        others = primitive.saves_others  # each gradient reads only the other input
+        version = x._version
+        versions.append((version, version[0]))
+        if y is None:
+            saved.append(a)
+        elif not isinstance(y, Tensor):
+            saved.append(None if others else a)
+            saved.append(y)
+            versions.append(None)
+        else:
+            saved.append(None if others and other is None else a)
+            saved.append(None if others and edge is None else y._array)
+            version = y._version
+            versions.append((version, version[0]))
+            if y._inference and saved[1] is not None:
+                y._refuse_inference(primitive.name, "kept for a gradient")
+        if x._inference and saved[0] is not None:
+            x._refuse_inference(primitive.name, "kept for a gradient")
+    array = result._array
     if primitive.saves_output:
-        saved.append(result._array)
+        saved.append(array)
         versions.append((result._version, 0))
-    node.saved, node.versions = saved, versions
+    node.saved = saved
+    node.versions = versions
     node.params = {}
-    node.output_shape = result._array.shape
+    node.output_shape = array.shape
     node.at = here(4)
     node.order = next(_order)
     node.released = False

@@ -16,7 +16,7 @@ from lampion.backend import silence
 from lampion.errors import DTypeError, ShapeError
 from lampion.mode import mode
 from lampion.ops.shapes import broadcast_shapes, normalize_dims, reduced_shape
-from lampion.primitive import Primitive, apply
+from lampion.primitive import Primitive, apply, apply_plain
 from lampion.tensor import Tensor, as_tensor
 
 #: Every public operation by name, in the order of definition: the op table's checklist.
@@ -55,12 +55,13 @@ def elementwise(
     body.setdefault("infer", infer)
     primitive = Primitive(name, "elementwise", body, saves)
     needs_float = inputs == "float"
+    door = apply_plain if primitive.direct is not None and primitive.saves_only is None else apply
 
     def unary(x):
         if not isinstance(x, Tensor):
             x = as_tensor(x)
         if x._array.dtype.char in "fd":  # float32 and float64: nothing to convert. The common case.
-            return apply(primitive, x)
+            return door(primitive, x)
         return prepared(to_float(x) if needs_float else x)
 
     def binary(x, y):
@@ -68,9 +69,9 @@ def elementwise(
         if isinstance(x, Tensor) and x._array.dtype.char in "fd":
             if isinstance(y, Tensor):
                 if x._array.dtype is y._array.dtype:
-                    return apply(primitive, x, y)
+                    return door(primitive, x, y)
             elif type(y) is float or type(y) is int:
-                return apply(primitive, x, y)
+                return door(primitive, x, y)
         elif (type(x) is int or type(x) is float) and isinstance(y, Tensor) and y._array.dtype.char in "fd":
             return apply(primitive, x, y)
         if not (isinstance(x, Tensor) and isinstance(y, Tensor) and x._array.dtype is y._array.dtype):

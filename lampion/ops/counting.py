@@ -240,14 +240,14 @@ def _histogram(name, points, bins, range, weight, density):
     if points.dtype not in (dtypes.float32, dtypes.float64):
         raise DTypeError(name, "expected float32 or float64", got=str(points.dtype), fix="x.float()")
     dims = points.shape[-1]
-    points = reshape(points, math.prod(points.shape[:-1]), dims)
+    points = reshape(points.detach(), math.prod(points.shape[:-1]), dims)
     if len(bins) != dims or (range is not None and len(range) != 2 * dims):
         raise ShapeError(name, "expected bins, and two bounds if any, for every dimension",
                          expected=str(dims), got=f"{len(bins)} bins, range {range}")  # fmt: skip
     edges = []
     for d, bin_ in enumerate(bins):
         if isinstance(bin_, Tensor):
-            edges.append(bin_)
+            edges.append(bin_.detach())
             continue
         if bin_ < 1:
             raise LampionError(name, "expected at least one bin", got=str(bin_))
@@ -256,7 +256,7 @@ def _histogram(name, points, bins, range, weight, density):
         edges.append(add(mul(low, sub(1.0, steps)), mul(high, steps)))
     if weight is None:
         weight = full((points.shape[0],), 1, points.dtype)
-    counts = counts_in_boxes(points.detach(), reshape(weight, -1), *edges)
+    counts = counts_in_boxes(points, reshape(weight.detach(), -1), *edges)
     if density:
         counts = div(counts, sum(counts))
         for d, row in enumerate(edges):

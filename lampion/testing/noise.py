@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from lampion.dtype import float32
 from lampion.ops.define import OPERATIONS
 from lampion.testing.compare import flatten, to_array
 
@@ -68,8 +69,9 @@ def shaken(graph: Any, noise: float, rng: Any) -> Any:
     equations: list[Any] = []
     moved: dict[Any, Any] = {}
 
-    def shake(value: Any) -> Any:
-        factor = graph.constant(1 + noise * rng.uniform(-1, 1, value.shape))
+    def shake(value: Any, strength: float = 1.0) -> Any:
+        factor = 1 + strength * noise * rng.uniform(-1, 1, value.shape)
+        factor = graph.constant(np.asarray(factor, value.dtype.numpy))
         out = graph.value(value.shape, value.dtype)
         equations.append(Equation(mul, (value, factor), {}, out, None))
         return out
@@ -83,4 +85,7 @@ def shaken(graph: Any, noise: float, rng: Any) -> Any:
         exact = primitive.kind == "movement" or primitive.name in _EXACT
         if equation.output.dtype.kind == "f" and not exact:
             moved[equation.output] = shake(equation.output)
+        elif primitive.name == "cast" and equation.output.dtype is float32:
+            # Asked for by the program, which then goes on in float32: that rounds small noise away.
+            moved[equation.output] = shake(equation.output, 4.0)
     return graph.replaced(equations)

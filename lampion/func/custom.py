@@ -170,9 +170,12 @@ def tangents_of_function(cls: type[Function], lifted: list[Any], kwargs: dict[st
         return transposed(lambda *xs: cls.apply(*xs, **kwargs), primals, tangents)
     result = cls.apply(*primals, **kwargs)
     outs = list(result) if isinstance(result, tuple | list) else [result]
-    ctx, _ = compute(cls, primals, kwargs)
+    ctx, again = compute(cls, primals, kwargs)
     kept = ctx._for_jvp if ctx._for_jvp is not None else ctx._to_save
-    ctx._saved = [_Ready(x) for x in kept]  # type: ignore[misc]  # it answers to what a context asks
+    # What was computed for this context has no history: the outputs themselves stand in for it.
+    pairs = zip(again if isinstance(again, tuple | list) else [again], outs, strict=True)
+    with_history = {id(new): out for new, out in pairs}
+    ctx._saved = [_Ready(with_history.get(id(x), x)) for x in kept]  # type: ignore[misc]  # it answers alike
     found = cls.jvp(ctx, *tangents)
     return outs, list(found) if isinstance(found, tuple | list) else [found]
 

@@ -30,6 +30,13 @@ def is_contiguous(shape: Sequence[int], strides: Sequence[int], itemsize: int) -
     return all(n == 1 or a == b for n, a, b in zip(shape, strides, plain, strict=True))
 
 
+def overlap(shape: Sequence[int], strides: Sequence[int], itemsize: int) -> bool:
+    """Whether two elements may share a place: what decides whether eager's array is read-only."""
+    from lampion.ops.movement import overlaps
+
+    return bool(overlaps(shape, [stride // itemsize for stride in strides]))
+
+
 def move(
     primitive: Primitive, params: dict[str, Any], shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any
 ) -> tuple[tuple[int, ...], tuple[int, ...], int | None, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 from lampion.compiler.address import address
 from lampion.compiler.capture import CaptureError
 from lampion.compiler.graph import Graph, Value
-from lampion.compiler.strides import contiguous_strides, is_contiguous, move
+from lampion.compiler.strides import contiguous_strides, is_contiguous, move, overlap
 from lampion.errors import unwritable
 from lampion.mode import mode
 from lampion.origin import where
@@ -231,7 +231,8 @@ class Trace:
                 out.base, out.doubt = source, source.doubt
                 if primitive.name == "reshape":
                     out.doubt[0] = True
-            out.fixed = out.base is not None and (source.fixed or primitive.name == "broadcast_to")
+            stretched = primitive.name in _STRETCHING and overlap(shape, out_strides, value.dtype.itemsize)
+            out.fixed = out.base is not None and (source.fixed or stretched)
             return out
         shape, dtype = primitive.infer(*arrays, **params)
         value = self.graph.add(primitive, inputs, params, shape, dtype, at)
@@ -359,6 +360,8 @@ class Trace:
 
 #: What makes a tensor a view.
 _VIEW = ("_base", "_chain", "_follows", "_path", "_seen")
+#: Movements that may let several elements share one place: then eager's array is read-only.
+_STRETCHING = frozenset({"broadcast_to", "windows", "strided"})
 #: Kernels whose results lie in order whatever their inputs do; cat and gather keep those' order.
 _ALWAYS_CONTIGUOUS = frozenset({
     "full", "matmul", "put", "scatter_add", "random_bits", "index", "index_put", "scatter", "scatter_combine",

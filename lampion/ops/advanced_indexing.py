@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from lampion import dtype as dtypes
 from lampion.errors import DTypeError, IndexRangeError, LampionError, ShapeError
-from lampion.mode import known, mode
+from lampion.mode import known
 from lampion.ops.creation import full, zeros
 from lampion.ops.define import cast_to, kernel, operation
 from lampion.ops.elementwise import mul, where
@@ -130,7 +130,8 @@ def check_indices(name, x, indices, dims):
             raise IndexRangeError(name, "an index tensor holds integers or booleans",
                                   expected="lampion.int64, int32 or bool", got=str(at.dtype),
                                   fix="convert it: index.long()")  # fmt: skip
-    broadcast_shapes(name, [at.shape for at in indices])
+    if len(indices) > 1:
+        broadcast_shapes(name, [at.shape for at in indices])
 
 
 def places_of(name, mask):
@@ -198,6 +199,8 @@ def index_put(input, indices, values, accumulate: bool = False):
 
 def check_values(name, x, values, tensors, dims):
     """An error where the values do not broadcast to what they are to be written to."""
+    if not values.ndim:
+        return
     shape = _index_shape(x, tensors, dims)
     if broadcast_shapes(name, [values.shape, shape]) != shape:
         raise ShapeError(name, "the values do not fit into the elements that they are to be written to",

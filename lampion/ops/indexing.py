@@ -20,6 +20,7 @@ from lampion.ops.advanced_indexing import (
     index_,
     index_put_,
     pick,
+    places_of,
     write,
 )  # fmt: skip
 from lampion.ops.creation import full
@@ -32,8 +33,6 @@ from lampion.ops.views import narrow, squeeze_dim
 from lampion.origin import where as here
 from lampion.primitive import apply
 from lampion.tensor import Tensor, as_tensor
-
-_whole = (slice(None),)
 
 
 def getitem(x, key):
@@ -50,6 +49,13 @@ def getitem(x, key):
     >>> x[x > 3]
     tensor([4, 5])
     """
+    if type(key) is Tensor:
+        at = key._array
+        if at.shape and x._array.shape:  # one tensor, as for the rows of an embedding: common cases
+            if at.dtype.char in "ilq":
+                return apply(index_.primitive, x, key, dims=(0,))
+            if at.dtype.char == "?" and at.shape == x._array.shape[: len(at.shape)]:
+                return index_(x, *places_of("index", key), dims=tuple(range(len(at.shape))))
     bounds = _plain_bounds(x, key)
     if bounds is not None:
         return apply(slice_.primitive, x, bounds=bounds)
@@ -103,6 +109,11 @@ def _write_now(x, key, value):
     array = x._array
     if not array.flags.writeable:
         raise unwritable(x.shape)
+    if type(key) is Tensor and type(value) is float and array.dtype.char in "fd" and _is_plain_mask(x, key):
+        array[key._array] = value
+        x._version[0] += 1
+        x._version[1] = here()
+        return
     bounds = _plain_bounds(x, key)
     if bounds is not None:
         place, pairs = slice_.primitive.forward(None, array, bounds), ()
@@ -110,7 +121,10 @@ def _write_now(x, key, value):
         view, _, pairs = _taken_apart(x, key)
         place = view._array
     if not pairs:
-        place[...] = _fitting(value, x.dtype, place.shape)._array
+        if type(value) is float and array.dtype.char in "fd":
+            place[...] = value
+        else:
+            place[...] = _fitting(value, x.dtype, place.shape)._array
     else:
         pairs, value = expand_masks("setitem", view, pairs), _fitting(value, x.dtype, None)
         dims, tensors = tuple(dim for dim, _ in pairs), [at for _, at in pairs]
@@ -120,9 +134,17 @@ def _write_now(x, key, value):
     x._version[1] = here()
 
 
+def _is_plain_mask(x, key):
+    """Whether a key is a mask over the first dimensions of x, about which there is nothing to say."""
+    mask = key._array
+    return mask.dtype.char == "?" and bool(mask.shape) and mask.shape == x._array.shape[: len(mask.shape)]
+
+
 def _fitting(value, dtype, shape):
     """A value as a tensor of the given type, without the leading 1s that its place does not have."""
     if isinstance(value, Tensor):
+        if value._array.shape == shape and value.dtype is dtype:
+            return value
         value = cast_to(value, dtype)
     elif isinstance(value, bool | int | float | complex):
         return full((), value, dtype)
@@ -365,10 +387,10 @@ def _at_unknown_place(view, dim, at):
     Eager's result is a view of the place that i names; this is a copy, so it must not be written to, and nor
     must what it was taken from: the trace refuses that.
     """
-    out = squeeze_dim(pick(view, dim, reshape(at, 1)), dim)
-    source, copy = mode.trace.read(view), mode.trace.read(out)
+    picked = pick(view, dim, reshape(at, 1))
+    source, copy = mode.trace.read(view), mode.trace.read(picked)
     copy.base, copy.doubt, source.doubt[0] = source, source.doubt, True
-    return out
+    return squeeze_dim(picked, dim)
 
 
 __all__ = [

@@ -44,9 +44,12 @@ class cat:
         tensor([[1., 0., 0.],
                 [1., 0., 0.]])
         """
-        tensors = [as_tensor(x) for x in tensors]
+        tensors = [x if isinstance(x, Tensor) else as_tensor(x) for x in tensors]
         if not tensors:
             raise ShapeError("cat", "there is nothing to join", got="an empty list")
+        kinds = {(x._array.dtype, len(x._array.shape), x._array.shape[1:]) for x in tensors}
+        if dim == 0 and len(kinds) == 1 and tensors[0]._array.shape:
+            return apply(cat.primitive, *tensors, dim=0)  # nothing to convert: a common case
         if not all(x.ndim for x in tensors):
             raise ShapeError("cat", "0-d tensors cannot be joined", fix="use lampion.stack")
         dtype = common_dtype(tensors)

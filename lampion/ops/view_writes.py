@@ -91,6 +91,7 @@ def become(x, name, function):
         x._check_inplace(name, x._follows)
     # What x was lives on without a name: the owner of the memory that x becomes a view of.
     before = wrap(x._array)
+    before._nameless = _is_nameless(x._base)
     state = x.__dict__
     before.__dict__.update({key: state[key] for key in _STATE if key in state})
     view = function(before)
@@ -113,11 +114,22 @@ for _name, _function in (
     _inindex_along(_name, _function)
 
 
+def _is_nameless(base):
+    """Whether nothing but what it became, and views of that, refers to the tensor that owns the memory."""
+    return base is None or base.__dict__.get("_nameless", False)
+
+
 def resize_(self, *sizes, memory_format=None):
     """Give this tensor another size; its first elements, in memory, stay. New ones are zeros.
 
-    A view, or a tensor that requires a gradient, cannot be resized. Views made before keep the old memory
-    where the new size is larger.
+    Where the new size is larger, the tensor gets memory of its own: views made before keep the old one. So a
+    view cannot become larger, and a tensor that requires a gradient cannot be resized at all.
+
+    >>> import lampion
+    >>> lampion.arange(4).resize_(3, 2)
+    tensor([[0, 1],
+            [2, 3],
+            [0, 0]])
     """
     sizes = flatten_sizes(sizes)
     if mode.trace is not None:
@@ -127,19 +139,17 @@ def resize_(self, *sizes, memory_format=None):
     if min(sizes, default=0) < 0:
         raise ShapeError("resize_", "a size is negative", got=str(sizes))
     count = math.prod(sizes)
-    if self._base is not None and count != self.numel():
-        raise LampionError("resize_", "a view cannot be resized", got=f"{tuple(self.shape)} to {sizes}",
-                           fix="clone() it first")  # fmt: skip
-    if count == self.numel() and self.is_contiguous():
-        become(self, "resize_", lambda x: reshape(x, sizes))
+    if count <= self.numel() and self.is_contiguous():
+        become(self, "resize_", lambda x: reshape(reshape(x, -1)[:count], sizes))
         return self
-    flat = self._array.reshape(-1)
-    if count > flat.size:
-        more = zeros(count, dtype=self.dtype)._array
-        more[: flat.size] = flat
-        flat = more
-    self._array = flat[:count].reshape(sizes)
-    self._version[0] += 1
+    if not _is_nameless(self._base):
+        raise LampionError("resize_", "a view cannot become larger", got=f"{tuple(self.shape)} to {sizes}",
+                           fix="clone() it first")  # fmt: skip
+    flat, more = self._array.reshape(-1), zeros(count, dtype=self.dtype)._array
+    more[: flat.size] = flat[:count]
+    for key in _STATE:
+        self.__dict__.pop(key, None)
+    self._array, self._version = more.reshape(sizes), [0, None]
     return self
 
 

@@ -274,6 +274,8 @@ def run(
 def compute(cls: type[Function], inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[FunctionCtx, Any]:
     """Run `forward` unrecorded: the context that it leaves, and its result."""
     ctx = FunctionCtx(cls.__name__)
+    if mode.trace is not None:
+        mode.trace.made(ctx)
     ctx.needs_input_grad = tuple(isinstance(x, Tensor) and mode.grad and x.requires_grad for x in inputs)
     previous, mode.grad = mode.grad, False
     try:

@@ -185,6 +185,7 @@ def trace_call(
             mode.trace = trace
             if guarded:
                 with Recorder(trusted=_TRUSTED) as recorder:
+                    trace.own = recorder.fresh
                     result = recorder.run(function, *args, **kwargs)
                 guards = recorder.guards
             else:

@@ -80,6 +80,7 @@ class Trace:
 
     def __init__(self) -> None:
         self.graph = Graph()
+        self.own: dict[int, Any] = {}  # what the call has made itself: see `capture`
         self.sources: list[Source] = []
         self.arguments: dict[int, Tracer] = {}  # by id of the argument Tensor
         self.current: dict[int, Tracer] = {}  # by id of a concrete owner: its value by now
@@ -291,6 +292,10 @@ class Trace:
         else:
             self.current[id(owner)] = new
         self.written[id(owner)] = owner
+
+    def made(self, thing: Any) -> None:
+        """An object that the core made for the function in this call: the function may change it."""
+        self.own[id(thing)] = thing
 
     def known(self, tensor: Tensor, what: str, fix: str) -> NoReturn:
         """The values of a tensor: there are none."""

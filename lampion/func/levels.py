@@ -234,6 +234,11 @@ class Level:
 
     guard_group = host_scalars
 
+    def made(self, thing: Any) -> None:
+        """An object that the core made for the function."""
+        if self.outer is not None:
+            self.outer.made(thing)
+
     def known(self, tensor: Tensor, what: str, fix: str) -> Any:
         """The array behind a tensor, where there is one: for looking at its values."""
         plain = self.plain(self.read(tensor))

@@ -1,6 +1,8 @@
 """What has no machine code is called out to its NumPy forward, between native parts of the plan."""
 
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -136,3 +138,25 @@ def test_a_wrong_shape_rule_is_told():
 def test_the_published_list_is_true():
     script = runpy.run_path(str(Path(__file__).parent.parent / "scripts" / "call_outs.py"))
     assert script["PAGE"].read_text(encoding="utf-8") == script["page"](), "run python scripts/call_outs.py"
+
+
+def test_complex_values_between_native_parts():
+    eager, compiled, told = both(lambda x: (lp.linalg.eigvals(x).real * 2).sum() + x.sum(), numbers(4, 4))
+    lp.testing.assert_close(compiled, eager)
+    assert told.callouts > 0
+    assert told.fallbacks == 0
+
+
+def test_sixteen_bits():
+    eager, compiled, told = both(lambda x: (x.bfloat16() * 2 + lp.ones(3, dtype=lp.bfloat16)).float(), numbers(3))
+    lp.testing.assert_identical(compiled, eager)
+    assert told.fallbacks == 0
+
+
+def test_a_module_that_is_loaded_when_it_is_first_asked_for():
+    code = (
+        "import lampion, warnings; warnings.simplefilter('error');"
+        "f = lampion.compile(lambda x: lampion.special.expit(x)); x = lampion.ones(3);"
+        "f(x); f(x); assert f.explain().fallbacks == 0 and f.explain().traces == 1"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -347,7 +347,10 @@ class _Lowering:
         record = _Record(self)
         if value.dtype not in MACHINE_TYPES:
             number = self.schedule.numbers.get(value)
-            source = record.window(self.layouts[value], value.dtype) if number is None else number
+            if number is None:
+                source = record.window(self.layouts[value], value.dtype)
+            else:
+                source = value.dtype.numpy.type(number)
             out = record.window(to, value.dtype, written=True)
             kernel = ir.CallOut("copy", _identity, (source,), {}, out, tuple(record.operands))
             self._call(record, kernel, label)

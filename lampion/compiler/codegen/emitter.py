@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from lampion.compiler.codegen import division, hyperbolic, mathlib
+from lampion.compiler.codegen import angles, division, hyperbolic, mathlib
 from lampion.compiler.codegen.builder import IRValue, KernelBuilder, Splat, register
 from lampion.compiler.codegen.lanes import Lanes, Operand
 from lampion.dtype import DType, bool_, float64, of
@@ -351,34 +351,34 @@ class Emitter:
         return self.made(k.vector(calls), x)
 
     def sin(self, x: Operand) -> Lanes:
-        return self.libm("sin", *self.floating(x))
+        return angles.sin(self, *self.floating(x))
 
     def cos(self, x: Operand) -> Lanes:
-        return self.libm("cos", *self.floating(x))
+        return angles.cos(self, *self.floating(x))
 
     def tan(self, x: Operand) -> Lanes:
-        return self.libm("tan", *self.floating(x))
+        return angles.tan(self, *self.floating(x))
 
     def arcsin(self, x: Operand) -> Lanes:
-        return self.libm("asin", *self.floating(x))
+        return angles.arcsin(self, *self.floating(x))
 
     def arccos(self, x: Operand) -> Lanes:
-        return self.libm("acos", *self.floating(x))
+        return angles.arccos(self, *self.floating(x))
 
     def arctan(self, x: Operand) -> Lanes:
-        return self.libm("atan", *self.floating(x))
+        return angles.arctan(self, *self.floating(x))
 
     def log2(self, x: Operand) -> Lanes:
-        return self.libm("log2", *self.floating(x))
+        return mathlib.log2(self, *self.floating(x))
 
     def log10(self, x: Operand) -> Lanes:
         return self.libm("log10", *self.floating(x))
 
     def exp2(self, x: Operand) -> Lanes:
-        return self.libm("exp2", *self.floating(x))
+        return mathlib.exp2(self, *self.floating(x))
 
     def arctan2(self, x: Operand, y: Operand) -> Lanes:
-        return self.libm("atan2", *self.floating(x, y))
+        return angles.arctan2(self, *self.floating(x, y))
 
     def sinh(self, x: Operand) -> Lanes:
         return hyperbolic.sinh(self, *self.floating(x))

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 from lampion.compiler.codegen.polynomials import LOG2_E, Format, format_of
 from lampion.dtype import int32, int64
 
+LN_2 = math.log(2)
+
 if TYPE_CHECKING:
     from lampion.compiler.codegen.emitter import Emitter
     from lampion.compiler.codegen.lanes import Lanes
@@ -32,6 +34,17 @@ def exp(xp: Emitter, x: Lanes) -> Lanes:
     k, r = _reduce(xp, x, form)
     power = _polynomial(xp, r, form.expm1)
     power = xp.muladd(r * r, power, r) + 1.0
+    return _scaled(xp, power, k.astype(int32 if x.dtype.itemsize == 4 else int64), form)
+
+
+def exp2(xp: Emitter, x: Lanes) -> Lanes:
+    """2**x = 2**k * e**r, where k is the integer nearest to x, and r = (x - k) log(2)."""
+    form = format_of(x.dtype)
+    x = xp.minimum(xp.maximum(x, float(-form.bias - form.mantissa - 3)), form.bias + 2.0)  # a NaN stays one
+    shifted = x + form.magic
+    r = (x - (shifted - form.magic)) * LN_2
+    power = xp.muladd(r * r, _polynomial(xp, r, form.expm1), r) + 1.0
+    k = shifted.bits() - _bits(form.magic, form)
     return _scaled(xp, power, k.astype(int32 if x.dtype.itemsize == 4 else int64), form)
 
 
@@ -87,11 +100,23 @@ def _power_of_two(k: Lanes, form: Format) -> Lanes:
 def log(xp: Emitter, x: Lanes) -> Lanes:
     """log(x) = k log(2) + log(1 + f), where x = 2**k (1 + f) and 1/sqrt(2) <= 1 + f < sqrt(2)."""
     form = format_of(x.dtype)
-    tiny = x < form.smallest  # subnormal: scaled up, for the exponent to be where it is looked for
+    k, f = _split_any(xp, x, form)
+    return _log_specials(xp, x, 0.0, _log1p(xp, k, f, 0.0, form))
+
+
+def log2(xp: Emitter, x: Lanes) -> Lanes:
+    """log2(x) = k + log(1 + f) / log(2). Exact for powers of two."""
+    form = format_of(x.dtype)
+    k, f = _split_any(xp, x, form)
+    zero = xp.literal(0.0, x.dtype).spread(x.count)
+    return _log_specials(xp, x, 0.0, xp.muladd(_log1p(xp, zero, f, 0.0, form), LOG2_E, k))
+
+
+def _split_any(xp: Emitter, x: Lanes, form: Format) -> tuple[Lanes, Lanes]:
+    """`_split`, of subnormal numbers too: scaled up, for the exponent to be where it is looked for."""
+    tiny = x < form.smallest
     k, f = _split(xp, xp.where(tiny, x * 2.0**form.mantissa, x), form)
-    k = xp.where(tiny, k - form.mantissa, k)
-    out = _log1p(xp, k, f, 0.0, form)
-    return _log_specials(xp, x, 0.0, out)
+    return xp.where(tiny, k - form.mantissa, k), f
 
 
 def log1p(xp: Emitter, x: Lanes) -> Lanes:

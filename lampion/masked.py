@@ -13,7 +13,6 @@ tensor(5.)
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from lampion import dtype as dtypes
@@ -130,7 +129,7 @@ def median(
     """The middle one of the elements that the mask leaves; NaN where it leaves none."""
     whole = not input.dtype.is_floating_point
     x = _filled("median", input.to(dtypes.float32) if whole else input, mask, math.nan)
-    found = ops.nanmedian(x, dim, keepdim).values
+    found: Tensor = ops.nanmedian(x, dim, keepdim).values
     if not whole:
         return found
     if bool(ops.isnan(found).any()):
@@ -164,7 +163,7 @@ def var(
     middle = sum(input, dim, keepdim=True, dtype=kind, mask=mask) / _count(input, dim, True, mask)
     apart = input - middle
     total = sum(apart * apart.conj(), dim, keepdim=keepdim, dtype=wide, mask=mask)
-    count = _count(input, dim, keepdim, mask).to(wide.to_real()) - correction
+    count = ops.sub(_count(input, dim, keepdim, mask).to(wide.to_real()), correction)
     return (total / ops.clamp_min(count, 0)).to(kind)
 
 
@@ -181,8 +180,8 @@ def logsumexp(
     input: Tensor, dim: _Dim = None, *, keepdim: bool = False, dtype: Any = None, mask: Tensor | None = None
 ) -> Tensor:
     """The logarithm of the sum of e**x over the elements that the mask leaves."""
-    dims: Sequence[int] = normalize_dims("masked.logsumexp", dim, input.ndim)
-    found = ops.logsumexp(_filled("logsumexp", input, mask, _least(input)), tuple(dims), keepdim)
+    dims = tuple(normalize_dims("masked.logsumexp", dim, input.ndim))
+    found = ops.logsumexp(_filled("logsumexp", input, mask, _least(input)), dims, keepdim)
     return _converted(found, dtype, input)
 
 

@@ -31,7 +31,7 @@ from lampion.tensor import Tensor  # noqa: E402
 WIDTH = 110
 
 TYPES = {
-    "x": "Tensor", "y": "Tensor", "condition": "Tensor", "index": "Tensor", "source": "Tensor",
+    "x": "Tensor", "y": "Tensor", "input": "Tensor", "condition": "Tensor", "index": "Tensor", "source": "Tensor",
     "state": "Tensor", "self": "Tensor", "tensors": "Iterable[Tensor]",
     "dim": "int", "dim0": "int", "dim1": "int", "start_dim": "int", "end_dim": "int",
     "dims": "_Ints", "shape": "_Ints", "size": "_Ints", "sizes": "_Ints",
@@ -48,12 +48,13 @@ HEAD = '''\
 '''
 
 OPERATIONS_HEAD = """\
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias, overload
 
 import numpy as np
 
 from lampion import dtype as dtypes
+from lampion.ops.results import Extremes, Found, Histogram, HistogramDD
 from lampion.tensor import Tensor
 
 """
@@ -69,6 +70,9 @@ from typing import Any, Self, TypeAlias, overload, type_check_only
 import numpy as np
 
 from lampion import dtype as dtypes
+from lampion.layouts import MemoryFormat
+from lampion.ops import Generator
+from lampion.ops.results import Extremes, Found, Histogram
 from lampion.tensor import Tensor
 
 _Place: TypeAlias = int | slice | EllipsisType | Tensor | None

@@ -106,7 +106,7 @@ def count_nonzero(x, dim=None):
 
 
 @operation
-def logsumexp(x, dim, keepdim=False):
+def logsumexp(x, dim: int | tuple[int, ...] | None, keepdim=False):
     """log(sum(e**x)) over the given dimensions, without overflow.
 
     >>> import lampion

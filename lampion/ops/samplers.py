@@ -60,8 +60,8 @@ def normal(
     for x in tensors:
         if not x.dtype.is_inexact:
             raise DTypeError("normal", "expected floats", got=str(x.dtype), fix="x.float()")
-    _must("normal", std.detach().real >= 0 if isinstance(std, Tensor) else std >= 0,
-          "a standard deviation is negative", "0 or more", str(std)[:80])  # fmt: skip
+    spread = std.detach().real if isinstance(std, Tensor) else std
+    _must("normal", spread >= 0, "a standard deviation is negative", "0 or more", "less")
     if tensors and size is not None:
         raise LampionError("normal", "the tensors have a shape already", expected="no size", got=str(size))
     if not tensors:

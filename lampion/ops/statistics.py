@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import overload
 
 from lampion import dtype as dtypes
 from lampion.errors import DTypeError, LampionError, ShapeError
@@ -196,8 +197,12 @@ def _median(name, x, dim, keepdim, ignore):
     return found_at(x, axis, gather(order(x, axis, False), axis, place), keepdim)
 
 
+@overload
+def median(input, dim: None = None, keepdim: bool = False): ...
+@overload
+def median(input, dim: int, keepdim: bool = False) -> Found: ...
 @operation
-def median(input, dim: int | None = None, keepdim: bool = False) -> Found:
+def median(input, dim=None, keepdim=False):
     """The middle element along `dim`, the lower of two, and where it is; without `dim`, of all, alone.
 
     Where there is a NaN, it is the median.
@@ -209,8 +214,12 @@ def median(input, dim: int | None = None, keepdim: bool = False) -> Found:
     return _median("median", input, dim, keepdim, False)
 
 
+@overload
+def nanmedian(input, dim: None = None, keepdim: bool = False): ...
+@overload
+def nanmedian(input, dim: int, keepdim: bool = False) -> Found: ...
 @operation
-def nanmedian(input, dim: int | None = None, keepdim: bool = False) -> Found:
+def nanmedian(input, dim=None, keepdim=False):
     """The middle of those elements that are not NaN: see `median`."""
     return _median("nanmedian", input, dim, keepdim, True)
 

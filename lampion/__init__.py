@@ -39,6 +39,7 @@ __version__ = "0.1.0.dev0"
 # Imported when first asked for: whoever only reads a tensor should not wait for a compiler.
 _LAZY = {
     "CompiledFunction": "lampion.compiler.function",
+    "array_api": "lampion.array_api",
     "compile": "lampion.compiler.function",
     "compiler": "lampion.compiler",
     "func": "lampion.func",
@@ -57,13 +58,13 @@ _LAZY = {
     "vmap": "lampion.func.mapping",
 }
 if _typing.TYPE_CHECKING:
-    from lampion import compiler, cuda, fft, func, linalg, masked, random, signal, special, testing, training, viz
+    from lampion import array_api, compiler, cuda, fft, func, linalg, masked, random, signal, special, testing, training, viz
     from lampion.compiler.function import CompiledFunction, compile
     from lampion.compiler.runtime import get_num_threads, set_num_threads
     from lampion.func.mapping import vmap
 
 __all__ = [
-    "CompiledFunction", "DType", "Size", "Tensor", "as_tensor", "asarray", "autograd", "bfloat16", "bool",
+    "CompiledFunction", "DType", "Size", "Tensor", "array_api", "as_tensor", "asarray", "autograd", "bfloat16", "bool",
     "can_cast", "cdouble", "cfloat", "channels_last", "channels_last_3d", "compile", "compiler",
     "complex64", "complex128", "contiguous_format", "cuda", "datasets", "device", "double", "enable_grad",
     "errors", "fft", "finfo", "float", "float16", "float32", "float64", "from_dlpack", "from_numpy", "func",

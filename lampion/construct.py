@@ -30,7 +30,11 @@ def tensor(
         if dtype is not None:
             result = result.to(dtypes.of(dtype))
     else:
-        if mode.trace is not None and mode.trace.compiles and not isinstance(data, bool | int | float | complex):
+        if (
+            mode.trace is not None
+            and mode.trace.compiles
+            and not isinstance(data, bool | int | float | complex)
+        ):
             mode.trace.refuse(
                 "turns an array into a Tensor", "pass it as an argument, or make it a Tensor before"
             )
@@ -47,14 +51,40 @@ def _array_of(data: Any, dtype: Any) -> Any:
         array = np.array(data)
     except ValueError:
         array = np.array(None)
+    target = None if dtype is None else dtypes.of(dtype)
+    if target is not None and _is_plain(data):
+        return _of_type(data, array, target)
     if array.dtype == object:
         raise LampionError("tensor", "the data is not a rectangular block of numbers", got=repr(data)[:80])
-    if dtype is not None:
-        return array.astype(dtypes.of(dtype).numpy)
+    if target is not None:
+        real = array.dtype.kind == "c" and not target.is_complex
+        return (array.real if real else array).astype(target.numpy)
     if _is_plain(data) and (array.dtype.kind in "fc" or not array.size):
         default = dtypes.get_default_dtype()
         return array.astype((default.to_complex() if array.dtype.kind == "c" else default).numpy)
     return array.astype(dtypes.of(array.dtype).numpy, copy=False)
+
+
+def _of_type(data: Any, array: Any, target: dtypes.DType) -> Any:
+    """Python's numbers in a type that is given, into which they must fit. Below 0 counts back from 2**bits."""
+    problem = ""
+    if array.dtype.kind == "c" and not target.is_complex:
+        problem = f"a complex number is not a number of {target}"
+    elif target.kind in "iu" and array.size and array.dtype.kind in "biuf":
+        low, high = (int(n) if np.isfinite(n) else None for n in (array.min(), array.max()))
+        below = -target.max if target.kind == "u" and target is not dtypes.uint64 else target.min
+        if low is None or high is None or low < below or (high > target.max and array.dtype.kind != "f"):
+            problem = f"a number does not fit into {target}"
+        elif low < 0 and target.kind == "u":
+            return array.astype(np.int64).astype(target.numpy)
+    if not problem:
+        try:
+            return np.array(data, target.numpy)
+        except OverflowError:
+            problem = f"a number does not fit into {target}"
+        except (TypeError, ValueError):
+            problem = "the data is not a rectangular block of numbers"
+    raise DTypeError("tensor", problem, got=repr(data)[:80])
 
 
 def _without_tensors(data: Any) -> Any:

@@ -133,7 +133,7 @@ class Contents:
         """Whether the elements lie in memory in the order of their indices (or in another given one)."""
         if memory_format is not None and memory_format.order:
             order = memory_format.order
-            return self.ndim == len(order) and self.permute(order).is_contiguous()  # type: ignore[attr-defined, no-any-return]  # of ops/methods.py
+            return self.ndim == len(order) and self.permute(order).is_contiguous()  # type: ignore[attr-defined]  # of ops/methods.py
         if mode.trace is not None:
             return mode.trace.is_contiguous(self)  # type: ignore[arg-type]  # it is a Tensor
         return bool(self._array.flags.c_contiguous)

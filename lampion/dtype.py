@@ -249,7 +249,8 @@ class finfo:
         if found is bfloat16:
             import ml_dtypes
 
-            numbers: Any = ml_dtypes.finfo(found.numpy)
+            describe: Any = ml_dtypes.finfo  # without annotations
+            numbers: Any = describe(found.numpy)
         else:
             numbers = np.finfo(found.numpy)
         self.bits, self.dtype = found.itemsize * 8, found.name

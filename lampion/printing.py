@@ -78,7 +78,7 @@ def format_tensor(tensor: Any) -> str:
     else:
         body = _body(array.astype(np.float32) if tensor.dtype.is_half else array, len(head))
     default = dtypes.get_default_dtype()
-    silent = (default, default.to_complex(), dtypes.int64, dtypes.bool_) if "[]" != body else (default,)
+    silent = (default, default.to_complex(), dtypes.int64, dtypes.bool_) if body != "[]" else (default,)
     if tensor.dtype not in silent:
         notes.append(f"dtype={tensor.dtype}")
     if tensor.grad_fn is not None:
@@ -132,7 +132,8 @@ def _nested(array: Any, indent: int, style: _Style | _ComplexStyle, shortened: b
     blocks = [_nested(array[i], indent + 1, style, shortened) for i in indices]
     if gap is not None:
         blocks.insert(gap, "...")
-    return "[" + ("," + "\n" * (array.ndim - 1) + " " * (indent + 1)).join(blocks) + "]"
+    between = "\n" * int(array.ndim - 1) + " " * (indent + 1)
+    return "[" + f",{between}".join(blocks) + "]"
 
 
 class _Style:

@@ -11,6 +11,7 @@ from lampion.absent import missing_function, missing_method
 from lampion.errors import DTypeError, GradientError, InplaceError, LampionError, ShapeError
 from lampion.testing import assert_close, assert_identical
 
+NAN = float("nan")
 X = lp.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
 
 
@@ -208,6 +209,20 @@ def test_tensor_takes_what_users_have(data, dtype):
     x = lp.tensor(data)
     assert x.dtype is dtype
     assert lp.tensor(data, dtype=lp.complex128).dtype is lp.complex128
+
+
+def test_numbers_must_fit_the_type_that_is_given():
+    assert lp.tensor([2**64 - 1, 1], dtype=lp.uint64).tolist() == [2**64 - 1, 1]
+    assert lp.tensor([-1], dtype=lp.uint8).tolist() == [255] and lp.tensor([1.7], dtype=lp.int8).tolist() == [
+        1
+    ]
+    for value, dtype in ((300, lp.uint8), (-300, lp.uint8), (200, lp.int8), (2**40, lp.int32), (-1, lp.uint64),
+                         (NAN, lp.int32), (1e10, lp.int32), (2**65, lp.int64), (1j, lp.float32)):  # fmt: skip
+        with pytest.raises(DTypeError, match=r"does not fit into|complex number is not"):
+            lp.tensor([value], dtype=dtype)
+    assert lp.tensor(np.array([1 + 2j]), dtype=lp.float64).tolist() == [1.0]
+    with pytest.raises(LampionError, match="not a rectangular block"):
+        lp.tensor([[1], [1, 2]], dtype=lp.int8)
 
 
 def test_copies():

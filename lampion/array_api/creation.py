@@ -60,7 +60,8 @@ def eye(
     n_cols = n_rows if n_cols is None else n_cols
     rows, columns = op["arange"](n_rows).reshape(n_rows, 1), op["arange"](n_cols)
     on_device("eye", device)
-    return (columns - rows == k).to(default(dtype, dtypes.get_default_dtype()))
+    out: Tensor = (columns - rows == k).to(default(dtype, dtypes.get_default_dtype()))
+    return out
 
 
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Tensor:

@@ -36,11 +36,11 @@ class full:
             source = fill_value.detach().to(dtypes.of(dtype or fill_value.dtype))
             return _finished(broadcast_to(source.reshape(()), size).clone(), requires_grad)
         dtype = dtypes.of(dtype or type(fill_value))
+        if isinstance(fill_value, complex) and not dtype.is_complex:
+            raise DTypeError("full", f"a complex number does not fit into {dtype}", got=str(fill_value))
         if dtype.kind in "iu" and not (isinstance(fill_value, float) or dtype.min <= fill_value <= dtype.max):
             raise DTypeError("full", f"the number {fill_value} does not fit into {dtype}",
                              expected=f"{dtype.min} to {dtype.max}")  # fmt: skip
-        if isinstance(fill_value, complex) and not dtype.is_complex:
-            raise DTypeError("full", f"a complex number does not fit into {dtype}", got=str(fill_value))
         return _finished(apply(full.primitive, shape=size, value=fill_value, dtype=dtype), requires_grad)
 
 

@@ -92,7 +92,7 @@ def elementwise(
     function = body.get("call") or (unary if arity == 1 else binary)
     if "extend" in body:  # the public function takes more: an option, which it deals with before
         plain, function = function, body["extend"](function)
-        function.plain = plain
+        function.plain, plain.primitive = plain, primitive
     return _publish(function, primitive, rules, public, method, inplace)
 
 

@@ -50,6 +50,11 @@ def spread(x):
     return np.concatenate([x, -x])
 
 
+def near_quarters(dtype):
+    """The numbers of that type nearest to multiples of pi / 2, where a sine or a cosine is 0."""
+    return spread((np.arange(1, 5000) * (np.pi / 2)).astype(dtype.numpy))
+
+
 # name -> (the largest errors allowed, for float32 and float64; arguments)
 FUNCTIONS = {
     "exp": (1.1, 1.1, lambda d: [line(-87, 88, d) * (1 if d is float32 else 8), line(-1, 1, d)]),
@@ -58,17 +63,20 @@ FUNCTIONS = {
     "log": (1, 1, lambda d: [line(0.4, 2.5, d), sizes(d, -37, 38)]),
     "log1p": (1.5, 1.5, lambda d: [line(-0.99, 3, d), spread(sizes(d, -35, -0.1)), sizes(d, 0, 38)]),
     "erf": (1.5, 2.5, lambda d: [line(-7, 7, d), spread(sizes(d, -35, 1))]),
-    "sin": (1, 1, lambda d: [line(-100, 100, d, 2000)]),
-    "cos": (1, 1, lambda d: [line(-100, 100, d, 2000)]),
-    "log2": (1, 1, lambda d: [sizes(d, -37, 38, 2000)]),
+    "sin": (1, 1, lambda d: [line(-100, 100, d), spread(sizes(d, -30, 12)), near_quarters(d)]),
+    "cos": (1, 1, lambda d: [line(-100, 100, d), spread(sizes(d, -30, 12)), near_quarters(d)]),
+    "tan": (1.5, 3, lambda d: [line(-100, 100, d), spread(sizes(d, -30, 12)), near_quarters(d)]),
+    "arcsin": (1, 2.5, lambda d: [line(-1, 1, d), spread(sizes(d, -30, 0))]),
+    "arccos": (1, 2, lambda d: [line(-1, 1, d), spread(sizes(d, -30, 0)), 1 - sizes(d, -7, -1)]),
+    "log2": (2, 2, lambda d: [line(0.4, 2.5, d), sizes(d, -37, 38)]),
     "sinh": (3.5, 3.5, lambda d: [line(-88, 88, d), line(-1, 1, d), spread(sizes(d, -35, 0))]),
     "cosh": (3.5, 3.5, lambda d: [line(-88, 88, d), line(-1, 1, d)]),
     "arcsinh": (3.5, 3.5, lambda d: [line(-3, 3, d), spread(sizes(d, -35, 38))]),
     "arccosh": (3.5, 3.5, lambda d: [1 + sizes(d, -6, 1), sizes(d, 0, 38)]),
     "arctanh": (3.5, 3.5, lambda d: [line(-0.999, 0.999, d), spread(sizes(d, -35, -1))]),
     "log10": (2, 2, lambda d: [sizes(d, -37, 38, 2000)]),
-    "exp2": (1, 1, lambda d: [line(-100, 100, d, 2000)]),
-    "arctan": (1, 1, lambda d: [spread(sizes(d, -30, 30, 2000))]),
+    "exp2": (1.5, 1.5, lambda d: [line(-125, 127, d) * (1 if d is float32 else 8), line(-1, 1, d)]),
+    "arctan": (1, 2.5, lambda d: [line(-3, 3, d), spread(sizes(d, -30, 30))]),
 }
 
 
@@ -137,8 +145,10 @@ def test_exact_points(dtype):
     assert_same([compute("log", x[1:2])], [x[:1]])
     assert_same([compute("tanh", 100 * x[1:3])], [x[1:3]])
     assert_same([compute("erf", 100 * x[1:3])], [x[1:3]])
-    powers = (2.0 ** np.arange(-20, 20)).astype(dtype.numpy)
-    assert_same([compute("log2", powers)], [np.arange(-20, 20).astype(dtype.numpy)])
+    whole = np.arange(-20, 20).astype(dtype.numpy)
+    assert_same([compute("log2", 2**whole)], [whole])
+    assert_same([compute("exp2", whole)], [2**whole])
+    assert_same([compute("log10", 10 ** whole[20:])], [whole[20:]])
 
 
 @each_dtype
@@ -159,7 +169,7 @@ PAIRS = {
     "hypot": (2, lambda d: [(spread(sizes(d, -30, 30)), spread(sizes(d, -30, 30)))]),
     "logaddexp": (4, lambda d: [(line(0, 50, d), line(40, 3, d))]),
     "logaddexp2": (4, lambda d: [(line(0, 50, d), line(40, 3, d))]),
-    "arctan2": (1.5, lambda d: [(spread(sizes(d, -3, 3, 1000)), sizes(d, -3, 3, 2000))]),
+    "arctan2": (2.5, lambda d: [(spread(sizes(d, -3, 3)), np.roll(spread(sizes(d, -3, 3)), 7))]),
     "fmod": (0, lambda d: [(line(-9, 9, d, 999), line(-2, 3, d, 999))]),
     "fmax": (0, lambda d: [(line(-9, 9, d, 999), line(2, -3, d, 999))]),
     "fmin": (0, lambda d: [(line(-9, 9, d, 999), line(2, -3, d, 999))]),

@@ -5,8 +5,8 @@ from __future__ import annotations
 #: A polynomial and some arithmetic.
 _POLYNOMIAL = (
     "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cos", "cosh", "erf", "exp", "exp2", "expm1",
-    "log", "log1p", "log2", "logaddexp", "logaddexp2", "logit", "sigmoid", "sin", "sinc", "sinh", "tan", "tanh",
-    "xlog1py", "xlogy",
+    "log", "log1p", "log2", "logaddexp", "logaddexp2", "logit", "sigmoid", "sin", "sinc", "sinh", "tan",
+    "tanh", "xlog1py", "xlogy",
 )  # fmt: skip
 #: A division by software, or the C library's function lane by lane.
 _LANE_BY_LANE = ("floor_divide", "fmod", "log10", "pow", "remainder", "trunc_divide")

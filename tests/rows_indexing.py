@@ -293,6 +293,8 @@ MASKS = [
         samples=lambda d: [call(some_zeros(d)), call(d())], orders=0, not_compiled=UNKNOWN),
     Row("argwhere", lp.argwhere, np.argwhere, samples=lambda d: [call(some_zeros(d))], orders=0,
         not_compiled=UNKNOWN),
+    Row("where: as a method", lambda x, mask, y: x.where(mask, y), lambda x, mask, y: np.where(mask, x, y),
+        samples=lambda d: [call(d(3, 4), MASK, d(4))]),
     Row("where: of a condition", lp.where, lambda x: np.nonzero(x),
         samples=lambda d: [call(some_zeros(d) != 0)], orders=0, not_compiled=UNKNOWN),
     Row("nonzero_static", lp.nonzero_static, first_places, orders=0,

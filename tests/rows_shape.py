@@ -7,7 +7,7 @@ import numpy as np
 import lampion as lp
 from lampion.errors import DTypeError, IndexRangeError, ShapeError
 from lampion.ops.arranging import pad_to
-from lampion.testing.rows import Bad, Row, call
+from lampion.testing.rows import FLOATS, Bad, Row, call
 
 
 def ones(*shape):
@@ -72,6 +72,8 @@ VIEWS = [
         errors=[Bad(ShapeError, ones(2, 3), (0, 1), 0, match="different lengths"),
                 Bad(ShapeError, ones(2, 3), (0, 0), (0, 1), match="source names a dimension twice")]),
     Row("moveaxis", lp.moveaxis, np.moveaxis, samples=lambda d: [call(cube(d), 2, 0)]),
+    Row("adjoint", lp.adjoint, lambda x: np.swapaxes(x, -1, -2), samples=lambda d: [call(cube(d))],
+        errors=[Bad(ShapeError, ones(2), match="at least two dimensions")]),
     Row("t: of a row", lp.t, lambda x: x, samples=lambda d: [call(d(3)), call(d())],
         errors=[Bad(ShapeError, ones(1, 2, 3), match=["at most two", "x.mT"])]),
     Row("squeeze: several", lp.squeeze, lambda x, dim: x.squeeze(tuple(a for a in dim if x.shape[a] == 1)),
@@ -187,6 +189,10 @@ COPIES = [
     Row("alias_copy", lp.alias_copy, np.copy, samples=lambda d: [call(d(3))]),
     Row("as_strided_copy", lambda x, *where: lp.as_strided_copy(x.reshape(-1).clone(), *where), strided,
         samples=lambda d: [call(d(6), (2, 2), (3, 1))]),
+    Row("view_as_real_copy", lambda x: lp.view_as_real_copy(lp.complex(x, x * 2)),
+        lambda x: np.stack([x, x * 2], -1), samples=lambda d: [call(d(3))], dtypes=FLOATS, not_compiled="complex numbers"),
+    Row("view_as_complex_copy", lambda x: lp.real(lp.view_as_complex_copy(x)), lambda x: x[..., 0],
+        samples=lambda d: [call(d(3, 2))], dtypes=FLOATS, not_compiled="complex numbers"),
     Row("detach_copy", lp.detach_copy, np.copy, samples=lambda d: [call(d(3))], orders=0),
     Row("diagonal_copy", lp.diagonal_copy, np.diagonal, samples=lambda d: [call(d(3, 4), 1)]),
     Row("expand_copy", lp.expand_copy, np.broadcast_to, samples=lambda d: [call(d(3), (2, 3))]),
@@ -330,7 +336,7 @@ ARRANGED = [
 ROWS = [*VIEWS, *SPLITS, *COPIES, *JOINED, *ARRANGED]
 ELSEWHERE = {
     "tests/test_views.py: in place, and what takes no tensor": {
-        "broadcast_shapes", "resize_", "resize_as_", "squeeze_", "swapaxes_", "swapdims_", "t_", "transpose_",
-        "tril_indices", "triu_indices", "unsqueeze_",
+        "as_strided_", "broadcast_shapes", "fill_diagonal_", "resize_", "resize_as_", "squeeze_", "swapaxes_",
+        "swapdims_", "t_", "transpose_", "tril_indices", "triu_indices", "unsqueeze_",
     },
 }  # fmt: skip

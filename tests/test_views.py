@@ -177,7 +177,7 @@ def test_bytes_that_do_not_fit():
 
 
 CHANGES = {
-    "t_": lambda x: x[0].t_(), "transpose_": lambda x: x.transpose_(0, 2),
+    "as_strided_": lambda x: x.as_strided_((2, 3), (1, 4)), "t_": lambda x: x[0].t_(), "transpose_": lambda x: x.transpose_(0, 2),
     "swapaxes_": lambda x: x.swapaxes_(0, 1),
     "swapdims_": lambda x: x.swapdims_(0, 1), "squeeze_": lambda x: x[:1].squeeze_(0),
     "unsqueeze_": lambda x: x.unsqueeze_(1),
@@ -240,6 +240,21 @@ def test_compiled_programs_change_only_their_own_shapes():
     assert_identical(run_as("compiled", program, x), program(x))
     with pytest.warns(RuntimeWarning, match="changes the shape of a tensor in place"):
         lp.compile(lambda x: x.t_() + 1)(x)
+
+
+@needs_torch
+@pytest.mark.parametrize(
+    ("shape", "wrap"), [((3, 4), False), ((7, 2), True), ((7, 2), False), ((3, 3, 3), False), ((2, 0), True)]
+)
+def test_fill_diagonal(shape, wrap):
+    x, y = pair(np.zeros(shape))
+    assert x.fill_diagonal_(5, wrap) is x
+    assert_identical(x, y.fill_diagonal_(5, wrap).numpy())
+
+
+def test_fill_diagonal_wants_equal_sizes():
+    with pytest.raises(ShapeError, match="of one size"):
+        lp.zeros(2, 3, 2).fill_diagonal_(1)
 
 
 def test_resize():

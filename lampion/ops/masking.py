@@ -11,7 +11,7 @@ from lampion import dtype as dtypes
 from lampion.errors import DTypeError, IndexRangeError, ShapeError
 from lampion.ops.advanced_indexing import index_, index_put_, one_number, places_of
 from lampion.ops.creation import full
-from lampion.ops.define import kernel, operation
+from lampion.ops.define import METHODS, kernel, operation
 from lampion.ops.elementwise import where as choose
 from lampion.ops.movement import broadcast_to, reshape
 from lampion.ops.shapes import broadcast_shapes
@@ -150,3 +150,11 @@ class coordinates:
         return xp.stack(xp.unravel_index(x, shape)).astype(xp.int64)
 
     def call(x, shape): return apply(coordinates.primitive, x, shape=shape)
+
+
+def where_method(self, condition, other):
+    """This tensor where the condition holds, `other` elsewhere: ``lampion.where(condition, x, other)``."""
+    return choose(condition, self, other)
+
+
+METHODS["where"] = where_method

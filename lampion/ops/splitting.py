@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 from lampion.errors import IndexRangeError, ShapeError
+from lampion.ops.complex_numbers import view_as_complex, view_as_real
 from lampion.ops.define import METHODS, OPERATIONS, operation
 from lampion.ops.movement import as_strided, diagonal, permute
 from lampion.ops.shapes import normalize_dim
@@ -158,6 +159,7 @@ def _slice(x, dim=0, start=None, end=None, step=1):
 
 for _name, _function in (
     ("alias", lambda x: x), ("as_strided", as_strided), ("detach", lambda x: x.detach()),
+    ("view_as_real", view_as_real), ("view_as_complex", view_as_complex),
     ("diagonal", diagonal),
     ("expand", expand), ("permute", permute), ("select", select), ("slice", _slice), ("split", split),
     ("split_with_sizes", split_with_sizes), ("squeeze", squeeze), ("t", t), ("transpose", transpose),

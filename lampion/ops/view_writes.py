@@ -6,6 +6,7 @@ import math
 
 from lampion.errors import DTypeError, GradientError, LampionError, ShapeError
 from lampion.mode import mode
+from lampion.ops.arranging import constant
 from lampion.ops.creation import zeros
 from lampion.ops.define import METHODS, operation
 from lampion.ops.movement import as_strided, diagonal, different_dims, put, reshape, slice_
@@ -109,7 +110,7 @@ _STATE = (
 
 for _name, _function in (
     ("squeeze_", squeeze), ("unsqueeze_", unsqueeze), ("transpose_", transpose), ("t_", t),
-    ("swapaxes_", swapaxes), ("swapdims_", swapdims),
+    ("swapaxes_", swapaxes), ("swapdims_", swapdims), ("as_strided_", as_strided),
 ):  # fmt: skip
     _inindex_along(_name, _function)
 
@@ -158,4 +159,27 @@ def resize_as_(self, other, *, memory_format=None):
     return resize_(self, other.shape)
 
 
-METHODS.update({"resize_": resize_, "resize_as_": resize_as_})
+def fill_diagonal_(self, fill_value, wrap: bool = False):
+    """Fill the main diagonal with one number.
+
+    Args:
+        wrap: in a matrix with more rows than columns, start again at the left, one row below the end.
+
+    >>> import lampion
+    >>> lampion.zeros(2, 3).fill_diagonal_(5)
+    tensor([[5., 0., 0.],
+            [0., 5., 0.]])
+    """
+    if self.ndim < 2 or (self.ndim > 2 and len(set(self.shape)) > 1):
+        raise ShapeError("fill_diagonal_", "expected a matrix, or more dimensions of one size",
+                         got=str(tuple(self.shape)))  # fmt: skip
+    if self.ndim > 2:
+        self[(constant(range(self.shape[0])),) * self.ndim] = fill_value
+        return self
+    rows, columns = self.shape
+    for start in range(0, rows if wrap and columns else 1, columns + 1):
+        diagonal(self[start:]).fill_(fill_value)
+    return self
+
+
+METHODS.update({"fill_diagonal_": fill_diagonal_, "resize_": resize_, "resize_as_": resize_as_})

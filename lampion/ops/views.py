@@ -109,6 +109,14 @@ def full_transpose(x):
     return apply(permute.primitive, x, dims=tuple(range(x.ndim))[::-1])
 
 
+@operation
+def adjoint(input):
+    """The last two dimensions exchanged, and complex numbers conjugated (``x.mH``)."""
+    from lampion.ops.complex_numbers import matrix_adjoint
+
+    return matrix_adjoint(as_tensor(input))
+
+
 # -- other shapes --------------------------------------------------------------------------------------
 
 

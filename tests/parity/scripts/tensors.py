@@ -80,5 +80,5 @@ print(torch.cumsum(torch.arange(5), 0), torch.arange(5).flip(0), torch.roll(torc
 print(torch.bincount(torch.tensor([0, 1, 1, 3])), torch.unique(torch.tensor([3, 1, 1]), return_counts=True))
 try:
     torch.ones(2, 3) @ torch.ones(2, 3)
-except RuntimeError as e:
+except RuntimeError:
     print("RuntimeError")

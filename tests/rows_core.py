@@ -309,7 +309,8 @@ def products(draw):
 
 
 MATRICES = [
-    Row("matmul", lp.matmul, np.matmul, samples=products, ulps=64,  # 33 terms are added, in any order
+    Row("matmul", lp.matmul, np.matmul, samples=products, dtypes=NUMBERS,
+        ulps=64,  # 33 terms are added, in any order
         errors=[Bad(ShapeError, ones(2, 3), ones(4, 5),
                     match=["matmul: the inner sizes differ", "(2, 3) @ (4, 5): 3 and 4", "x.T"]),
                 Bad(ShapeError, ones(2, 2, 3), ones(4, 3, 2), match=["not broadcast", "(2,) and (4,)"]),

@@ -11,7 +11,7 @@ import math
 from collections import Counter
 
 from lampion.errors import DTypeError, LampionError, ShapeError
-from lampion.ops.define import cast_to, operation
+from lampion.ops.define import cast_to, operation, refuse_bools
 from lampion.ops.elementwise import mul
 from lampion.ops.matrix import matmul
 from lampion.ops.movement import diagonal, permute, reshape
@@ -45,6 +45,7 @@ def einsum(equation: str | Tensor, *operands: Tensor | list[int]):
     tensor([2., 2., 2.])
     """
     inputs, output, tensors = _parse(equation, operands)
+    refuse_bools("einsum", *tensors)
     for x in tensors[1:]:
         if x.dtype is not tensors[0].dtype:
             raise DTypeError("einsum", "the operands have different types", expected="one type for all",

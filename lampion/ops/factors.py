@@ -277,6 +277,9 @@ class reflections:
         h, tau = xp.linalg.qr(a, mode="raw")
         return h.mT, tau
 
+    def vjp(grads):
+        raise GradientError("geqrf", "the reflections have no gradient", fix="use lampion.linalg.qr")
+
 
 # -- LU ------------------------------------------------------------------------------------------------
 

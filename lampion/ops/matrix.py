@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lampion.errors import DTypeError, ShapeError
-from lampion.ops.define import apply_wide, kernel, promote
+from lampion.ops.define import apply_wide, kernel, promote, refuse_bools
 from lampion.ops.movement import reshape
 from lampion.ops.views import matrix_transpose
 from lampion.ops.shapes import broadcast_shapes
@@ -56,7 +56,8 @@ class matmul:
         if x.ndim >= 2 and y.ndim >= 2:
             if x._array.dtype.char in "fd":
                 return apply(matmul.primitive, x, y)
-            return apply_wide(matmul.primitive, x, y)
+            return apply_wide(matmul.primitive, *refuse_bools("matmul", x, y))
+        refuse_bools("matmul", x, y)
         row, column = x.ndim == 1, y.ndim == 1
         if row:
             x = reshape(x, 1, -1)

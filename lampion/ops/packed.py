@@ -2,7 +2,8 @@
 
 The one door has one output, and so have the tape, traces and plans. An operation with several results
 therefore computes one array in which its parts lie side by side, and its public side takes them apart
-again: by slices and reshapes, which are views. So nothing else needs to know of them.
+again, by slices and reshapes. So nothing else needs to know of them. What the user is handed are copies of
+those views: results that may be written to, and returned from compiled functions, each by itself.
 
     @packed(saves="output")
     class eigh_parts:
@@ -25,6 +26,7 @@ import functools
 import math
 
 from lampion.ops.define import kernel
+from lampion.ops.elementwise import clone
 from lampion.ops.movement import reshape, slice_
 from lampion.primitive import apply
 
@@ -71,7 +73,8 @@ def packed(rules=None, *, saves=""):
 
     def call(*inputs, **params):
         layout = tuple(tuple(shape) for shape in parts(*(x._array for x in inputs), **params)[1])
-        return _apart(apply(call.primitive, *inputs, layout=layout, **params), layout)
+        whole = apply(call.primitive, *inputs, layout=layout, **params)
+        return tuple(clone(part) for part in _apart(whole, layout))
 
     body = {name: rule_ for name, rule_ in body.items() if name not in ("__dict__", "__weakref__")}
     whole = {**body, "infer": infer, "forward": join, "call": call, "native": False}

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from lampion import dtype as dtypes
 from lampion.dtype import bool_
 from lampion.errors import DTypeError, ShapeError
-from lampion.ops.complex_numbers import conj
+from lampion.ops.complex_numbers import conj, real
 from lampion.ops.creation import arange, full
-from lampion.ops.define import cast_to, operation, promote
+from lampion.ops.define import cast_to, operation, promote, refuse_bools
 from lampion.ops.elementwise import eq, mul, where
 from lampion.ops.joining import cat
 from lampion.ops.matrix import matmul
@@ -260,14 +260,14 @@ def matrix_power(input: Tensor, n: int):
             [0, 1]])
     """
     from lampion.ops.solving import inverse
-    from lampion.ops.triangles import square
+    from lampion.ops.triangles import floats, square
 
-    x = square("matrix_power", input)
+    (x,) = refuse_bools("matrix_power", square("matrix_power", input))
     n = operator.index(n)
     if n == 0:
         return recorded(identity_like(x), x)
     if n < 0:
-        x, n = inverse(x), -n
+        x, n = inverse(floats("matrix_power", x)), -n
     result = None
     while n:
         if n % 2:
@@ -289,7 +289,9 @@ def recorded(out, *sources):
     """A result that does not depend on its arguments, on the tape as made of them: their gradients are 0."""
     for x in sources:
         if x.requires_grad:
-            out = where(full((), False, bool_), sum(x), out)
+            total = sum(x)
+            total = total if out.dtype.is_complex else real(total)
+            out = where(full((), False, bool_), cast_to(total, out.dtype), out)
     return out
 
 

@@ -194,11 +194,14 @@ def is_plumbing(filename: str) -> bool:
     return filename.startswith(stdlib) and "site-packages" not in filename
 
 
+_TRUSTED_ROOMS = ("ops", "autograd", "compiler", "backend", "func", "linalg", "fft", "signal")
+
+
 def default_trusted() -> tuple[str, ...]:
     """Lampion's core: it declares its own reads and effects. The rest of Lampion is read like user code."""
     return (
         f"{_ROOT}{os.sep}*",
-        *(f"{_ROOT}{os.sep}{room}{os.sep}" for room in ("ops", "autograd", "compiler", "backend", "func")),
+        *(f"{_ROOT}{os.sep}{room}{os.sep}" for room in _TRUSTED_ROOMS),
     )
 
 

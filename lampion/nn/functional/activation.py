@@ -11,6 +11,7 @@ from lampion import ops
 from lampion.errors import OptionError, ShapeError
 from lampion.nn.functional.checks import check_floats, overwriting
 from lampion.ops.composite import softplus as _softplus
+from lampion.ops.define import refuse_bools
 from lampion.ops.shapes import normalize_dim
 from lampion.tensor import Tensor
 
@@ -111,6 +112,7 @@ def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Ten
 
 
 def _hardtanh(input: Tensor, min_val: float, max_val: float) -> Tensor:
+    refuse_bools("hardtanh", input)
     if not input.dtype.is_floating_point:
         low, high = int(min_val), int(max_val)
         if low < 0 and input.dtype.kind == "u":
@@ -135,6 +137,7 @@ def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
 
 
 def _threshold(input: Tensor, threshold: float, value: float) -> Tensor:
+    refuse_bools("threshold", input)
     if not input.dtype.is_floating_point:
         threshold, value = int(threshold), int(value)
     return ops.where(input <= threshold, value, input).to(input.dtype)

@@ -6,6 +6,8 @@ import math
 
 from lampion import ops
 from lampion.errors import ShapeError
+from lampion.nn.functional.checks import check_floats
+from lampion.ops.arranging import constant
 from lampion.ops.shapes import normalize_dim
 from lampion.tensor import Tensor
 
@@ -45,6 +47,7 @@ def normalize(input: Tensor, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps
     >>> lampion.nn.functional.normalize(lampion.tensor([3.0, 4.0]), dim=0)
     tensor([0.6000, 0.8000])
     """
+    check_floats("normalize", input)
     dims = tuple(dim) if not isinstance(dim, int) else (dim,)
     axes = tuple(normalize_dim("normalize", a, max(input.ndim, 1)) for a in dims) if input.ndim else ()
     return input / ops.clamp_min(p_norm(input, p, axes, True), eps)
@@ -74,6 +77,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     >>> lampion.nn.functional.cosine_similarity(a, b, dim=0)
     tensor(0.7071)
     """
+    check_floats("cosine_similarity", x1, x2)
     x1, x2 = ops.broadcast_tensors(x1, x2)
     axis = normalize_dim("cosine_similarity", dim, x1.ndim or 1)
     dims = (axis,) if x1.ndim else ()
@@ -92,16 +96,10 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     Shape:
         input: (N, D); result: (N * (N - 1) / 2,).
     """
+    check_floats("pdist", input)
     if input.ndim != 2:
         raise ShapeError("pdist", "expected the rows of a matrix", got=str(tuple(input.shape)))
     n = input.shape[0]
     pairs = [(i, j) for i in range(n) for j in range(i + 1, n)]
-    first, second = (ops.index_select(input, 0, _numbers([pair[k] for pair in pairs])) for k in (0, 1))
+    first, second = (ops.index_select(input, 0, constant([pair[k] for pair in pairs])) for k in (0, 1))
     return p_norm(first - second, p, (1,))
-
-
-def _numbers(values: list[int]) -> Tensor:
-    from lampion.dtype import int64
-    from lampion.tensor import tensor
-
-    return tensor(values, dtype=int64)

@@ -8,6 +8,7 @@ from lampion import ops
 from lampion.dtype import int64
 from lampion.errors import DTypeError, LampionError, OptionError, ShapeError
 from lampion.mode import is_grad_enabled, mode, no_grad
+from lampion.nn.functional.checks import check_floats
 from lampion.nn.functional.distances import p_norm
 from lampion.ops.composite import affine, scaled_gradient
 from lampion.tensor import Tensor
@@ -194,6 +195,7 @@ def embedding_bag(
         result: (bags, features).
     """
     name = "embedding_bag"
+    check_floats(name, weight)
     check_dense(name, sparse and weight.requires_grad and is_grad_enabled())
     if mode not in ("sum", "mean", "max"):
         raise OptionError(name, "the mode is not known", expected='"sum", "mean" or "max"', got=repr(mode))

@@ -31,6 +31,7 @@ def hinge_embedding_loss(
     The input is a distance: alike things are to be near each other, others at least `margin` apart.
     """
     reduction = reduction_of("hinge_embedding_loss", reduction, size_average, reduce)
+    check_floats("hinge_embedding_loss", input)
     apart = ops.where(target != 1, ops.clamp_min(margin - input, 0), 0.0)
     return reduced(apart + ops.where(target != -1, input, 0.0), reduction)
 
@@ -153,6 +154,7 @@ def multilabel_soft_margin_loss(
 ) -> Tensor:  # fmt: skip
     """`binary_cross_entropy_with_logits`, averaged over the classes, which stand in the last dimension."""
     reduction = reduction_of("multilabel_soft_margin_loss", reduction, size_average, reduce)
+    check_floats("multilabel_soft_margin_loss", input)
     losses = -(target * logsigmoid(input) + (1 - target) * logsigmoid(-input))
     if weight is not None:
         losses = losses * weight
@@ -165,6 +167,7 @@ def soft_margin_loss(
 ) -> Tensor:  # fmt: skip
     """``log(1 + e**(-target * input))``; the target is 1 or -1."""
     reduction = reduction_of("soft_margin_loss", reduction, size_average, reduce)
+    check_floats("soft_margin_loss", input)
     return reduced(softplus(-target * input), reduction)
 
 

@@ -10,6 +10,7 @@ from lampion.dtype import finfo
 from lampion.errors import OptionError, ShapeError
 from lampion.mode import no_grad
 from lampion.nn.functional.checks import check_floats
+from lampion.ops.define import refuse_bools
 from lampion.tensor import Tensor
 
 
@@ -232,6 +233,7 @@ def local_response_norm(
     if input.ndim < 3:
         raise ShapeError("local_response_norm", "expected channels of several values",
                          expected="(N, C, L, ...)", got=str(tuple(input.shape)))  # fmt: skip
+    refuse_bools("local_response_norm", input)
     if not input.numel():
         return input
     channels = input.shape[1]

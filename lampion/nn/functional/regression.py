@@ -9,6 +9,7 @@ from lampion import ops
 from lampion.errors import OptionError, ShapeError
 from lampion.mode import mode
 from lampion.nn.functional.checks import (
+    check_floats,
     check_positive,
     check_reduction,
     reduced,
@@ -16,6 +17,7 @@ from lampion.nn.functional.checks import (
     warn_of_broadcasting,
 )  # fmt: skip
 from lampion.nn.functional.distances import at_least
+from lampion.ops.define import refuse_bools
 from lampion.tensor import Tensor
 
 
@@ -70,6 +72,7 @@ def smooth_l1_loss(
     The arguments are those of `mse_loss`; with ``beta=0`` it is `l1_loss`.
     """
     reduction = reduction_of("smooth_l1_loss", reduction, size_average, reduce)
+    check_floats("smooth_l1_loss", input)
     warn_of_broadcasting("smooth_l1_loss", input, target)
     if beta < 0:
         raise OptionError("smooth_l1_loss", "beta is not negative", got=str(beta))
@@ -88,6 +91,7 @@ def huber_loss(
     Source: P. Huber: "Robust estimation of a location parameter" (1964).
     """
     check_reduction("huber_loss", reduction)
+    check_floats("huber_loss", input)
     check_positive("huber_loss", "delta", delta)
     warn_of_broadcasting("huber_loss", input, target)
     losses = _huber(input, target, delta)
@@ -118,6 +122,7 @@ def poisson_nll_loss(
         size_average, reduce, reduction: see `mse_loss`.
     """
     reduction = reduction_of("poisson_nll_loss", reduction, size_average, reduce)
+    refuse_bools("poisson_nll_loss", input)
     losses = ops.exp(input) - target * input if log_input else input - target * ops.log(input + eps)
     if full:
         many = target > 1
@@ -147,6 +152,7 @@ def gaussian_nll_loss(
     (1994).
     """
     check_reduction("gaussian_nll_loss", reduction)
+    check_floats("gaussian_nll_loss", input)
     if not isinstance(var, Tensor):
         var = ops.full_like(input, float(var))
     if mode.trace is None and (var._array < 0).any():
@@ -192,6 +198,7 @@ def kl_div(
             UserWarning, stacklevel=2,
         )  # fmt: skip
     reduction = reduction_of("kl_div", reduction, size_average, reduce, "batchmean")
+    check_floats("kl_div", input)
     losses = ops.exp(target) * (target - input) if log_target else ops.xlogy(target, target) - target * input
     if reduction == "batchmean":
         total = ops.sum(losses)

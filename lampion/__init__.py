@@ -64,7 +64,7 @@ if _typing.TYPE_CHECKING:
     from lampion.func.mapping import vmap
 
 __all__ = [
-    "CompiledFunction", "DType", "Size", "Tensor", "array_api", "as_tensor", "asarray", "autograd", "bfloat16", "bool",
+    "CompiledFunction", "DType", "Tensor", "array_api", "as_tensor", "asarray", "autograd", "bfloat16", "bool",
     "can_cast", "cdouble", "cfloat", "channels_last", "channels_last_3d", "compile", "compiler",
     "complex64", "complex128", "contiguous_format", "cuda", "datasets", "device", "double", "enable_grad",
     "errors", "fft", "finfo", "float", "float16", "float32", "float64", "from_dlpack", "from_numpy", "func",

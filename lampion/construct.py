@@ -66,7 +66,7 @@ def _array_of(data: Any, dtype: Any) -> Any:
 
 
 def _of_type(data: Any, array: Any, target: dtypes.DType) -> Any:
-    """Python's numbers in a type that is given, into which they must fit. Below 0 counts back from 2**bits."""
+    """Python's numbers in a given type, into which they must fit; those below 0 count back from 2**bits."""
     problem = ""
     if array.dtype.kind == "c" and not target.is_complex:
         problem = f"a complex number is not a number of {target}"

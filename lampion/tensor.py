@@ -313,10 +313,13 @@ class Tensor(Contents, Differentiable, _Methods):
 
     __copy__ = detach
 
-    def __getattr__(self, name: str) -> Any:  # called only where there is no such attribute
-        from lampion.absent import missing_method
+    if not TYPE_CHECKING:  # which would believe that a tensor has every attribute
 
-        raise AttributeError(missing_method(type(self).__name__, name), name=name, obj=self)
+        def __getattr__(self, name: str) -> Any:
+            """Called only where there is no such attribute: the message says what to use instead."""
+            from lampion.absent import missing_method
+
+            raise AttributeError(missing_method(type(self).__name__, name), name=name, obj=self)
 
 
 _new = object.__new__

@@ -216,8 +216,9 @@ def test_numbers_must_fit_the_type_that_is_given():
     assert lp.tensor([-1], dtype=lp.uint8).tolist() == [255] and lp.tensor([1.7], dtype=lp.int8).tolist() == [
         1
     ]
-    for value, dtype in ((300, lp.uint8), (-300, lp.uint8), (200, lp.int8), (2**40, lp.int32), (-1, lp.uint64),
-                         (NAN, lp.int32), (1e10, lp.int32), (2**65, lp.int64), (1j, lp.float32)):  # fmt: skip
+    for value, dtype in ((300, lp.uint8), (-300, lp.uint8), (200, lp.int8), (2**40, lp.int32),
+                         (-1, lp.uint64), (NAN, lp.int32),
+                         (1e10, lp.int32), (2**65, lp.int64), (1j, lp.float32)):  # fmt: skip
         with pytest.raises(DTypeError, match=r"does not fit into|complex number is not"):
             lp.tensor([value], dtype=dtype)
     assert lp.tensor(np.array([1 + 2j]), dtype=lp.float64).tolist() == [1.0]

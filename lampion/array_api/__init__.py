@@ -17,16 +17,35 @@ Results that share memory with an argument (views) do so as in PyTorch, which th
 Source: https://data-apis.org/array-api/2024.12/
 """
 
-from lampion.array_api import fft, linalg
+from lampion.array_api import (
+    constants,
+    creation,
+    data_types,
+    elementwise,
+    fft,
+    linalg,
+    linear_algebra,
+    manipulation,
+    searching,
+    statistical,
+    utility,
+)  # fmt: skip
 from lampion.array_api.constants import *  # noqa: F403  # each file's __all__ is a section of the standard
 from lampion.array_api.creation import *  # noqa: F403
 from lampion.array_api.data_types import *  # noqa: F403
+from lampion.array_api.data_types import __array_namespace_info__
 from lampion.array_api.elementwise import *  # noqa: F403
 from lampion.array_api.linear_algebra import *  # noqa: F403
 from lampion.array_api.manipulation import *  # noqa: F403
 from lampion.array_api.searching import *  # noqa: F403
 from lampion.array_api.statistical import *  # noqa: F403
 from lampion.array_api.utility import *  # noqa: F403
+
+__all__ = [
+    "VERSIONS", "fft", "linalg", *constants.__all__, *creation.__all__,
+    *data_types.__all__, *elementwise.__all__, *linear_algebra.__all__, *manipulation.__all__,
+    *searching.__all__, *statistical.__all__, *utility.__all__,
+]  # fmt: skip
 
 #: The versions of the standard that `Tensor.__array_namespace__` is asked for.
 VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12")

@@ -25,7 +25,7 @@ from lampion.dtype import (
 )
 
 __all__ = [
-    "__array_namespace_info__", "astype", "bool", "can_cast", "complex64", "complex128", "finfo", "float32",
+    "astype", "bool", "can_cast", "complex64", "complex128", "finfo", "float32",
     "float64", "iinfo", "int8", "int16", "int32", "int64", "isdtype", "result_type", "uint8", "uint16",
     "uint32", "uint64",
 ]  # fmt: skip

@@ -190,7 +190,8 @@ class complex:
         kinds = (real.dtype, imag.dtype)
         if kinds[0] is not kinds[1] or not kinds[0].is_floating_point or kinds[0] is dtypes.bfloat16:
             raise DTypeError("complex", "the two parts must be floats of one type",
-                             expected="both float32, or both float64", got=f"{kinds[0]} and {kinds[1]}")  # fmt: skip
+                             expected="both float32, or both float64",
+                             got=f"{kinds[0]} and {kinds[1]}")  # fmt: skip
         return apply(complex.primitive, real, imag)
 
 

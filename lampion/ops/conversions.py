@@ -45,7 +45,8 @@ CONVERTERS = {
     name: converter(name, dtype)
     for name, dtype in {
         "bool": dtypes.bool_, "byte": dtypes.uint8, "char": dtypes.int8, "short": dtypes.int16,
-        "int": dtypes.int32, "long": dtypes.int64, "half": dtypes.float16, "bfloat16": dtypes.bfloat16, "float": dtypes.float32,
+        "int": dtypes.int32, "long": dtypes.int64, "half": dtypes.float16, "bfloat16": dtypes.bfloat16,
+        "float": dtypes.float32,
         "double": dtypes.float64, "cfloat": dtypes.complex64, "cdouble": dtypes.complex128,
     }.items()
 }  # fmt: skip
@@ -94,7 +95,8 @@ def type_(self, dtype=None, non_blocking: bool = False):
 
 _TYPE_NAMES = {
     dtypes.bool_: "BoolTensor", dtypes.uint8: "ByteTensor", dtypes.int8: "CharTensor",
-    dtypes.int16: "ShortTensor", dtypes.int32: "IntTensor", dtypes.int64: "LongTensor", dtypes.float16: "HalfTensor",
+    dtypes.int16: "ShortTensor", dtypes.int32: "IntTensor", dtypes.int64: "LongTensor",
+    dtypes.float16: "HalfTensor",
     dtypes.bfloat16: "BFloat16Tensor", dtypes.float32: "FloatTensor", dtypes.float64: "DoubleTensor",
     dtypes.complex64: "ComplexFloatTensor", dtypes.complex128: "ComplexDoubleTensor",
     dtypes.uint16: "UInt16Tensor", dtypes.uint32: "UInt32Tensor", dtypes.uint64: "UInt64Tensor",

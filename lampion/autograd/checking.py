@@ -102,7 +102,7 @@ def gradgradcheck(
             found = grad(
                 roots, [made[i] for i in places], list(weights), create_graph=True, allow_unused=True
             )
-        return tuple(x for x in found if x is not None and x.requires_grad)
+        return tuple(x for x in found if x is not None)
 
     return gradcheck(
         gradient, [*arguments, *seeds], eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception,
@@ -208,6 +208,8 @@ class _Check:
 
     def backward(self, nondet_tol: float, undefined: bool) -> None:
         """Gradients against differences."""
+        if not self.outputs:
+            self._stands_still()
         numerical = self.numerical()
         for o, (out, seeds) in enumerate(zip(self.outputs, self.seeds, strict=True)):
             for seed in seeds:
@@ -225,6 +227,24 @@ class _Check:
             for out, seeds in zip(self.outputs, self.seeds, strict=True):
                 if seeds:
                     self._slopes(out, np.zeros_like(seeds[0]))
+
+    def _stands_still(self) -> None:
+        """No output has a gradient: then none may move."""
+        for place, directions in zip(self.places, self.directions, strict=True):
+            for u in directions:
+                ends = []
+                for sign in (1, -1):
+                    moved = list(self.arguments)
+                    x = moved[place]._array
+                    moved[place] = wrap(np.asarray(x + sign * self.eps * u).astype(x.dtype)).requires_grad_()
+                    outs = self.call(moved)
+                    outs = list(outs) if isinstance(outs, tuple | list) else [outs]
+                    ends.append([o._array for o in outs if isinstance(o, Tensor) and o.dtype.is_inexact])
+                for a, b in zip(*ends, strict=True):
+                    if not np.allclose((a - b) / (2 * self.eps), 0, atol=self.atol):
+                        raise GradcheckError(
+                            f"gradcheck: no output has a gradient, but they depend on input {place}"
+                        )
 
     def forward(self) -> None:
         """Tangents against differences."""

@@ -15,7 +15,7 @@ RANDOM = {
 
 
 def values(result):
-    return result[0]
+    return result[0] if isinstance(result, tuple) else result
 
 
 # Which of several equal elements PyTorch names depends on how it sorts, unless stable=True is asked for.

@@ -76,3 +76,35 @@ def test_the_alpha_of_unsigned_integers_wraps_around():
     x = lp.tensor([10, 20], dtype=lp.uint8)
     assert lp.sub(x, x, alpha=2).tolist() == [246, 236]
     assert lp.add(x, x, alpha=-1).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("name", ["sinc", "special.spherical_bessel_j0"])
+def test_slopes_of_sine_ratios_do_not_cancel_near_zero(name):
+    scale = np.pi if name == "sinc" else 1.0
+    x = lp.tensor([1e-8, 1e-4, 1e-2], dtype=lp.float64, requires_grad=True)
+    function = lp.sinc if name == "sinc" else lp.special.spherical_bessel_j0
+    (first,) = lp.autograd.grad(function(x).sum(), x, create_graph=True)
+    (second,) = lp.autograd.grad(first.sum(), x)
+    a = x.detach().numpy() * scale
+    np.testing.assert_allclose(first.detach().numpy(), scale * (-a / 3 + a**3 / 30 - a**5 / 840), rtol=1e-12)
+    np.testing.assert_allclose(second.numpy(), scale**2 * (-1 / 3 + a**2 / 10 - a**4 / 168), rtol=1e-12)
+
+
+def test_the_slope_of_logit_is_nan_where_the_value_is():
+    x = lp.tensor([-0.5, 0.5, 1.5], requires_grad=True)
+    lp.logit(x).sum().backward()
+    assert str(x.grad.tolist()) == "[nan, 4.0, nan]"
+
+
+NAMES = ["floor", "abs", "erf", "lgamma", "exp2", "sinc", "logit", "frac", "isnan", "frexp"]
+
+
+@pytest.mark.parametrize("dtype", [lp.float16, lp.bfloat16])
+@pytest.mark.parametrize("name", NAMES)
+def test_half_precision_is_float32_rounded(name, dtype):
+    x = lp.tensor([0.25, 0.5, 0.875], dtype=dtype)
+    out, wide = getattr(lp, name)(x), getattr(lp, name)(x.float())
+    pairs = [(out, wide)] if isinstance(out, lp.Tensor) else zip(out, wide, strict=True)
+    for part, exact in pairs:
+        assert part.dtype is (dtype if exact.dtype is lp.float32 else exact.dtype)
+        lp.testing.assert_identical(part, exact.to(part.dtype))

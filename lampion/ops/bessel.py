@@ -10,8 +10,9 @@ from lampion.numerics import bessel
 from lampion.numerics.series import double
 from lampion.ops.arithmetic import sign
 from lampion.ops.define import elementwise
-from lampion.ops.elementwise import cos, div, eq, neg, sub, where
+from lampion.ops.elementwise import eq, neg, sub, where
 from lampion.ops.gamma import apart_from_zero
+from lampion.ops.trigonometry import slope_of_sine_ratio
 
 
 def _bessel(rules):
@@ -112,10 +113,7 @@ class spherical_bessel_j0:
     """The spherical Bessel function of order 0: sin(x) / x, and 1 at 0."""
 
     def forward(xp, x): return double(xp, bessel.spherical_j0, x)
-
-    def vjp(g, x):
-        apart = where(eq(x, 0), 1.0, x)
-        return g * where(eq(x, 0), 0.0, div(sub(cos(apart), spherical_bessel_j0(apart)), apart))
+    def vjp(g, x): return g * slope_of_sine_ratio(x)
 
 
 @_bessel

@@ -123,6 +123,8 @@ def times(y, alpha):
     """alpha * y, for the `alpha` of add and sub: in the type of y, where integers wrap around."""
     if isinstance(y, Tensor):
         kind = y.dtype.kind
+        if kind == "b" and not isinstance(alpha, bool):
+            raise DTypeError("add, sub", "the alpha of boolean tensors must be a boolean", got=repr(alpha))
         if isinstance(alpha, float) and kind in "bui":
             raise DTypeError("add, sub", "the alpha of integer tensors must be an integer", got=repr(alpha))
         if kind == "u" and isinstance(alpha, int):
@@ -293,7 +295,7 @@ class where:
     def vjp(g, condition, x, y):
         return None, lambda: where(condition, g, 0.0), lambda: where(condition, 0.0, g)
 
-    def call(condition, input=None, other=None):
+    def call(condition, input: Tensor | float | None = None, other: Tensor | float | None = None):
         """`input` where the condition holds, `other` elsewhere; without these, where it holds, as index tensors.
 
         >>> import lampion

@@ -114,4 +114,7 @@ class _logit:
     """log(x / (1 - x))."""
 
     def forward(xp, x): return xp.log(x / (1 - x))
-    def vjp(g, x): return g / (x * (1 - x))
+
+    def vjp(g, x):
+        # NaN where the value is: the slope's formula would go on.
+        return where(logical_and(ge(x, 0), le(x, 1)), g / (x * (1 - x)), math.nan)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from lampion.ops.arithmetic import rsqrt
+from lampion.ops.arithmetic import abs, rsqrt
 from lampion.ops.define import elementwise, operation, to_float
-from lampion.ops.elementwise import cos, div, eq, mul, neg, sin, sub, where
+from lampion.ops.elementwise import cos, div, eq, lt, mul, neg, sin, sub, where
 from lampion.tensor import as_tensor
 
 
@@ -128,12 +128,19 @@ class _sinc:
         angle = xp.multiply(xp.where(xp.equal(x, 0), 1, x), math.pi)
         return xp.where(xp.equal(x, 0), 1, xp.sin(angle) / angle).astype(x.dtype)
 
-    def vjp(g, x):
-        # (cos(a) - sin(a) / a) / x with a = pi x. Near 0 that cancels, and the series does not.
-        angle = mul(x, math.pi)
-        apart = where(eq(x, 0), 1.0, x)
-        slope = div(sub(cos(angle), div(sin(angle), mul(apart, math.pi))), apart)
-        return g * where(eq(x, 0), 0.0, slope)
+    def vjp(g, x): return g * (slope_of_sine_ratio(mul(x, math.pi)) * math.pi)
+
+
+def slope_of_sine_ratio(x):
+    """The derivative of sin(x) / x: (cos(x) - sin(x) / x) / x. Near 0, where that cancels, its series."""
+    near = lt(abs(x), 0.5)
+    apart = where(near, 1.0, x)
+    ratio = div(sub(cos(apart), div(sin(apart), apart)), apart)
+    square = mul(x, x)
+    series = 1 / 518918400
+    for coefficient in (-1 / 3991680, 1 / 45360, -1 / 840, 1 / 30, -1 / 3):
+        series = series * square + coefficient
+    return where(near, x * series, ratio)
 
 
 @operation(inplace=True)

@@ -6,6 +6,8 @@ other functions of this file are these two, for one dimension.
 
 from __future__ import annotations
 
+import math
+
 from lampion import dtype as dtypes
 from lampion.errors import DTypeError, IndexRangeError, LampionError, ShapeError
 from lampion.mode import known
@@ -82,13 +84,38 @@ def write(xp, out, value, indices, dims, accumulate):
     """Put or add `value` into an array."""
     key = _key(out, indices, dims)
     try:
-        if accumulate:
+        if accumulate and len(dims) == 1 and indices[0].ndim == 1 and out.flags.c_contiguous:
+            _add_slices(xp, out, value, indices[0], dims[0])
+        elif accumulate:
             xp.add.at(out, key, value)
         else:
             out[key] = value
     except IndexError:
         refuse_out_of_range("index_put", out, indices, dims)
         raise
+
+
+def _add_slices(xp, out, value, at, dim):
+    """Add slices, in the order of their indices, to those of a contiguous array.
+
+    Element by element: NumPy has a fast loop for one index into one row only: 700 rows of
+    100 numbers take 0.09 ms this way, and 0.5 ms the other.
+    """
+    n, inner = out.shape[dim], math.prod(out.shape[dim + 1 :])
+    outer = math.prod(out.shape[:dim])
+    if at.size * inner * outer > _MANY:  # the list of places would need more memory than the slices
+        xp.add.at(out, (slice(None),) * dim + (at,), value)
+        return
+    if at.size and (at.min() < -n or at.max() >= n):
+        raise IndexError
+    rows = xp.arange(outer)[:, None] * n + xp.where(at < 0, at + n, at)
+    places = rows.reshape(outer, -1, 1) * inner + xp.arange(inner)
+    value = xp.broadcast_to(value, (*out.shape[:dim], at.size, *out.shape[dim + 1 :]))
+    xp.add.at(out.reshape(-1), places.reshape(-1), value.reshape(-1))
+
+
+#: Elements up to which `_add_slices` lists all places: 32 MB of them.
+_MANY = 1 << 22
 
 
 def _key(x, indices, dims):

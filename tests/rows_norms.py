@@ -7,6 +7,7 @@ import math
 import numpy as np
 from rows_linalg import linalg, ones, regular, row, turned
 
+import lampion as lp
 from lampion.errors import DTypeError, LampionError, ShapeError
 from lampion.testing.rows import Bad, call
 
@@ -81,5 +82,8 @@ ROWS = [
         lambda x: np.linalg.matrix_rank(x @ turned(x)),
         samples=lambda d: [call(d(4, 2)), call(d(2, 3, 3))],
         orders=0,
+    ),
+    row(
+        "nuclear_norm", lp.nuclear_norm, lambda x: np.linalg.norm(x, "nuc"), samples=lambda d: [call(d(3, 2))]
     ),
 ]

@@ -62,6 +62,11 @@ def vandermonde(x, N=None):
     return x[..., None] ** np.arange(N or x.shape[-1])
 
 
+def falling(x, N=None, increasing=False):
+    powers = vandermonde(x, N)
+    return powers if increasing else powers[..., ::-1]
+
+
 def crosses(d):
     return [call(d(2, 3), d(2, 3)), call(d(3, 4), d(3, 4), 0)]
 
@@ -244,5 +249,12 @@ ROWS = [
         linalg.diagonal,
         lambda x, offset=0: np.diagonal(x, offset, -2, -1),
         samples=lambda d: [call(d(2, 3, 4)), call(d(3, 3), offset=1)],
+    ),
+    Row(
+        "vander",
+        lp.vander,
+        falling,
+        samples=lambda d: [call(d(4)), call(d(3), 2), call(d(3), 5, True)],
+        errors=[Bad(ShapeError, ones(2, 2), match="expected a vector")],
     ),
 ]

@@ -278,3 +278,39 @@ def pca_lowrank(
         raise LampionError("pca_lowrank", "so many components do not exist", got=f"q={q}",
                            expected=f"0 to {min(m, n)}")  # fmt: skip
     return svd_lowrank(x - mean(x, -2, True) if center else x, q, niter)
+
+
+# -- others --------------------------------------------------------------------------------------------
+
+
+@operation(method=False)
+def vander(x, N: int | None = None, increasing: bool = False):
+    """The powers N - 1 down to 0 of each element of a vector; `increasing`: 0 to N - 1.
+
+    >>> import lampion
+    >>> lampion.vander(lampion.tensor([1, 2, 3]))
+    tensor([[1, 1, 1],
+            [4, 2, 1],
+            [9, 3, 1]])
+    """
+    from lampion.ops.elementwise import pow
+    from lampion.ops.joining import stack
+
+    x = as_tensor(x)
+    if x.ndim != 1:
+        raise ShapeError("vander", "expected a vector", got=f"shape {tuple(x.shape)}",
+                         fix="lampion.linalg.vander takes stacks of them")  # fmt: skip
+    count = x.shape[0] if N is None else N
+    if count < 0:
+        raise LampionError("vander", "the number of powers is negative", got=f"N={N}")
+    x = x if x.dtype.is_inexact else x.to(dtypes.int64)
+    if not count:
+        return zeros(x.shape[0], 0, dtype=x.dtype)
+    powers = [pow(x, k) for k in range(count)]
+    return stack(powers if increasing else powers[::-1], 1)
+
+
+@operation
+def nuclear_norm(input: Tensor, dim: tuple[int, int] = (-2, -1), keepdim: bool = False):
+    """The sum of the singular values: ``lampion.linalg.matrix_norm(input, "nuc")``."""
+    return _linalg().matrix_norm(input, "nuc", dim, keepdim)

@@ -43,7 +43,7 @@ def world(seed):
 
 
 def _steps(r, most):
-    return [(r.randrange(200), *(r.randrange(100) for _ in range(3))) for _ in range(r.randint(1, most))]
+    return [(r.randrange(340), *(r.randrange(100) for _ in range(3))) for _ in range(r.randint(1, most))]
 
 
 def attempt(what, case, compiled):

@@ -8,6 +8,7 @@ picked out of them) are compared or converted to integers: so rounding does not 
 from __future__ import annotations
 
 import numpy as np
+from compile_actions import Actions, broadcasts, fitted, small_index, stretches
 from hypothesis import strategies as st
 
 import lampion as lp
@@ -16,11 +17,11 @@ from lampion.nn import functional as F
 from lampion.ops.random import default_generator
 
 SHAPES = ((2, 3), (3,), (4, 1), (), (2, 1, 3), (3, 2), (0, 3), (1, 5), (8, 17))
-DTYPES = (lp.float32, lp.float32, lp.float64, lp.int64, lp.bool)
+DTYPES = (lp.float32, lp.float32, lp.float64, lp.int64, lp.bool, lp.int32)
 LIMIT = 400  # elements: larger results are left out
 
 numbers = st.integers(0, 99)
-steps = st.lists(st.tuples(st.integers(0, 199), numbers, numbers, numbers), min_size=1, max_size=12)
+steps = st.lists(st.tuples(st.integers(0, 339), numbers, numbers, numbers), min_size=1, max_size=12)
 kinds = st.tuples(st.integers(0, len(SHAPES) - 1), st.integers(0, len(DTYPES) - 1), st.integers(0, 5))
 inputs = st.lists(kinds, min_size=1, max_size=4)
 
@@ -54,12 +55,12 @@ def _stored(shape, layout):
 def _array(rng, shape, dtype):
     if dtype is lp.bool:
         return rng.random(shape) < 0.5
-    if dtype is lp.int64:
-        return rng.integers(-3, 4, shape)
+    if dtype.kind == "i":
+        return rng.integers(-3, 4, shape).astype(dtype.numpy)
     return np.asarray(rng.uniform(-1.5, 1.5, shape)).astype(dtype.numpy)
 
 
-class Program:
+class Program(Actions):
     """Runs steps; `made` holds the tensors so far, inputs first."""
 
     def __init__(self, program, inputs, writes=True):
@@ -88,7 +89,7 @@ class Program:
         """Add a result; it is as exact as its sources, if they are given."""
         if x.numel() <= LIMIT and x.ndim <= 4:
             self.made.append(x)
-            if x.dtype.kind != "f" or (sources and all([self.is_exact(source) for source in sources])):
+            if x.dtype.kind != "f" or (sources and all([self.is_exact(source) for source in sources])):  # noqa: C419  # followed, too
                 self.exact.append(x)
 
     def step(self, kind, a, b, c):
@@ -96,7 +97,8 @@ class Program:
             self.unary, self.unary, self.binary, self.binary, self.binary, self.compare, self.choose,
             self.convert, self.reduce, self.reduce, self.move, self.move, self.move, self.multiply,
             self.gather, self.join, self.with_number, self.write, self.write, self.write, self.random,
-            self.composed, self.pieces, self.scatter,
+            self.composed, self.pieces, self.scatter, self.order, self.steps_along, self.statistics,
+            self.whole, self.three, self.look, self.look, self.products, self.places, self.write_at,
         )  # fmt: skip
         actions[kind % len(actions)](kind // len(actions), a, b, c)
 
@@ -151,7 +153,8 @@ class Program:
     def convert(self, kind, a, b, c):
         x = self.pick(a, exact=b % 4 > 1)
         to = (lp.float32, lp.float64, lp.int64, lp.bool)[b % 4]
-        self.keep((x * 2 if x.dtype.kind == "f" and b % 4 > 1 else x).to(to))
+        y = (x * 2 if x.dtype.kind == "f" and b % 4 > 1 else x).to(to)
+        self.keep(y.clone() if y is x else y)  # in float64 throughout, other casts are no casts
 
     # -- shapes ----------------------------------------------------------------------------------------------
 
@@ -296,30 +299,6 @@ class Program:
                 x[: 1 + b % 2].copy_(value[: 1 + b % 2])
             elif choice == 6 and x.dtype.kind == "f":
                 x.sub_(value * 0.25)
-
-
-def stretches(y, shape):
-    have = tuple(y.shape)
-    return len(have) <= len(shape) and all(n in (1, m) for n, m in zip(have[::-1], shape[::-1], strict=False))
-
-
-def fitted(y, shape):
-    """Something made of y that stretches to the shape: y itself where it does."""
-    if not stretches(y, shape):
-        y = y.long().sum() if y.dtype.kind != "f" else y.sum().tanh()
-        y = lp.minimum(lp.maximum(y, -9), 9)
-    stretched = lp.broadcast_to(y, tuple(shape))
-    return stretched if y.dtype is lp.bool else stretched * 1
-
-
-def small_index(x, size):
-    """Integers from 0 to size - 1, made of x."""
-    x = lp.minimum(lp.maximum(x.long(), 0), size - 1)
-    return x if x.ndim else x.reshape(1)
-
-
-def broadcasts(x, y):
-    return all(n == m or 1 in (n, m) for n, m in zip(x.shape[::-1], y.shape[::-1], strict=False))
 
 
 def function_of(program, writes=True, gradients=True):

@@ -69,7 +69,9 @@ def shaken(graph: Any, noise: float, rng: Any) -> Any:
     equations: list[Any] = []
     moved: dict[Any, Any] = {}
 
-    def shake(value: Any, strength: float = 1.0) -> Any:
+    def shake(value: Any) -> Any:
+        # What a program has in float32 even here would be rounded to the same number again.
+        strength = 4.0 if value.dtype is float32 else 1.0
         factor = 1 + strength * noise * rng.uniform(-1, 1, value.shape)
         factor = graph.constant(np.asarray(factor, value.dtype.numpy))
         out = graph.value(value.shape, value.dtype)
@@ -86,6 +88,5 @@ def shaken(graph: Any, noise: float, rng: Any) -> Any:
         if equation.output.dtype.kind == "f" and not exact:
             moved[equation.output] = shake(equation.output)
         elif primitive.name == "cast" and equation.output.dtype is float32:
-            # Asked for by the program, which then goes on in float32: that rounds small noise away.
-            moved[equation.output] = shake(equation.output, 4.0)
+            moved[equation.output] = shake(equation.output)
     return graph.replaced(equations)

@@ -133,6 +133,7 @@ SQUARE, WIDE = data("float64", 2, 3, 3) + 3 * np.eye(3), data("float64", 2, 3, 4
 LINALG = [
     ("cholesky", (SYMMETRIC,), {}), ("cholesky", (SYMMETRIC,), {"upper": True}),
     ("cross", (data("float64", 2, 3), data("float64", 2, 3)), {}),
+    ("cross", (data("float64", 2, 1, 3), data("float64", 4, 3)), {}),
     ("cross", (data("int32", 3, 2), data("int32", 3, 2)), {"axis": -2}), ("det", (SQUARE,), {}),
     ("diagonal", (WIDE,), {"offset": 1}), ("diagonal", (data("int32", 3, 3),), {"offset": -1}),
     ("eigvalsh", (SYMMETRIC,), {}), ("inv", (SQUARE,), {}), ("matrix_norm", (WIDE,), {}),

@@ -287,6 +287,10 @@ def test_linear_algebra(name, args, kwargs):
     check(name, *args, home="linalg", **kwargs)
 
 
+def test_a_matrix_without_elements_has_rank_0():
+    assert xp.linalg.matrix_rank(xp.zeros((2, 0, 3))).tolist() == [0, 0]
+
+
 def test_factorizations():
     for x in (WIDE, np.swapaxes(WIDE, 1, 2), data("complex128", 3, 3)):
         t = xp.asarray(x)

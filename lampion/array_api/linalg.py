@@ -8,6 +8,7 @@ from lampion import dtype as dtypes
 from lampion import linalg as _linalg
 from lampion.array_api._rules import DType, Tensor, axes_of, op, pair
 from lampion.array_api.linear_algebra import matmul, matrix_transpose, tensordot, vecdot
+from lampion.array_api.manipulation import broadcast_arrays
 from lampion.array_api.statistical import sum as _sum
 from lampion.errors import ShapeError
 
@@ -57,8 +58,7 @@ def cholesky(x: Tensor, /, *, upper: bool = False) -> Tensor:
 
 def cross(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:
     """The vector product of vectors of three numbers along an axis."""
-    x1, x2 = pair("cross", x1, x2)
-    out: Tensor = _Source.cross(x1, x2, dim=axis)
+    out: Tensor = _Source.cross(*broadcast_arrays(*pair("cross", x1, x2)), dim=axis)
     return out
 
 
@@ -110,6 +110,8 @@ def matrix_power(x: Tensor, n: int, /) -> Tensor:
 def matrix_rank(x: Tensor, /, *, rtol: float | Tensor | None = None) -> Tensor:
     """How many singular values are larger than `rtol` times the largest."""
     values = svdvals(x)
+    if not values.shape[-1]:
+        return op["zeros"](values.shape[:-1], dtype=dtypes.int64)  # type: ignore[no-any-return]  # a Tensor
     if rtol is None:
         rtol = max(x.shape[-2:]) * dtypes.finfo(values.dtype).eps
     bound = values.amax(-1, True) * (rtol[..., None] if isinstance(rtol, Tensor) else rtol)

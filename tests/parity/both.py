@@ -111,7 +111,7 @@ def flat(results):
 def assert_same_slopes(ours, theirs, inputs, **tolerances):
     """No gradient and a gradient of zeros are the same."""
     for a, b, x in zip(ours, theirs, inputs, strict=True):
-        zeros = np.zeros(tuple(x.shape))
+        zeros = np.zeros(tuple(x.shape), array_of(x).dtype if isinstance(x, torch.Tensor) else x.dtype.numpy)
         first = zeros if a is None else a.detach().numpy()
         second = zeros if b is None else array_of(b)
         assert_close(first, second, equal_nan=True, **tolerances)

@@ -131,6 +131,8 @@ ROWS = [
     Row("F.softmax", F.softmax, lambda x, dim: np.exp(log_softmax(x, dim)), samples=scores, dtypes=FLOATS,
         points=[At([1e4, 0.0], 0, value=[1.0, 0.0]), At([-np.inf, 0.0], 0, value=[0.0, 1.0])],
         errors=[Bad(DTypeError, np.array([1, 2]), 0, match="expected floats")]),
+    Row("softmax", lp.softmax, lambda x, dim: np.exp(log_softmax(x, dim)), samples=scores, dtypes=FLOATS,
+        errors=[Bad(DTypeError, np.array([1, 2]), 0, match="expected floats")]),
     Row("F.softmin", F.softmin, lambda x, dim: np.exp(log_softmax(-x, dim)), samples=scores, dtypes=FLOATS),
     Row("F.log_softmax", F.log_softmax, log_softmax, samples=scores, dtypes=FLOATS),
     Row("F.pad", F.pad, padded, samples=lambda d: [

@@ -193,7 +193,8 @@ ROWS = [
         samples=lambda d: [call(d(4, 3)), call(d(3, 2), 1.0)], dtypes=FLOATS, ulps=64,
         errors=[Bad(ShapeError, ones(3), match="rows of a matrix")]),
     Row("F.cosine_similarity", F.cosine_similarity, lambda x, y, dim=1: cosine(x, y, dim), dtypes=FLOATS,
-        ulps=64, samples=lambda d: [call(d(3, 4), d(3, 4)), call(d(4), d(3, 4), dim=-1), call(d(4), d(4), dim=0)]),
+        ulps=64, samples=lambda d: [call(d(3, 4), d(3, 4)), call(d(4), d(3, 4), dim=-1),
+                                    call(d(4), d(4), dim=0)]),
     Row("F.normalize", F.normalize, lambda x, p=2.0, dim=1: x / np.linalg.norm(x, p, dim, True),
         dtypes=FLOATS, samples=lambda d: [call(d(3, 4)), call(d(4), dim=0), call(d(3, 4), 1.0, 0)], ulps=64),
 ]  # fmt: skip

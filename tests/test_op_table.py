@@ -35,7 +35,7 @@ ELSEWHERE = {
         "double", "float", "int", "long", "to",
     },
 }  # fmt: skip
-# Of nn.functional: what is drawn, and what is done in place (tests/test_nn_functions.py, tests/test_random.py).
+# Of nn.functional: what is drawn, and done in place: in test_nn_functions.py and test_random.py.
 FUNCTIONAL_ELSEWHERE = {
     "F.alpha_dropout", "F.celu_", "F.dropout", "F.dropout1d", "F.dropout2d", "F.dropout3d", "F.elu_",
     "F.feature_alpha_dropout", "F.gumbel_softmax", "F.hardtanh_", "F.leaky_relu_", "F.relu_", "F.rrelu_",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lampion.errors import GradientError
 from lampion.hooks import RemovableHandle, register
 from lampion.mode import mode
+from lampion.ops import zeros_like
 from lampion.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -219,9 +220,15 @@ class _Gate:
         return gradients
 
     def after(self, gradients: tuple[Any, ...]) -> tuple[Any, ...]:
-        """On the way back, last: the gradients of the inputs are there."""
+        """On the way back, last: the gradients of the inputs are there.
+
+        The gradient of a gradient can come here without having passed the outputs: that is none of the hooks'.
+        """
+        if self.grad_output is None:
+            return gradients
         for hook in list(self.hooks.gradient_after.values()):
             gradients = _replaced(hook(self.module, gradients, self.grad_output), gradients)
+        self.grad_output = None
         return gradients
 
 
@@ -243,6 +250,8 @@ def _through(values: tuple[Any, ...], listen: Callable[..., tuple[Any, ...]]) ->
     if not places:
         return values, False
 
+    plain = [x.detach() if isinstance(x, Tensor) else None for x in values]
+
     class Identity(Function):
         @staticmethod
         def forward(ctx: Any, *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -250,7 +259,10 @@ def _through(values: tuple[Any, ...], listen: Callable[..., tuple[Any, ...]]) ->
 
         @staticmethod
         def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
-            around: list[Any] = [None] * len(values)
+            # Of a tensor without a gradient PyTorch says that it is 0.
+            around: list[Any] = [
+                zeros_like(x) if isinstance(x, Tensor) and x.dtype.is_inexact else None for x in plain
+            ]
             for place, gradient in zip(places, gradients, strict=True):
                 around[place] = gradient
             heard = listen(tuple(around))

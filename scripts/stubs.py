@@ -40,6 +40,9 @@ TYPES = {
     "n": "int", "low": "int", "high": "int", "key": "_Index",
 }  # fmt: skip
 
+#: Parameters of elementwise operations, which may be numbers too.
+OPERANDS = ("x", "y", "input", "other", "exponent", "min", "max", "values", "n")
+
 #: The comment and the docstring that each file begins with.
 HEAD = '''\
 # Written by `python scripts/stubs.py`; run it again after a change to the operations.
@@ -175,7 +178,7 @@ def parameter_text(name: str, function: Callable[..., Any], parameter: inspect.P
     default, kind = parameter.default, parameter.annotation
     if kind is parameter.empty:
         primitive = getattr(function, "primitive", None)
-        if parameter.name in ("x", "y") and primitive is not None and primitive.kind == "elementwise":
+        if parameter.name in OPERANDS and primitive is not None and primitive.kind == "elementwise":
             kind = "Tensor | float"
         elif type(default) in (bool, float):
             kind = type(default).__name__

@@ -67,17 +67,17 @@ class complex_sign:
 
 
 @operation(inplace=True)
-def sgn(x):
+def sgn(input):
     """The direction of x: `sign` for real numbers, x / abs(x) for complex ones, and 0 for 0."""
-    x = as_tensor(x)
-    return complex_sign(x) if x.dtype.is_complex else sign(x)
+    input = as_tensor(input)
+    return complex_sign(input) if input.dtype.is_complex else sign(input)
 
 
 @operation
-def positive(x):
+def positive(input):
     """x itself; booleans are refused, as by `neg`."""
-    refuse_bools("positive", x)
-    return x
+    refuse_bools("positive", input)
+    return input
 
 
 @elementwise(output="bool", complexes=False)
@@ -101,9 +101,9 @@ class copysign:
 
 
 @operation(inplace=True)
-def square(x):
+def square(input):
     """x * x."""
-    return pow(x, 2)
+    return pow(input, 2)
 
 
 @elementwise(saves="output", inputs="float")
@@ -123,9 +123,9 @@ class rsqrt:
 
 
 @operation(method=False)
-def rsub(x, y, *, alpha=1):
+def rsub(input, other, *, alpha=1):
     """y - alpha * x."""
-    return sub(y, x, alpha=alpha)
+    return sub(other, input, alpha=alpha)
 
 
 # -- bounds --------------------------------------------------------------------------------------------
@@ -133,7 +133,13 @@ def rsub(x, y, *, alpha=1):
 
 @elementwise(saves="inputs", complexes=False)
 class clamp_min:
-    """x, but `y` where x is below that. The gradient goes to whichever is taken; to x if they are equal."""
+    """`input`, but `min` where it is below that. The gradient goes to what is taken; to the input if they
+    are equal.
+    """
+
+    def extend(plain):
+        def clamp_min(input, min): return plain(input, min)
+        return clamp_min
 
     def forward(xp, x, y): return xp.maximum(x, y)
     def vjp(g, x, y): return lambda: where(ge(x, y), g, 0.0), lambda: where(lt(x, y), g, 0.0)
@@ -141,15 +147,21 @@ class clamp_min:
 
 @elementwise(saves="inputs", complexes=False)
 class clamp_max:
-    """x, but `y` where x is above that. The gradient goes to whichever is taken; to x if they are equal."""
+    """`input`, but `max` where it is above that. The gradient goes to what is taken; to the input if they
+    are equal.
+    """
+
+    def extend(plain):
+        def clamp_max(input, max): return plain(input, max)
+        return clamp_max
 
     def forward(xp, x, y): return xp.minimum(x, y)
     def vjp(g, x, y): return lambda: where(le(x, y), g, 0.0), lambda: where(gt(x, y), g, 0.0)
 
 
 @operation(inplace=True)
-def clamp(x, min=None, max=None):
-    """x between two bounds, which may be numbers or tensors; where ``min > max`` it is `max`.
+def clamp(input, min=None, max=None):
+    """`input` between two bounds, which may be numbers or tensors; where ``min > max`` it is `max`.
 
     >>> import lampion
     >>> lampion.clamp(lampion.tensor([-2.0, 0.5, 3.0]), min=-1, max=1)
@@ -157,10 +169,10 @@ def clamp(x, min=None, max=None):
     """
     if min is None and max is None:
         raise LampionError("clamp", "there is no bound", expected="min, max or both")
-    refuse_bools("clamp", x)
+    refuse_bools("clamp", input)
     if min is not None:
-        x = clamp_min(x, min)
-    return x if max is None else clamp_max(x, max)
+        input = clamp_min(input, min)
+    return input if max is None else clamp_max(input, max)
 
 
 @elementwise(saves="inputs", complexes=False)
@@ -193,7 +205,7 @@ def _first(compare, x, y):
 
 
 @operation(inplace=True)
-def nan_to_num(x, nan=0.0, posinf=None, neginf=None):
+def nan_to_num(input, nan=0.0, posinf=None, neginf=None):
     """x with other numbers in the place of NaN and of the infinities.
 
     Args:
@@ -204,54 +216,55 @@ def nan_to_num(x, nan=0.0, posinf=None, neginf=None):
     >>> lampion.nan_to_num(lampion.tensor([1.0, float("nan"), float("inf")]), posinf=9)
     tensor([1., 0., 9.])
     """
-    x = as_tensor(x)
-    if x.dtype.is_complex:
-        return complex(nan_to_num(x.real, nan, posinf, neginf), nan_to_num(x.imag, nan, posinf, neginf))
-    if not x.dtype.is_floating_point:
-        return clone(x)
-    largest = float(dtypes.finfo(x.dtype).max)
-    out = where(isnan(x), float(nan or 0.0), x)
-    out = where(isposinf(x), largest if posinf is None else float(posinf), out)
-    return where(isneginf(x), -largest if neginf is None else float(neginf), out)
+    input = as_tensor(input)
+    if input.dtype.is_complex:
+        real, imag = (nan_to_num(part, nan, posinf, neginf) for part in (input.real, input.imag))
+        return complex(real, imag)
+    if not input.dtype.is_floating_point:
+        return clone(input)
+    largest = float(dtypes.finfo(input.dtype).max)
+    out = where(isnan(input), float(nan or 0.0), input)
+    out = where(isposinf(input), largest if posinf is None else float(posinf), out)
+    return where(isneginf(input), -largest if neginf is None else float(neginf), out)
 
 
 # -- mixtures ------------------------------------------------------------------------------------------
 
 
 @operation(inplace=True)
-def lerp(x, end, weight):
+def lerp(input, end, weight):
     """x + weight * (end - x): from x, where the weight is 0, to `end`, where it is 1.
 
     From the nearer end, so that both are reached exactly.
     """
-    x, end = as_tensor(x), as_tensor(end)
-    if x.dtype is not end.dtype or not x.dtype.is_inexact:
-        raise DTypeError("lerp", "both ends must be of one floating type", got=f"{x.dtype} and {end.dtype}",
-                         fix="convert one of them")  # fmt: skip
-    difference = sub(end, x)
+    input, end = as_tensor(input), as_tensor(end)
+    if input.dtype is not end.dtype or not input.dtype.is_inexact:
+        raise DTypeError("lerp", "both ends must be of one floating type",
+                         got=f"{input.dtype} and {end.dtype}", fix="convert one of them")  # fmt: skip
+    difference = sub(end, input)
     if not isinstance(weight, Tensor):
         near = builtins.abs(weight) < 0.5
-        return add(x, mul(difference, weight)) if near else sub(end, mul(difference, 1 - weight))
+        return add(input, mul(difference, weight)) if near else sub(end, mul(difference, 1 - weight))
     near = lt(abs(weight), 0.5)
-    return where(near, add(x, mul(difference, weight)), sub(end, mul(difference, sub(1, weight))))
+    return where(near, add(input, mul(difference, weight)), sub(end, mul(difference, sub(1, weight))))
 
 
 @operation(inplace=True)
-def addcmul(x, tensor1: Tensor, tensor2: Tensor, *, value=1):
+def addcmul(input, tensor1: Tensor, tensor2: Tensor, *, value=1):
     """x + value * tensor1 * tensor2."""
-    refuse_bools("addcmul", x)
+    refuse_bools("addcmul", input)
     product = mul(tensor1, tensor2)
-    return add(x, product if value == 1 else mul(product, value))
+    return add(input, product if value == 1 else mul(product, value))
 
 
 @operation(inplace=True)
-def addcdiv(x, tensor1: Tensor, tensor2: Tensor, *, value=1):
+def addcdiv(input, tensor1: Tensor, tensor2: Tensor, *, value=1):
     """x + value * tensor1 / tensor2. The type must be a floating one."""
     for y in (tensor1, tensor2):
         if not y.dtype.is_inexact:
             raise DTypeError("addcdiv", "integers are not divided", got=str(y.dtype), fix="x.float()")
     quotient = div(tensor1, tensor2)
-    return add(x, quotient if value == 1 else mul(quotient, value))
+    return add(input, quotient if value == 1 else mul(quotient, value))
 
 
 # -- integers ------------------------------------------------------------------------------------------
@@ -262,10 +275,10 @@ def _of_integers(rules):
     name = rules.__name__
     rules.native = False
 
-    def call(x, y):
-        x, y = refuse_bools(name, *promote(name, x, y))
-        refuse_floats(name, x, y)
-        return apply(function.primitive, x, y)
+    def call(input, other):
+        input, other = refuse_bools(name, *promote(name, input, other))
+        refuse_floats(name, input, other)
+        return apply(function.primitive, input, other)
 
     rules.call = call
     function = elementwise(rules)
@@ -299,9 +312,9 @@ class nextafter:
 
 
 @operation(inplace=True)
-def ldexp(x, other):
+def ldexp(input, other):
     """x * 2**other."""
-    return mul(x, pow(2.0, other))
+    return mul(input, pow(2.0, other))
 
 
 @elementwise(public=False)
@@ -323,7 +336,7 @@ class mantissa:
 
 
 @operation
-def frexp(x) -> tuple[Tensor, Tensor]:
+def frexp(input) -> tuple[Tensor, Tensor]:
     """The mantissa and the exponent of x: ``x = mantissa * 2**exponent`` with 0.5 <= abs(mantissa) < 1.
 
     The exponent is int32. The gradient of the mantissa is 2**-exponent.
@@ -332,15 +345,19 @@ def frexp(x) -> tuple[Tensor, Tensor]:
     >>> lampion.frexp(lampion.tensor([6.0, 0.25]))
     (tensor([0.7500, 0.5000]), tensor([ 3, -1], dtype=lampion.int32))
     """
-    x = as_tensor(x)
-    if not x.dtype.is_floating_point:
-        raise DTypeError("frexp", "only floats have a mantissa", got=str(x.dtype), fix="x.float()")
-    return mantissa(x), exponent(x)
+    input = as_tensor(input)
+    if not input.dtype.is_floating_point:
+        raise DTypeError("frexp", "only floats have a mantissa", got=str(input.dtype), fix="x.float()")
+    return mantissa(input), exponent(input)
 
 
 @elementwise(complexes=False)
 class heaviside:
-    """0 where x < 0, 1 where x > 0, and `y` where x is 0. Not differentiable."""
+    """0 where the input is below 0, 1 where it is above, and `values` where it is 0. Not differentiable."""
+
+    def extend(plain):
+        def heaviside(input, values): return plain(input, values)
+        return heaviside
 
     def forward(xp, x, y):
         dtype = (x if hasattr(x, "dtype") else y).dtype
@@ -348,16 +365,16 @@ class heaviside:
 
 
 @operation(inplace=True)
-def float_power(x, exponent):
+def float_power(input, exponent):
     """x ** exponent, computed in float64 (complex128 for complex numbers).
 
     >>> import lampion
     >>> lampion.float_power(lampion.tensor([1, 2, 3]), -2)
     tensor([1.0000, 0.2500, 0.1111], dtype=lampion.float64)
     """
-    both = (x, exponent)
+    both = (input, exponent)
     kinds = [v.dtype if isinstance(v, Tensor) else dtypes.of(type(v)) for v in both]
     is_complex = any(kind.is_complex for kind in kinds)
     target = dtypes.complex128 if is_complex else dtypes.float64
-    x, exponent = (cast_to(v, target) if isinstance(v, Tensor) else v for v in both)
-    return pow(x, exponent)
+    input, exponent = (cast_to(v, target) if isinstance(v, Tensor) else v for v in both)
+    return pow(input, exponent)

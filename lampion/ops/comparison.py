@@ -11,42 +11,42 @@ from lampion.tensor import Tensor, as_tensor
 
 
 @operation
-def isclose(x, y, rtol=1e-05, atol=1e-08, equal_nan=False):
+def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
     """Whether ``abs(x - y) <= atol + rtol * abs(y)``. Infinities are close to themselves only.
 
     Args:
         equal_nan: whether NaN is close to NaN.
     """
-    x, y = as_tensor(x), as_tensor(y)
-    if x.dtype is not y.dtype:
-        raise DTypeError("isclose", "both tensors must have one type", got=f"{x.dtype} and {y.dtype}",
+    input, other = as_tensor(input), as_tensor(other)
+    if input.dtype is not other.dtype:
+        raise DTypeError("isclose", "both tensors must have one type", got=f"{input.dtype} and {other.dtype}",
                          fix="convert one of them")  # fmt: skip
     if rtol < 0 or atol < 0:
         raise LampionError("isclose", "a tolerance is negative", got=f"rtol={rtol}, atol={atol}")
-    close = eq(x, y)
-    if x.dtype.is_inexact and equal_nan:
-        close = logical_or(close, logical_and(isnan(x), isnan(y)))
+    close = eq(input, other)
+    if input.dtype.is_inexact and equal_nan:
+        close = logical_or(close, logical_and(isnan(input), isnan(other)))
     if rtol == 0 and atol == 0:
         return close
-    if not x.dtype.is_inexact:
-        x, y = x.double(), y.double()
-    apart = abs(sub(x, y))
-    near = le(apart, add(abs(mul(y, rtol)), atol))
+    if not input.dtype.is_inexact:
+        input, other = input.double(), other.double()
+    apart = abs(sub(input, other))
+    near = le(apart, add(abs(mul(other, rtol)), atol))
     return logical_or(close, logical_and(near, isfinite(apart)))
 
 
 @operation
-def allclose(x, y, rtol=1e-05, atol=1e-08, equal_nan=False) -> bool:
+def allclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False) -> bool:
     """Whether all elements are close: see `isclose`. A Python bool."""
-    return bool(isclose(x, y, rtol, atol, equal_nan).all())
+    return bool(isclose(input, other, rtol, atol, equal_nan).all())
 
 
 @operation
-def equal(x, y: Tensor) -> bool:
+def equal(input, other: Tensor) -> bool:
     """Whether both tensors have the same shape and the same elements. A Python bool.
 
     >>> import lampion
     >>> lampion.equal(lampion.tensor([1, 2]), lampion.tensor([1, 2]))
     True
     """
-    return tuple(x.shape) == tuple(y.shape) and bool(eq(x, y).all())
+    return tuple(input.shape) == tuple(other.shape) and bool(eq(input, other).all())

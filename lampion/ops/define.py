@@ -57,28 +57,29 @@ def elementwise(
     needs_float = inputs == "float"
     door = apply_plain if primitive.direct is not None and primitive.saves_only is None else apply
 
-    def unary(x):
-        if not isinstance(x, Tensor):
-            x = as_tensor(x)
-        if x._array.dtype.char in "fd":  # float32 and float64: nothing to convert. The common case.
-            return door(primitive, x)
-        return prepared(to_float(x) if needs_float else x)
+    def unary(input):
+        if not isinstance(input, Tensor):
+            input = as_tensor(input)
+        if input._array.dtype.char in "fd":  # float32 and float64: nothing to convert. The common case.
+            return door(primitive, input)
+        return prepared(to_float(input) if needs_float else input)
 
-    def binary(x, y):
+    def binary(input, other):
         # Two floats of one type, or a float tensor and a number: nothing to promote. The common cases.
-        if isinstance(x, Tensor) and x._array.dtype.char in "fd":
-            if isinstance(y, Tensor):
-                if x._array.dtype is y._array.dtype:
-                    return door(primitive, x, y)
-            elif type(y) is float or type(y) is int:
-                return door(primitive, x, y)
-        elif (type(x) is int or type(x) is float) and isinstance(y, Tensor) and y._array.dtype.char in "fd":
-            return apply(primitive, x, y)
-        if not (isinstance(x, Tensor) and isinstance(y, Tensor) and x._array.dtype is y._array.dtype):
-            x, y = promote(name, x, y, compares=output == "bool")
+        if isinstance(input, Tensor) and input._array.dtype.char in "fd":
+            if isinstance(other, Tensor):
+                if input._array.dtype is other._array.dtype:
+                    return door(primitive, input, other)
+            elif type(other) is float or type(other) is int:
+                return door(primitive, input, other)
+        elif isinstance(other, Tensor) and type(input) in (int, float) and other._array.dtype.char in "fd":
+            return apply(primitive, input, other)
+        tensors = isinstance(input, Tensor) and isinstance(other, Tensor)
+        if not (tensors and input._array.dtype is other._array.dtype):
+            input, other = promote(name, input, other, compares=output == "bool")
         if needs_float:
-            x, y = to_float(x), to_float(y)
-        return prepared(x, y)
+            input, other = to_float(input), to_float(other)
+        return prepared(input, other)
 
     def prepared(*inputs):
         """What is common to the rarer types."""

@@ -21,7 +21,7 @@ class add:
     """x + y; with `alpha`, x + alpha * y."""
 
     def extend(plain):
-        def add(x, y, *, alpha=1): return plain(x, y if alpha == 1 else times(y, alpha))
+        def add(input, other, *, alpha=1): return plain(input, other if alpha == 1 else times(other, alpha))
         return add
 
     def forward(xp, x, y): return xp.add(x, y)
@@ -33,7 +33,7 @@ class sub:
     """x - y; with `alpha`, x - alpha * y."""
 
     def extend(plain):
-        def sub(x, y, *, alpha=1): return plain(x, y if alpha == 1 else times(y, alpha))
+        def sub(input, other, *, alpha=1): return plain(input, other if alpha == 1 else times(other, alpha))
         return sub
 
     def forward(xp, x, y): return xp.subtract(x, y)
@@ -57,8 +57,10 @@ class div:
     """
 
     def extend(plain):
-        def div(x, y, *, rounding_mode=None):
-            return plain(x, y) if rounding_mode is None else rounded_quotient(x, y, rounding_mode)
+        def div(input, other, *, rounding_mode=None):
+            if rounding_mode is None:
+                return plain(input, other)
+            return rounded_quotient(input, other, rounding_mode)
 
         return div
 
@@ -92,21 +94,21 @@ class pow:
             lambda: g * where(_both_zero_slope(x, y), 0.0, out * log(x)),
         )
 
-    def call(x, y):
+    def call(input, exponent):
         """x to the power y; exponents 0.5, 2 and 3 are a square root and products."""
-        if isinstance(y, int | float) and isinstance(x, Tensor) and x._array.dtype.kind != "b":
-            if y == 0.5:
-                return sqrt(x)
-            if y == 2:
-                return mul(x, x)
-            if y == 3:
-                return mul(mul(x, x), x)
-        x, y = refuse_bools("pow", *promote("pow", x, y))
-        kind = (x if isinstance(x, Tensor) else y).dtype.kind
-        if kind in "bui" and isinstance(y, int) and y < 0:
+        if isinstance(exponent, int | float) and isinstance(input, Tensor) and input._array.dtype.kind != "b":
+            if exponent == 0.5:
+                return sqrt(input)
+            if exponent == 2:
+                return mul(input, input)
+            if exponent == 3:
+                return mul(mul(input, input), input)
+        input, exponent = refuse_bools("pow", *promote("pow", input, exponent))
+        kind = (input if isinstance(input, Tensor) else exponent).dtype.kind
+        if kind in "bui" and isinstance(exponent, int) and exponent < 0:
             raise DTypeError("pow", "an integer to a negative power is not an integer",
-                             got=f"exponent {y}", fix="convert first: x.float()")  # fmt: skip
-        return apply_wide(pow.primitive, x, y)
+                             got=f"exponent {exponent}", fix="convert first: x.float()")  # fmt: skip
+        return apply_wide(pow.primitive, input, exponent)
 
 
 def _slope(g, x, exponent):

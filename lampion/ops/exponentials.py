@@ -50,10 +50,10 @@ class logaddexp:
     """log(e**x + e**y), without overflow."""
 
     def extend(plain):
-        def logaddexp(x, y):
-            if any(isinstance(v, Tensor) and v.dtype.is_complex for v in (x, y)):
-                return _complex_logaddexp(as_tensor(x), as_tensor(y))
-            return plain(x, y)
+        def logaddexp(input, other):
+            if any(isinstance(v, Tensor) and v.dtype.is_complex for v in (input, other)):
+                return _complex_logaddexp(as_tensor(input), as_tensor(other))
+            return plain(input, other)
 
         return logaddexp
 
@@ -97,16 +97,16 @@ class xlogy:
 
 
 @operation(inplace=True)
-def logit(x, eps=None):
+def logit(input, eps=None):
     """log(x / (1 - x)), the inverse of the sigmoid.
 
     Args:
         eps: x is first brought between eps and 1 - eps; without it, what lies outside of [0, 1] becomes NaN.
     """
-    x = to_float(as_tensor(x))
+    input = to_float(as_tensor(input))
     if eps is not None:
-        x = clamp(x, eps, 1 - eps)
-    return _logit(x)
+        input = clamp(input, eps, 1 - eps)
+    return _logit(input)
 
 
 @elementwise(saves="inputs", public=False)

@@ -57,25 +57,25 @@ class higher_polygamma:
 
 
 @operation(inplace=True)
-def polygamma(n, x):
+def polygamma(n, input):
     """The n-th derivative of `digamma`, n = 0, 1, 2... As a method: ``x.polygamma(n)``.
 
     >>> import lampion
     >>> lampion.polygamma(1, lampion.tensor([1.0, 0.5]))
     tensor([1.6449, 4.9348])
     """
-    if isinstance(n, Tensor) and not isinstance(x, Tensor):
-        n, x = x, n  # the method's order
+    if isinstance(n, Tensor) and not isinstance(input, Tensor):
+        n, input = input, n  # the method's order
     if not isinstance(n, int) or n < 0:
         raise LampionError("polygamma", "the order must be a whole number from 0 on", got=repr(n))
-    x = to_float(as_tensor(x))
+    input = to_float(as_tensor(input))
     if n > 1:
-        return higher_polygamma(x, n)
-    return trigamma(x) if n else digamma(x)
+        return higher_polygamma(input, n)
+    return trigamma(input) if n else digamma(input)
 
 
 @operation(inplace=True)
-def mvlgamma(x, p):
+def mvlgamma(input, p):
     """The logarithm of the multivariate gamma function with dimension p.
 
     C + lgamma(x) + lgamma(x - 1/2) + ... + lgamma(x - (p - 1) / 2), where C = p (p - 1) / 4 log(pi); for x
@@ -83,10 +83,10 @@ def mvlgamma(x, p):
     """
     if not isinstance(p, int) or p < 1:
         raise LampionError("mvlgamma", "the dimension must be a whole number from 1 on", got=repr(p))
-    x = to_float(as_tensor(x))
-    total = lgamma(x)
+    input = to_float(as_tensor(input))
+    total = lgamma(input)
     for j in range(1, p):
-        total = add(total, lgamma(sub(x, j / 2)))
+        total = add(total, lgamma(sub(input, j / 2)))
     return add(total, p * (p - 1) / 4 * math.log(math.pi))
 
 

@@ -48,12 +48,12 @@ def _on_bits(rules, kinds="bui"):
     """An operation of the bits of two numbers of one integer type, or of two booleans."""
     name = rules.__name__
 
-    def call(x, y):
-        x, y = promote(name, x, y)
-        if (x if isinstance(x, Tensor) else y).dtype.kind not in kinds:
-            refuse_bools(name, x, y)
-            refuse_floats(name, x, y)
-        return apply(function.primitive, x, y)
+    def call(input, other):
+        input, other = promote(name, input, other)
+        if (input if isinstance(input, Tensor) else other).dtype.kind not in kinds:
+            refuse_bools(name, input, other)
+            refuse_floats(name, input, other)
+        return apply(function.primitive, input, other)
 
     rules.call = call
     function = elementwise(rules)
@@ -96,11 +96,11 @@ class bitwise_not:
 
     def forward(xp, x): return xp.invert(x)
 
-    def call(x):
+    def call(input):
         """All bits turned over: -x - 1 for signed integers, "not x" for booleans."""
-        x = as_tensor(x)
-        refuse_floats("bitwise_not", x)
-        return apply(bitwise_not.primitive, x)
+        input = as_tensor(input)
+        refuse_floats("bitwise_not", input)
+        return apply(bitwise_not.primitive, input)
 
 
 def _on_places(rules):
@@ -149,15 +149,15 @@ class isfinite:
 
 
 @operation
-def isposinf(x):
+def isposinf(input):
     """Whether x is +infinity."""
-    return _is(x, float("inf"))
+    return _is(input, float("inf"))
 
 
 @operation
-def isneginf(x):
+def isneginf(input):
     """Whether x is -infinity."""
-    return _is(x, -float("inf"))
+    return _is(input, -float("inf"))
 
 
 def _is(x, number):
@@ -170,7 +170,7 @@ def _is(x, number):
 
 
 @operation
-def isreal(x):
+def isreal(input):
     """Whether x has no imaginary part."""
-    x = as_tensor(x)
-    return eq(x.imag, 0) if x.dtype.is_complex else full(x.shape, True, dtypes.bool_)
+    input = as_tensor(input)
+    return eq(input.imag, 0) if input.dtype.is_complex else full(input.shape, True, dtypes.bool_)

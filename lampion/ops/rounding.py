@@ -51,7 +51,7 @@ class rint:
 
 
 @operation(inplace=True)
-def round(x, *, decimals: int = 0):
+def round(input, *, decimals: int = 0):
     """x rounded to so many decimals; halves go to the even neighbour.
 
     With `decimals` below 0, to tens, hundreds... The result is that of scaling, rounding and scaling back,
@@ -63,23 +63,23 @@ def round(x, *, decimals: int = 0):
     >>> lampion.round(lampion.tensor([3.14159, 2.71828]), decimals=2)
     tensor([3.1400, 2.7200])
     """
-    x = as_tensor(x)
+    input = as_tensor(input)
     if not decimals:
-        return rint(x)
-    if not x.dtype.is_floating_point:
+        return rint(input)
+    if not input.dtype.is_floating_point:
         raise DTypeError("round", "only floats have decimals", expected="a floating tensor",
-                         got=str(x.dtype), fix="leave decimals out, or convert: x.float()")  # fmt: skip
+                         got=str(input.dtype), fix="leave decimals out, or convert: x.float()")  # fmt: skip
     scale = 10.0 ** (decimals if decimals > 0 else -decimals)
-    return div(rint(mul(x, scale)), scale) if decimals > 0 else mul(rint(div(x, scale)), scale)
+    return div(rint(mul(input, scale)), scale) if decimals > 0 else mul(rint(div(input, scale)), scale)
 
 
 @operation(inplace=True)
-def frac(x):
+def frac(input):
     """What `trunc` takes away: the digits behind the point, with the sign of x."""
-    x = as_tensor(x)
-    if not x.dtype.is_floating_point:
-        raise DTypeError("frac", "only floats have digits behind the point", got=str(x.dtype))
-    return sub(x, trunc(x))
+    input = as_tensor(input)
+    if not input.dtype.is_floating_point:
+        raise DTypeError("frac", "only floats have digits behind the point", got=str(input.dtype))
+    return sub(input, trunc(input))
 
 
 # -- division ----------------------------------------------------------------------------------------

@@ -118,6 +118,10 @@ def _defined(family, name, text, of=None):
         def forward(xp, x, y):
             return double(xp, lambda xp, x, n: orthogonal.evaluate(xp, family, of(x) if of else x, n), x, y)
 
+        def extend(plain):
+            def polynomial(input, n): return plain(input, n)
+            return polynomial
+
     rules.__name__, rules.__doc__ = name, text
     return elementwise(rules, inputs="float", complexes=False, public=False)
 

@@ -110,14 +110,14 @@ class hypot:
 
 
 @operation(inplace=True)
-def sinc(x):
+def sinc(input):
     """sin(pi x) / (pi x), and 1 at 0.
 
     >>> import lampion
     >>> lampion.sinc(lampion.tensor([0.0, 0.5]))
     tensor([1.0000, 0.6366])
     """
-    return _sinc(to_float(as_tensor(x)))
+    return _sinc(to_float(as_tensor(input)))
 
 
 @elementwise(saves="inputs", public=False)
@@ -144,29 +144,29 @@ def slope_of_sine_ratio(x):
 
 
 @operation(inplace=True)
-def deg2rad(x):
+def deg2rad(input):
     """Degrees as radians: x * pi / 180."""
-    return mul(to_float(as_tensor(x)), math.pi / 180)
+    return mul(to_float(as_tensor(input)), math.pi / 180)
 
 
 @operation(inplace=True)
-def rad2deg(x):
+def rad2deg(input):
     """Radians as degrees: x * 180 / pi."""
-    return mul(to_float(as_tensor(x)), 180 / math.pi)
+    return mul(to_float(as_tensor(input)), 180 / math.pi)
 
 
 @operation
-def angle(x):
+def angle(input):
     """The angle of a complex number in the plane; of real numbers 0, or pi where they are negative.
 
     >>> import lampion
     >>> lampion.angle(lampion.tensor([1 + 1j, -2 + 0j]))
     tensor([0.7854, 3.1416])
     """
-    x = as_tensor(x)
-    if x.dtype.is_complex:
-        return atan2(x.imag, x.real)
-    return _real_angle(to_float(x))
+    input = as_tensor(input)
+    if input.dtype.is_complex:
+        return atan2(input.imag, input.real)
+    return _real_angle(to_float(input))
 
 
 @elementwise(public=False)

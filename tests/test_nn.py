@@ -285,7 +285,7 @@ def test_mse_loss():
     np.testing.assert_allclose(broadcast.item(), ((a.numpy() - 1) ** 2).mean(), rtol=1e-6)
     with pytest.raises(LampionError, match="reduction is not known"):
         nn.MSELoss(reduction="median")
-    with pytest.raises(LampionError, match="(?s)size_average is True or False.*pass reduction='sum'"):
+    with pytest.raises(LampionError, match=r"(?s)size_average is True or False.*pass reduction='sum'"):
         nn.MSELoss("sum")  # where PyTorch takes any string for True
     with pytest.warns(UserWarning, match="write reduction='sum' instead"):
         assert nn.MSELoss(size_average=False).reduction == "sum"

@@ -96,7 +96,7 @@ class RReLU(_Activation):
 class Hardtanh(_Activation):
     """x, held between two numbers; see `functional.hardtanh`."""
 
-    shown = ("min_val", "max_val")
+    shown: tuple[str, ...] = ("min_val", "max_val")
 
     def __init__(
         self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False,

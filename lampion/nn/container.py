@@ -385,7 +385,7 @@ class ParameterDict(Module):
         both.update(other)
         return both
 
-    def __ior__(self, other: Any) -> ParameterDict:
+    def __ior__(self, other: Any) -> ParameterDict:  # type: ignore[misc]  # takes more than `|` does
         self.update(other)
         return self
 

@@ -68,7 +68,8 @@ class _Table(Module):
         if embeddings.ndim != 2:
             raise ShapeError("from_pretrained", "a table has rows and features", expected="(rows, features)",
                              got=str(tuple(embeddings.shape)))  # fmt: skip
-        layer = cls(*embeddings.shape, *args, _weight=embeddings, **kwargs)
+        make: Any = cls  # one of the two below, whose signatures are not that of this class
+        layer: E = make(*embeddings.shape, *args, _weight=embeddings, **kwargs)
         layer.weight.requires_grad_(not freeze)
         return layer
 

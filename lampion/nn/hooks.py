@@ -222,7 +222,7 @@ class _Gate:
     def after(self, gradients: tuple[Any, ...]) -> tuple[Any, ...]:
         """On the way back, last: the gradients of the inputs are there.
 
-        The gradient of a gradient can come here without having passed the outputs: that is none of the hooks'.
+        The gradient of a gradient can come here without having passed the outputs: no hook is for that.
         """
         if self.grad_output is None:
             return gradients

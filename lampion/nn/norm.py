@@ -106,7 +106,7 @@ class BatchNorm1d(_Norm):
     tensor([0.2000, 0.4000])
     """
 
-    ndims = (2, 3)
+    ndims: tuple[int, ...] = (2, 3)
 
     def forward(self, input: Tensor) -> Tensor:
         self._check(input)
@@ -146,7 +146,7 @@ class InstanceNorm1d(_Norm):
     Source: D. Ulyanov et al.: "Instance normalization" (2016).
     """
 
-    ndims = (2, 3)
+    ndims: tuple[int, ...] = (2, 3)
 
     def __init__(
         self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = False,

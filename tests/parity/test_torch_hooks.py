@@ -36,7 +36,9 @@ def numbers(thing):
 
 def net(L, N):
     model = N.Sequential(N.Linear(2, 2), N.Tanh()).double()
-    model.load_state_dict({"0.weight": L.tensor([[0.1, 0.2], [0.3, -0.4]]).double(), "0.bias": L.tensor([0.0, 1.0])})
+    model.load_state_dict(
+        {"0.weight": L.tensor([[0.1, 0.2], [0.3, -0.4]]).double(), "0.bias": L.tensor([0.0, 1.0])}
+    )
     return model
 
 

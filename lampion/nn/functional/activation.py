@@ -320,7 +320,8 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
 def logsigmoid(input: Tensor) -> Tensor:
     """``log(sigmoid(input))``, without overflow."""
     check_floats("logsigmoid", input)
-    return -_softplus(-input)
+    out: Tensor = -_softplus(-input)
+    return out
 
 
 def softsign(input: Tensor) -> Tensor:

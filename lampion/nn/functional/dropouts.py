@@ -118,4 +118,5 @@ def _alpha_dropout(input: Tensor, p: float, channels: bool) -> Tensor:
     lowest = -SELU_ALPHA * SELU_SCALE
     scale = ((1.0 - p) * (1.0 + p * lowest**2)) ** -0.5
     kept = _kept(input, p) if channels else bernoulli_mask(input.shape, 1.0 - p)
-    return ops.where(kept, input * scale, lowest * scale) - scale * lowest * p
+    out: Tensor = ops.where(kept, input * scale, lowest * scale) - scale * lowest * p
+    return out

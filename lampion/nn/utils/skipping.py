@@ -17,6 +17,6 @@ def skip_init(module_cls: type[Module], *args: Any, **kwargs: Any) -> Module:
         """Leave the parameters as they are."""
 
     quiet = type(module_cls.__name__, (module_cls,), {"reset_parameters": reset_parameters})
-    module = quiet(*args, **kwargs)
+    module: Module = quiet(*args, **kwargs)
     object.__setattr__(module, "__class__", module_cls)
     return module

@@ -141,8 +141,8 @@ class Differentiable:
         _array: Any
 
     def backward(
-        self: Any, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False,
-        inputs: Tensor | Sequence[Tensor] | None = None,
+        self: Any, gradient: Tensor | None = None, retain_graph: bool | None = None,
+        create_graph: bool = False, inputs: Tensor | Sequence[Tensor] | None = None,
     ) -> None:  # fmt: skip
         """Add the gradient of this tensor to the `.grad` of every leaf that it was computed from.
 
@@ -193,9 +193,9 @@ class Differentiable:
         tensor([10., 10.])
         """
         if not self.requires_grad:
-            raise GradientError("register_hook", "the tensor does not require a gradient, so there will be none",
+            raise GradientError("register_hook", "the tensor does not require a gradient",
                                 got=f"a tensor of shape {tuple(self.shape)}",
-                                fix="set requires_grad=True on it, or on what it is computed from")  # fmt: skip
+                                fix="set requires_grad=True on what it is computed from")  # fmt: skip
         node = self.grad_fn
         return register((self._leaf_hooks() if node is None else hooks_of(node)).tensor, hook)
 
@@ -228,7 +228,7 @@ class Differentiable:
 
     def _leaf_hooks(self) -> Hooks:
         if mode.trace is not None:
-            mode.trace.changing(self, "_hooks")
+            mode.trace.changing(self, "_hooks")  # type: ignore[arg-type]  # a Tensor: see the class
             mode.trace.refuse("registers a hook on a leaf", "register it before calling the function")
         if self._hooks is None:
             self._hooks = Hooks()

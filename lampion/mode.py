@@ -53,10 +53,10 @@ class _Scope:
         """The function, with this scope around each of its calls, or each step of a generator."""
         if inspect.isclass(function):
             warnings.warn(
-                f"{type(self).__name__} around a class is around its __init__ alone; decorate that, or methods",
+                f"{type(self).__name__} around a class is around its __init__ alone; decorate that instead",
                 FutureWarning, stacklevel=2,
             )  # fmt: skip
-            function.__init__ = self(function.__init__)
+            function.__init__ = self(function.__init__)  # type: ignore[method-assign]  # as it says
             return function
         if inspect.isgeneratorfunction(function):
             return self._around_generator(function)

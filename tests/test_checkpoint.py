@@ -85,7 +85,9 @@ def test_memory_is_saved():
 
     assert memory(plain) > 12 * size
     assert memory(lambda x: checkpoint(plain, x)) < 1.5 * size  # the result alone
-    assert memory(lambda x: checkpoint_sequential(steps, 3, x)) < 7 * size  # two inputs, the last four, the result
+    assert (
+        memory(lambda x: checkpoint_sequential(steps, 3, x)) < 7 * size
+    )  # two inputs, the last four, the result
 
 
 def test_sequential():

@@ -236,7 +236,9 @@ def test_functional_call():
     weights = {"weight": lp.ones(2, 4), "bias": lp.zeros(2)}
     assert functional_call(layer, weights, (lp.ones(4),)).tolist() == [4.0, 4.0]
     assert layer.weight is before
-    assert functional_call(layer, [{"weight": lp.zeros(2, 4)}, {}], lp.ones(4)).tolist() == layer.bias.tolist()
+    assert (
+        functional_call(layer, [{"weight": lp.zeros(2, 4)}, {}], lp.ones(4)).tolist() == layer.bias.tolist()
+    )
     slopes = grad(lambda w: functional_call(layer, w, lp.ones(4)).sum())(weights)
     assert slopes["weight"].tolist() == [[1.0] * 4] * 2
     with pytest.raises(LampionError, match="no such parameter"):
@@ -275,7 +277,9 @@ def test_an_ensemble():
 # -- compiled ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("way", ["vmap of grad", "hessian", "jvp of grad", "linearize", "grad of vmap of grad"])
+@pytest.mark.parametrize(
+    "way", ["vmap of grad", "hessian", "jvp of grad", "linearize", "grad of vmap of grad"]
+)
 def test_transforms_are_part_of_plans(way):
     function = (FIRST | SECOND)[way]
     compiled = lp.compile(lambda x: function(x))

@@ -287,7 +287,9 @@ def test_without_recording_forward_alone_runs():
 
 def test_saving_hooks_apply():
     x = leaf(0.5)
-    with lp.autograd.graph.saved_tensors_hooks(lambda t: t.tolist(), lambda v: lp.tensor(v, dtype=lp.float64)):
+    with lp.autograd.graph.saved_tensors_hooks(
+        lambda t: t.tolist(), lambda v: lp.tensor(v, dtype=lp.float64)
+    ):
         y = Exponential.apply(x)
     (first,) = lp.autograd.grad(y.sum(), x, create_graph=True)
     (second,) = lp.autograd.grad(first.sum(), x)

@@ -78,7 +78,11 @@ def test_forms_of_results():
 def test_strict():
     x, y = points()
     for name in ("vjp", "jvp", "jacobian"):
-        args = () if name == "jacobian" else ((lp.ones(2, 3, dtype=lp.float64),) if name == "vjp" else (points(),))
+        args = (
+            ()
+            if name == "jacobian"
+            else ((lp.ones(2, 3, dtype=lp.float64),) if name == "vjp" else (points(),))
+        )
         with pytest.raises(GradientError, match="does not depend"):
             getattr(functional, name)(lambda x, y: lp.ones(2, 3), (x, y), *args, strict=True)
     with pytest.raises(GradientError, match="input 1"):
@@ -149,7 +153,9 @@ def test_planted_faults_are_caught(fast):
             return t * 3
 
     assert gradcheck(WrongTangent.apply, (x,), fast_mode=fast)
-    assert not gradcheck(WrongTangent.apply, (x,), raise_exception=False, check_forward_ad=True, fast_mode=fast)
+    assert not gradcheck(
+        WrongTangent.apply, (x,), raise_exception=False, check_forward_ad=True, fast_mode=fast
+    )
 
     class WrongSecond(Wrong):
         @staticmethod

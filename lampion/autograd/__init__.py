@@ -13,7 +13,12 @@ from lampion.autograd.function import Function
 from lampion.autograd.tape import Node, record, record_plain
 from lampion.autograd.walk import backward, grad
 from lampion.mode import (
-    enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, set_grad_enabled,
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
 )  # fmt: skip
 
 # Imported when first asked for: they need the operations, which need the tape.

@@ -81,7 +81,8 @@ def unpack_dual(tensor: Tensor, *, level: Any = None) -> UnpackedDualTensor:
 def _level() -> Any:
     from lampion.func.forward import DualLevel
 
-    if not isinstance(mode.trace, DualLevel):
+    level: Any = mode.trace
+    if not isinstance(level, DualLevel):
         raise LampionError("forward_ad", "there is no dual level here",
                            fix="work inside of `with forward_ad.dual_level():`")  # fmt: skip
-    return mode.trace
+    return level

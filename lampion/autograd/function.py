@@ -298,8 +298,8 @@ def _note(
     edges = [x._edge() if isinstance(x, Tensor) else None for x in inputs]
     shapes = [x.shape if isinstance(x, Tensor) else () for x in inputs]
     forms = [(out.shape, out.dtype) if isinstance(out, Tensor) else None for out in outputs]
-    rules: Any = _Rules(cls.__name__, lambda g: _backward(cls, ctx, inputs_of, forms, g))
     inputs_of = [(x.shape, x.dtype) if isinstance(x, Tensor) else None for x in inputs]
+    rules: Any = _Rules(cls.__name__, lambda g: _backward(cls, ctx, inputs_of, forms, g))
     node = new_node(
         FunctionNode, rules, edges, shapes, () if several else forms[0][0] if forms[0] else (), []
     )
@@ -349,7 +349,7 @@ def _rebase(x: Tensor, maker: Node) -> None:
 def _item(ctx: FunctionCtx, node: Node, place: int) -> Node:
     """The node of one output of a Function with several."""
     rules: Any = _Rules(ctx._name, lambda g: Bundle({place: g}))
-    return new_node(Node, rules, [node], [()], (), [])
+    return new_node(Node, rules, [node], [()], (), [])  # type: ignore[no-any-return]  # of the kind given
 
 
 def _backward(
@@ -432,6 +432,6 @@ def once_differentiable(backward: Any) -> Any:
 
 def _refuse_second(g: Any) -> Any:
     raise GradientError(
-        "once_differentiable", "a Function whose backward can be differentiated only once was differentiated twice",
+        "once_differentiable", "a Function that can be differentiated only once was differentiated twice",
         fix="write its backward in Tensor operations, and leave the mark away",
     )  # fmt: skip

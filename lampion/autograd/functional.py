@@ -188,7 +188,7 @@ def _outputs(name: str, result: Any, strict: bool) -> tuple[list[Tensor], bool]:
 def _scalar(name: str, value: Any) -> Tensor:
     if not isinstance(value, Tensor) or value.numel() != 1:
         raise GradientError(name, "the function must return one number", expected="a tensor with one element",
-                            got=str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__,
+                            got=str(getattr(value, "shape", type(value).__name__)),
                             fix="reduce it first, or use jacobian")  # fmt: skip
     return value.reshape(())
 

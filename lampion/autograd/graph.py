@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lampion.autograd.tape import GradientEdge, Node, record
 from lampion.errors import GradientError
@@ -121,7 +121,7 @@ class disable_saved_tensors_hooks:
 
 
 def get_gradient_edge(tensor: Tensor) -> GradientEdge:
-    """Where on the tape the gradient of this tensor arrives. It lets `autograd.grad` do without the tensor."""
+    """Where on the tape the gradient of this tensor arrives: for `autograd.grad`, without the tensor."""
     edge = tensor._edge()
     if edge is None:
         raise GradientError("get_gradient_edge", "the tensor does not require a gradient",

@@ -14,11 +14,10 @@ from lampion.errors import GradientError, OverwrittenError
 from lampion.hooks import Hooks, RemovableHandle, hooks_of, register
 from lampion.mode import mode
 from lampion.origin import Where, here
-from lampion.tensor import Tensor, wrap
+from lampion.tensor import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import CodeType
 
     from lampion.primitive import Primitive
@@ -76,14 +75,14 @@ class Node:
         return tuple(edge for edge in self.edges if edge is not None)
 
     def register_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Call ``hook(input_gradients, output_gradients)``, two tuples, when this node's gradient is computed.
+        """Call ``hook(input_gradients, output_gradients)``, two tuples, when the node's gradient is computed.
 
         What it returns, if not None, takes the place of the inputs' gradients.
         """
         return register(hooks_of(self).after, hook)
 
     def register_prehook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Call ``hook(output_gradients)``, a tuple, before this node's gradient is computed; it may replace it."""
+        """Call ``hook(output_gradients)``, a tuple, before the gradient is computed; it may replace it."""
         return register(hooks_of(self).before, hook)
 
     def unpack(self, create_graph: bool, output: Any = None) -> list[Any]:

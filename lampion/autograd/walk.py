@@ -18,6 +18,9 @@ from lampion.tensor import Tensor, ones_like
 
 _order = attrgetter("order")
 
+#: Where a gradient starts, or is wanted: a tensor, or its place on the tape.
+Place = Tensor | GradientEdge
+
 
 def backward(
     tensors: Tensor | Sequence[Tensor],
@@ -55,8 +58,8 @@ def backward(
 
 
 def grad(
-    outputs: Tensor | Sequence[Tensor],
-    inputs: Tensor | Sequence[Tensor],
+    outputs: Place | Sequence[Place],
+    inputs: Place | Sequence[Place],
     grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
@@ -143,7 +146,7 @@ def _batched(
     return tuple(None if none else next(there) for none in missing)
 
 
-def _seeds(name: str, roots: list[Tensor], given: Any) -> list[Tensor]:
+def _seeds(name: str, roots: list[Any], given: Any) -> list[Tensor]:
     """The gradients to start from, checked."""
     if given is None or isinstance(given, Tensor):
         given = [given] * len(roots) if given is None else [given]
@@ -332,7 +335,7 @@ def _pass_on_heard(
 
 
 def _pass_on(
-    node: Node, edges: list[Any], g: Tensor, create_graph: bool, follow: set[int] | None,
+    node: Node, edges: Sequence[Any], g: Tensor, create_graph: bool, follow: set[int] | None,
     pending: dict[int, Tensor], leaves: dict[int, Tensor],
 ) -> None:  # fmt: skip
     """Pass the gradient of an operation's output on to its inputs, in their shapes, where it is needed."""

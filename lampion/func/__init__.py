@@ -4,11 +4,19 @@ Read `levels.py` (how a transform reads operations), `batching.py` and `forward.
 kind of primitive), then `transforms.py`.
 """
 
+from lampion.func.mapping import vmap
 from lampion.func.modules import functional_call, stack_module_state
 from lampion.func.transforms import (
-    grad, grad_and_value, hessian, hvp, jacfwd, jacrev, jvp, linearize, vjp,
+    grad,
+    grad_and_value,
+    hessian,
+    hvp,
+    jacfwd,
+    jacrev,
+    jvp,
+    linearize,
+    vjp,
 )  # fmt: skip
-from lampion.func.mapping import vmap
 
 __all__ = [
     "functional_call", "grad", "grad_and_value", "hessian", "hvp", "jacfwd", "jacrev", "jvp", "linearize",

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lampion import ops
-from lampion.func.levels import Level, Lifted
+from lampion.func.levels import Level, Lifted, ops
 from lampion.primitive import Primitive, apply
 from lampion.tensor import Tensor
 
@@ -98,7 +97,8 @@ def in_front(x: Batched, ndim: int) -> Tensor:
     missing = ndim - len(x.shape)
     if not x.batched or not missing:
         return x.value
-    return ops.reshape(x.value, (x.value.shape[0], *(1,) * missing, *x.shape))
+    shape = (x.value.shape[0], *(1,) * missing, *x.shape)
+    return ops.reshape(x.value, shape)  # type: ignore[no-any-return]  # see `ops`
 
 
 def expanded(x: Batched, size: int) -> Tensor:
@@ -117,12 +117,12 @@ def one_by_one(
     """The operation on each example by itself, put together."""
     if not level.size:
         shape, dtype = primitive.infer(*arrays, **params)
-        return ops.zeros(0, *shape, dtype=dtype)
+        return ops.zeros(0, *shape, dtype=dtype)  # type: ignore[no-any-return]  # see `ops`
     found = [
         apply(primitive, *(_example(x, i) if isinstance(x, Batched) else x for x in arrays), **params)
         for i in range(level.size)
     ]
-    return ops.stack(found)
+    return ops.stack(found)  # type: ignore[no-any-return]  # see `ops`
 
 
 def _example(x: Batched, i: int) -> Tensor:
@@ -251,7 +251,8 @@ def _shifted(x: Tensor, rank: int, at: int, back: bool) -> Tensor:
     if not at or not rank:
         return x
     front, behind = tuple(range(1, rank + 1)), tuple(range(at + 1, at + 1 + rank))
-    return ops.movedim(x, front, behind) if back else ops.movedim(x, behind, front)
+    moves = (front, behind) if back else (behind, front)
+    return ops.movedim(x, *moves)  # type: ignore[no-any-return]  # see `ops`
 
 
 def _index_put(level: VmapLevel, primitive: Primitive, arrays: Sequence[Any], params: dict[str, Any]) -> Any:

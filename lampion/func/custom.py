@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from lampion import ops
 from lampion.autograd.function import Function, FunctionCtx, compute, run
 from lampion.func.batching import Batched, expanded
-from lampion.func.levels import Level
+from lampion.func.levels import Level, ops
 from lampion.mode import mode
 from lampion.tensor import Tensor, wrap
 

@@ -20,11 +20,10 @@ from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any
 
-from lampion import ops
 from lampion.autograd import grad as gradients_of
 from lampion.autograd.walk import fit
 from lampion.func.custom import CustomDual
-from lampion.func.levels import Level, Lifted
+from lampion.func.levels import Level, Lifted, ops
 from lampion.func.tracking import tracked
 from lampion.mode import mode
 from lampion.ops.shapes import reduced_shape
@@ -134,7 +133,7 @@ def _of_product(primitive: Primitive, primals: Sequence[Any], tangents: Sequence
     second = None if dy is None else apply(primitive, x, dy)
     if first is None or second is None:
         return first if second is None else second  # type: ignore[return-value]  # one is there
-    return ops.add(first, second)
+    return ops.add(first, second)  # type: ignore[no-any-return]  # see `ops`
 
 
 def _is_plain(primitive: Primitive, primals: Sequence[Any]) -> bool:
@@ -196,13 +195,9 @@ def _of_reduction(
     kept = reduced_shape(x.shape, axis, True)
     whole = out if keepdims else ops.reshape(out, kept)
     (entry, *_) = _gradients(primitive, primals, ops.ones_like(whole), whole, params)
-    return (
-        ops.sum(ops.mul(fit(_value(entry, x.shape), x.shape), tangent), list(axis), keepdims)
-        if axis
-        else (
-            ops.mul(fit(_value(entry, x.shape), x.shape), tangent)  # type: ignore[arg-type]  # it is there
-        )
-    )
+    assert tangent is not None
+    moved: Tensor = ops.mul(fit(_value(entry, x.shape), x.shape), tangent)
+    return ops.sum(moved, list(axis), keepdims) if axis else moved
 
 
 def transposed(
@@ -241,6 +236,5 @@ def transposed(
 
 def _inner(g: Tensor, tangent: Tensor) -> Tensor:
     """The real inner product."""
-    if g.dtype.is_complex:
-        return ops.sum(ops.real(ops.mul(ops.conj(g), tangent)))
-    return ops.sum(ops.mul(g, tangent))
+    product = ops.real(ops.mul(ops.conj(g), tangent)) if g.dtype.is_complex else ops.mul(g, tangent)
+    return ops.sum(product)  # type: ignore[no-any-return]  # see `ops`

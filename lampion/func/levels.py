@@ -17,6 +17,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from lampion import ops as operations
 from lampion.autograd.tape import Node
 from lampion.errors import LampionError, unwritable
 from lampion.mode import known, mode
@@ -24,6 +25,10 @@ from lampion.tensor import Tensor, wrap
 
 if TYPE_CHECKING:
     from lampion.primitive import Primitive
+
+
+#: The operations, without their types: the stubs know one name by one type, and a few of these have others.
+ops: Any = operations
 
 
 class Lifted:

@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lampion import dtype as dtypes
-from lampion import ops
 from lampion.errors import LampionError, ShapeError
 from lampion.func.batching import Batched, batch_of, expanded
 from lampion.func.custom import CustomBatch
-from lampion.func.levels import Level, draw_outside
+from lampion.func.levels import Level, draw_outside, ops
 from lampion.func.tree import flatten, spread, tensors_of, unflatten
 from lampion.ops.shapes import normalize_dim
 from lampion.primitive import Primitive
@@ -64,8 +63,10 @@ class VmapLevel(CustomBatch, Level):
         lifted = self.read(tensor)
 
         def ask() -> bool:
-            value = lifted.value
-            return (ops.select(value, 0, 0) if lifted.batched and self.size else value).is_contiguous()
+            value: Tensor = lifted.value
+            if lifted.batched and self.size:
+                value = ops.select(value, 0, 0)
+            return value.is_contiguous()
 
         return self.outside(ask)  # type: ignore[no-any-return]  # a call by name
 
@@ -167,12 +168,12 @@ def _size(leaves: list[Any], dims: list[Any]) -> int:
     if len(sizes) > 1:
         raise ShapeError("vmap", "the arguments have different numbers of examples", got=str(sorted(sizes)),
                          expected="one size along all of in_dims")  # fmt: skip
-    return sizes.pop()
+    return int(sizes.pop())
 
 
 def _run(
-    func: Callable[..., Any], leaves: list[Any], shape: Any, dims: list[Any], kwargs: dict[str, Any], size: int,
-    out_dims: Any, randomness: str,
+    func: Callable[..., Any], leaves: list[Any], shape: Any, dims: list[Any], kwargs: dict[str, Any],
+    size: int, out_dims: Any, randomness: str,
 ) -> Any:  # fmt: skip
     level = VmapLevel(size, randomness)
     inside: list[Any] = []

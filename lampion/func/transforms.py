@@ -7,14 +7,14 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from lampion import autograd, ops
+from lampion import autograd
 from lampion.autograd.tape import Node
 from lampion.errors import GradientError, LampionError
 from lampion.func.forward import Dual, DualLevel
-from lampion.func.levels import Level
+from lampion.func.levels import Level, ops
+from lampion.func.mapping import vmap
 from lampion.func.tracking import reaches_more, tracked
 from lampion.func.tree import flatten, map_tree, tensors_of, unflatten
-from lampion.func.mapping import vmap
 from lampion.mode import mode
 from lampion.tensor import Tensor
 
@@ -26,7 +26,8 @@ class _Run:
 
     def __init__(self, name: str, function: Callable[..., Any], leaves: list[Tensor], call: Any) -> None:
         self.previous = mode.grad
-        self.level = level = mode.trace if isinstance(mode.trace, Level) else None
+        current: Any = mode.trace
+        self.level = level = current if isinstance(current, Level) else None
         self.inner = [tracked(leaf, name) for leaf in leaves]
         self.edges: list[Node] = [x._node for x in self.inner]  # type: ignore[misc]  # `tracked` made one
         if level is not None:
@@ -378,13 +379,19 @@ def jacfwd(
         shape = flatten(slopes, outputs)
         found = []
         for out in outputs:
-            columns = [ops.movedim(part, tuple(range(leaf.ndim)), tuple(range(part.ndim - leaf.ndim, part.ndim)))
-                       for part, leaf in zip(_split(out, leaves), leaves, strict=True)]  # fmt: skip
+            columns = [
+                _behind(part, leaf.ndim) for part, leaf in zip(_split(out, leaves), leaves, strict=True)
+            ]
             found.append(unflatten(tree, iter(columns)))
         jacobian = unflatten(shape, iter(found))
         return (jacobian, map_tree(lambda x: ops.select(x, 0, 0), aux[0])) if has_aux else jacobian
 
     return wrapper
+
+
+def _behind(x: Tensor, count: int) -> Tensor:
+    """The first so many dimensions moved behind the others."""
+    return ops.movedim(x, tuple(range(count)), tuple(range(x.ndim - count, x.ndim)))  # type: ignore[no-any-return]
 
 
 def hessian(func: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:

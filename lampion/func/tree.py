@@ -48,7 +48,7 @@ def spread(name: str, given: Any, tree: Any, what: str) -> list[Any]:
         elif isinstance(part, dict):
             if not isinstance(value, dict) or set(value) != set(part):
                 raise LampionError(name, f"{what} does not fit the arguments' structure",
-                                   expected=f"the keys {sorted(map(str, part))}", got=repr(value)[:60])  # fmt: skip
+                                   expected=f"keys {list(part)}", got=repr(value)[:60])  # fmt: skip
             for key, item in part.items():
                 walk(value[key], item)
         else:

@@ -44,6 +44,7 @@ _LAZY = {
     "compiler": "lampion.compiler",
     "func": "lampion.func",
     "cuda": "lampion.cuda",
+    "distributions": "lampion.distributions",
     "fft": "lampion.fft",
     "get_num_threads": "lampion.compiler.runtime",
     "linalg": "lampion.linalg",
@@ -58,7 +59,10 @@ _LAZY = {
     "vmap": "lampion.func.mapping",
 }
 if _typing.TYPE_CHECKING:
-    from lampion import array_api, compiler, cuda, fft, func, linalg, masked, random, signal, special, testing, training, viz
+    from lampion import (
+        array_api, compiler, cuda, distributions, fft, func, linalg, masked, random, signal, special, testing,
+        training, viz,
+    )  # fmt: skip
     from lampion.compiler.function import CompiledFunction, compile
     from lampion.compiler.runtime import get_num_threads, set_num_threads
     from lampion.func.mapping import vmap
@@ -85,7 +89,7 @@ __all__ = [
     "contiguous_format",
     "cuda",
     "datasets",
-    "device",
+    "device", "distributions",
     "double",
     "enable_grad",
     "errors",

@@ -23,7 +23,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the tree, not an installed copy
 
-from lampion import ops  # noqa: E402
+from lampion import ops, special  # noqa: E402
 from lampion.ops import methods  # noqa: E402
 from lampion.ops.define import METHODS  # noqa: E402
 from lampion.tensor import Tensor  # noqa: E402
@@ -82,6 +82,16 @@ _Place: TypeAlias = int | slice | EllipsisType | Tensor | None
 _Index: TypeAlias = _Place | list[Any] | tuple[_Place, ...]
 """
 
+SPECIAL_HEAD = """\
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from lampion import dtype as dtypes
+from lampion.tensor import Tensor
+
+"""
+
 ALIASES = """\
 _Ints: TypeAlias = int | tuple[int, ...] | list[int]
 _DType: TypeAlias = dtypes.DType | str | type | np.dtype[Any]
@@ -97,7 +107,11 @@ SHADOWED = re.compile(r"(?<!def )\b(bool|float|int)\b")
 def stubs() -> dict[Path, str]:
     """What both files should say."""
     folder = ROOT / "lampion" / "ops"
-    return {folder / "__init__.pyi": operations_stub(), folder / "methods.pyi": methods_stub()}
+    return {
+        folder / "__init__.pyi": operations_stub(),
+        folder / "methods.pyi": methods_stub(),
+        ROOT / "lampion" / "special" / "__init__.pyi": special_stub(),
+    }
 
 
 def operations_stub() -> str:
@@ -119,6 +133,15 @@ def operations_stub() -> str:
     for module in sorted(by_file):
         parts.append(f"# -- {module.replace('.', '/')}.py\n\n" + "\n".join(by_file[module]) + "\n")
     return "\n".join(parts)
+
+
+def special_stub() -> str:
+    """`lampion.special`, most of which is made by decorators too."""
+    head = HEAD.format("Special functions, as type checkers see them.")
+    imports = SPECIAL_HEAD + ALIASES
+    names = "__all__ = [\n" + filled([f'"{name}"' for name in special.__all__]) + "\n]\n"
+    lines = [line for name in special.__all__ for line in declarations(name, getattr(special, name))]
+    return "\n".join([head + imports, names, "\n".join(lines) + "\n"])
 
 
 def methods_stub() -> str:

@@ -23,8 +23,9 @@ def test_stubs_are_those_of_the_operations_as_they_are():
 
 
 def test_stubs_declare_every_operation_and_method():
-    operations, methods = (ast.parse(text).body for text in SCRIPT["stubs"]().values())
+    operations, methods, special = (ast.parse(text).body for text in SCRIPT["stubs"]().values())
     assert set(lampion.ops.__all__) == _declared(operations) - {"_Ints", "_DType"}
+    assert set(lampion.special.__all__) == _declared(special) - {"_Ints", "_DType"}
     (body,) = (node.body for node in methods if isinstance(node, ast.ClassDef))
     hung = {name for name, value in vars(lampion.Tensor).items() if _is_from_ops(value)}
     assert hung and hung == _declared(body) - {"__iter__"}

@@ -31,8 +31,8 @@ from lampion.tensor import Tensor  # noqa: E402
 WIDTH = 110
 
 TYPES = {
-    "x": "Tensor", "y": "Tensor", "input": "Tensor", "condition": "Tensor", "index": "Tensor", "source": "Tensor",
-    "state": "Tensor", "self": "Tensor", "tensors": "Iterable[Tensor]",
+    "x": "Tensor", "y": "Tensor", "input": "Tensor", "condition": "Tensor", "index": "Tensor",
+    "source": "Tensor", "state": "Tensor", "self": "Tensor", "tensors": "Iterable[Tensor]",
     "dim": "int", "dim0": "int", "dim1": "int", "start_dim": "int", "end_dim": "int",
     "dims": "_Ints", "shape": "_Ints", "size": "_Ints", "sizes": "_Ints",
     "dtype": "_DType", "device": "str", "generator": "Generator", "seed": "int",

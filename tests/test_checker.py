@@ -343,7 +343,7 @@ def test_a_value_that_tracing_remembers():
 
 
 def test_a_public_operation_without_a_row(monkeypatch):
-    monkeypatch.setitem(OPERATIONS, "square", square)
+    monkeypatch.setitem(OPERATIONS, "cubed_root", square)
     with pytest.raises(AssertionError, match="need a row"):
         test_op_table.test_every_public_operation_has_a_row()
 

@@ -141,3 +141,25 @@ def test_the_default_type_decides_for_complex_too():
         lp.set_default_dtype(lp.float32)
     with pytest.raises(TypeError, match="expected a floating type"):
         lp.set_default_dtype(lp.int32)
+
+
+def test_compiled_functions_take_every_type():
+    """Machine code does floats and integers; around it, NumPy does the rest: same results."""
+    z = lp.tensor([1 + 2j, 3 - 1j])
+
+    def parts(z):
+        out = z * 1
+        out.real.mul_(2)
+        out.imag[0] = 7
+        return out * 1j, (z * z.conj()).real.sqrt().sum()
+
+    for a, b in zip(lp.compile(parts)(z), parts(z), strict=True):
+        assert_close(a, b)
+    x = lp.tensor([1.0, -2.0, 0.3], dtype=lp.bfloat16)
+
+    def mixed(x):
+        return (x * 2 + 1).exp().sum(), x.float().tanh(), x.half() @ x.half()
+
+    for a, b in zip(lp.compile(mixed)(x), mixed(x), strict=True):
+        assert a.dtype is b.dtype
+        assert_close(a.float(), b.float())

@@ -37,7 +37,7 @@ KEYS = {
     "mask and None": (slice(None), None, MASK), "int32": ROWS.astype(np.int32), "several apart": (ROWS,
     slice(1), None, ROWS),
 }  # fmt: skip
-#: PyTorch takes integers first, and leaves to the tensors what remains; NumPy lets them broadcast with arrays.
+#: PyTorch takes integers first, and leaves the rest to the tensors; NumPy lets them broadcast with arrays.
 NOT_NUMPYS = {"0-d beside array"}
 
 

@@ -177,7 +177,8 @@ def test_bytes_that_do_not_fit():
 
 
 CHANGES = {
-    "as_strided_": lambda x: x.as_strided_((2, 3), (1, 4)), "t_": lambda x: x[0].t_(), "transpose_": lambda x: x.transpose_(0, 2),
+    "as_strided_": lambda x: x.as_strided_((2, 3), (1, 4)), "t_": lambda x: x[0].t_(),
+    "transpose_": lambda x: x.transpose_(0, 2),
     "swapaxes_": lambda x: x.swapaxes_(0, 1),
     "swapdims_": lambda x: x.swapdims_(0, 1), "squeeze_": lambda x: x[:1].squeeze_(0),
     "unsqueeze_": lambda x: x.unsqueeze_(1),
@@ -313,6 +314,16 @@ def test_as_strided_of_a_view_reaches_the_rest_of_its_base():
 
 
 # -- functions of no tensor ------------------------------------------------------------------------------
+
+
+def test_sizes_by_name():
+    x = lp.arange(4)
+    found = [
+        lp.reshape(x, shape=(2, 2)), x.view(size=(2, 2)), lp.permute(x[None], dims=(1, 0)),
+        lp.broadcast_to(x, size=(2, 4)),
+        x.expand(size=(2, 4)), lp.tile(x, dims=(2, 1)), x.repeat(repeats=(2, 1)), x.sum_to_size(size=(1,)),
+    ]  # fmt: skip
+    assert [y.shape for y in found] == [(2, 2), (2, 2), (4, 1), (2, 4), (2, 4), (2, 4), (2, 4), (1,)]
 
 
 def test_broadcast_shapes():

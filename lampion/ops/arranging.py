@@ -29,7 +29,7 @@ def constant(values, dtype=dtypes.int64):
 # -- repeated ------------------------------------------------------------------------------------------
 
 
-def repeat(self, *repeats):
+def repeat(self, *times, repeats=None):
     """The tensor laid out that many times along each dimension, as a copy.
 
     >>> import lampion
@@ -37,7 +37,7 @@ def repeat(self, *repeats):
     tensor([[1, 2, 1, 2],
             [1, 2, 1, 2]])
     """
-    repeats = flatten_sizes(repeats)
+    repeats = flatten_sizes(times if repeats is None else (repeats,))
     if len(repeats) < self.ndim or min(repeats, default=0) < 0:
         raise ShapeError("repeat", "expected a number of repetitions for every dimension",
                          expected=f"at least {self.ndim} numbers", got=str(repeats))  # fmt: skip
@@ -53,9 +53,9 @@ METHODS["repeat"] = repeat
 
 
 @operation
-def tile(input, *dims):
+def tile(input, *times, dims=None):
     """The tensor laid out that many times along each dimension; the last ones, where fewer are named."""
-    x, dims = as_tensor(input), flatten_sizes(dims)
+    x, dims = as_tensor(input), flatten_sizes(times if dims is None else (dims,))
     return repeat(x, (1,) * (x.ndim - len(dims)) + dims)
 
 

@@ -26,11 +26,11 @@ class reshape:
     def forward(xp, x, shape): return xp.reshape(x, shape)
     def vjp(g, old, shape): return reshape(g, old)
 
-    def call(input, *shape):
+    def call(input, *sizes, shape=None):
         """The same elements, in the same order, in another shape. One size may be -1."""
         if not isinstance(input, Tensor):
             input = as_tensor(input)
-        shape, old = flatten_sizes(shape), input._array.shape
+        shape, old = flatten_sizes(sizes if shape is None else (shape,)), input._array.shape
         if shape == old:
             return input
         if -1 in shape or math.prod(shape) != math.prod(old) or min(shape, default=0) < 0:
@@ -63,10 +63,10 @@ class permute:
         inverse = (1, 0) if dims == (1, 0) else tuple(sorted(range(len(dims)), key=dims.__getitem__))
         return apply(permute.primitive, g, dims=inverse)
 
-    def call(input, *dims):
+    def call(input, *order, dims=None):
         """The dimensions in another order: ``x.permute(2, 0, 1)``."""
-        input = as_tensor(input)
-        dims = tuple(normalize_dim("permute", d, input.ndim) for d in flatten_sizes(dims))
+        input, dims = as_tensor(input), flatten_sizes(order if dims is None else (dims,))
+        dims = tuple(normalize_dim("permute", d, input.ndim) for d in dims)
         if sorted(dims) != list(range(input.ndim)):
             raise ShapeError("permute", "every dimension must be named once",
                              expected=f"the numbers 0 to {input.ndim - 1}", got=str(dims))  # fmt: skip
@@ -80,10 +80,10 @@ class broadcast_to:
     def forward(xp, x, shape): return xp.broadcast_to(x, shape)
     def vjp(g, old, shape): return g  # the engine sums over what was stretched
 
-    def call(input, *size):
+    def call(input, *sizes, size=None):
         """The elements repeated to fill a larger shape, without copying."""
         input = as_tensor(input)
-        size, old = flatten_sizes(size), input.shape
+        size, old = flatten_sizes(sizes if size is None else (size,)), input.shape
         offset = len(size) - len(old)
         size = tuple(old[i - offset] if n == -1 and i >= offset else n for i, n in enumerate(size))
         if offset < 0 or min(size, default=0) < 0 or broadcast_shapes("broadcast_to", [old, size]) != size:

@@ -176,9 +176,9 @@ def ravel(input):
 
 
 @_method
-def expand(self, *size):
+def expand(self, *sizes, size=None):
     """The elements repeated along dimensions of size 1; -1 keeps a size."""
-    return broadcast_to(self, *size)
+    return broadcast_to(self, *sizes, size=size)
 
 
 @_method
@@ -200,11 +200,12 @@ def view_as(self, other):
 
 
 @_method
-def view(self, *shape, dtype=None):
+def view(self, *shape, dtype=None, size=None):
     """The same memory in another shape, or read as another type: ``x.view(3, 4)``, ``x.view(lampion.int32)``.
 
     Where the elements do not lie so that they can be seen in that shape, an error: `reshape` would copy.
     """
+    shape = shape if size is None else (size,)
     if dtype is None and len(shape) == 1 and isinstance(shape[0], dtypes.DType):
         (dtype,) = shape
     if dtype is not None:
@@ -292,11 +293,11 @@ atleast_3d = _at_least(
 
 
 @_method
-def sum_to_size(self, *size):
+def sum_to_size(self, *sizes, size=None):
     """The sum over what broadcasting the given shape to this one repeats: the reverse of `expand`."""
     from lampion.ops.reduce import sum
 
-    size = flatten_sizes(size)
+    size = flatten_sizes(sizes if size is None else (size,))
     offset = self.ndim - len(size)
     if offset < 0 or any(n not in (1, m) for n, m in zip(size, self.shape[offset:], strict=True)):
         raise ShapeError("sum_to_size", "that shape does not broadcast to the tensor's",

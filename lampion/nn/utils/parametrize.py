@@ -192,13 +192,19 @@ def _change_class(module: Module, names: Sequence[str]) -> None:
         _change_class(twin, list(twin.parametrizations))
         return twin
 
+    def shallow_copy(self: Module) -> Module:
+        twin = original.__new__(original)
+        twin.__dict__.update(self.__dict__)
+        _change_class(twin, list(twin.parametrizations))
+        return twin
+
     def refuse(self: Module, protocol: Any = None) -> Any:
         raise LampionError("pickle", "a parametrized module has a class that is made when it runs",
                            fix="save its state_dict() instead")  # fmt: skip
 
-    body = {name: _computed(name) for name in names}
-    own = type(f"Parametrized{original.__name__}", (original,),
-               {**body, "__deepcopy__": deepcopy, "__reduce_ex__": refuse})  # fmt: skip
+    body: dict[str, Any] = {name: _computed(name) for name in names}
+    body |= {"__copy__": shallow_copy, "__deepcopy__": deepcopy, "__reduce_ex__": refuse}
+    own = type(f"Parametrized{original.__name__}", (original,), body)
     object.__setattr__(module, "__class__", own)
 
 

@@ -20,7 +20,11 @@ class full:
     """A tensor of the given shape, filled with one number."""
 
     def infer(shape, value, dtype): return shape, dtype.numpy
-    def forward(xp, shape, value, dtype): return xp.full(shape, value, dtype.numpy)
+
+    def forward(xp, shape, value, dtype):
+        if type(value) is int and not value:  # memory that the system hands out is zero already
+            return xp.zeros(shape, dtype.numpy)
+        return xp.full(shape, value, dtype.numpy)
 
     def call(
         size, fill_value, dtype=None, device=None, requires_grad=False, *, layout=None, pin_memory=False
@@ -44,6 +48,17 @@ class full:
         return _finished(apply(full.primitive, shape=size, value=fill_value, dtype=dtype), requires_grad)
 
 
+def _filled(name, size, value, dtype, device, requires_grad):
+    """`full` of a number that every type has."""
+    if device is not None:
+        check_device(name, device)
+    size = flatten_sizes(size)
+    if size and min(size) < 0:
+        raise LampionError(name, "a size is negative", got=str(size))
+    dtype = dtypes.of(dtype or dtypes.get_default_dtype())
+    return _finished(apply(full.primitive, shape=size, value=value, dtype=dtype), requires_grad)
+
+
 def _finished(out, requires_grad):
     return out.requires_grad_() if requires_grad else out
 
@@ -63,7 +78,7 @@ def zeros(
     *size, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False, memory_format=None
 ):
     """A tensor of zeros."""
-    return full(flatten_sizes(size), 0, dtype or dtypes.get_default_dtype(), device, requires_grad)
+    return _filled("zeros", size, 0, dtype, device, requires_grad)
 
 
 @operation(method=False)
@@ -71,7 +86,7 @@ def ones(
     *size, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False, memory_format=None
 ):
     """A tensor of ones."""
-    return full(flatten_sizes(size), 1, dtype or dtypes.get_default_dtype(), device, requires_grad)
+    return _filled("ones", size, 1, dtype, device, requires_grad)
 
 
 @operation(method=False)
@@ -121,7 +136,7 @@ def zeros_like(
     x, dtype=None, device=None, requires_grad=False, *, layout=None, pin_memory=False, memory_format=None
 ):
     """A tensor of zeros with the shape (and dtype) of `x`."""
-    return full(x.shape, 0, dtype or x.dtype, device, requires_grad)
+    return _filled("zeros_like", x.shape, 0, dtype or x.dtype, device, requires_grad)
 
 
 @operation(method=False)
@@ -129,7 +144,7 @@ def ones_like(
     x, dtype=None, device=None, requires_grad=False, *, layout=None, pin_memory=False, memory_format=None
 ):
     """A tensor of ones with the shape (and dtype) of `x`."""
-    return full(x.shape, 1, dtype or x.dtype, device, requires_grad)
+    return _filled("ones_like", x.shape, 1, dtype or x.dtype, device, requires_grad)
 
 
 @operation(method=False)
@@ -146,7 +161,7 @@ def empty_like(
     x, *, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False, memory_format=None
 ):
     """A tensor to be filled later, with the shape (and dtype) of `x`. Lampion fills it with zeros."""
-    return full(x.shape, 0, dtype or x.dtype, device, requires_grad)
+    return _filled("zeros_like", x.shape, 0, dtype or x.dtype, device, requires_grad)
 
 
 @operation(method=False)
@@ -289,17 +304,17 @@ def new_full(
 
 def new_zeros(self, *size, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
     """Zeros, of this tensor's type unless another is given."""
-    return full(flatten_sizes(size), 0, dtype or self.dtype, device, requires_grad)
+    return _filled("new_zeros", size, 0, dtype or self.dtype, device, requires_grad)
 
 
 def new_ones(self, *size, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
     """Ones, of this tensor's type unless another is given."""
-    return full(flatten_sizes(size), 1, dtype or self.dtype, device, requires_grad)
+    return _filled("new_ones", size, 1, dtype or self.dtype, device, requires_grad)
 
 
 def new_empty(self, *size, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
     """A tensor to be filled later, of this tensor's type unless another is given."""
-    return full(flatten_sizes(size), 0, dtype or self.dtype, device, requires_grad)
+    return _filled("new_zeros", size, 0, dtype or self.dtype, device, requires_grad)
 
 
 def new_empty_strided(

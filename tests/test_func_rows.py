@@ -1,5 +1,6 @@
 """Every row of the op table in two more readings: a batch (`vmap`) and a direction (`jvp`)."""
 
+import gc
 import importlib
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import pytest
 
 import lampion as lp
 from lampion.errors import LampionError
-from lampion.func import jvp, vjp, vmap
+from lampion.func import batching, forward, jvp, vjp, vmap
+from lampion.primitive import Primitive
 from lampion.testing import assert_close
 from lampion.testing.compare import flatten
 from lampion.testing.rows import arrays_in, with_arrays
@@ -26,7 +28,9 @@ NOT_IN_BATCHES = {
     "__getitem__: a mask": VALUES, "__getitem__: masks among others": VALUES, "masked_select": VALUES,
     "__setitem__: a part for each true element": VALUES, "index_put: by a mask": VALUES,
     "masked_scatter": VALUES, "nonzero": VALUES, "nonzero: as a tuple": VALUES, "argwhere": VALUES,
-    "where: of a condition": VALUES, "repeat_interleave: by a tensor": VALUES, **NOT_IN_DIRECTIONS,
+    "where: of a condition": VALUES, "repeat_interleave: by a tensor": VALUES,
+    "unique": VALUES, "unique: slices": VALUES, "unique_consecutive": VALUES, "bincount": VALUES,
+    "linalg.ldl_factor": VALUES, **NOT_IN_DIRECTIONS,
 }  # fmt: skip
 
 
@@ -114,6 +118,20 @@ def test_a_direction_agrees_with_the_gradient(row):
         abs(inner(abs(a.detach().numpy()), abs(b.numpy()))) for a, b in zip(slopes, directions, strict=True)
     )
     assert left == pytest.approx(right, rel=1e-9, abs=1e-10 * (1 + size))
+
+
+def test_the_tables_name_what_there_is():
+    """A primitive that is renamed would fall back to a loop without anybody noticing."""
+    names = {thing.name for thing in gc.get_objects() if isinstance(thing, Primitive)}
+    tables = (
+        batching.ALIGNED,
+        batching.LEADING,
+        batching.ALONG,
+        batching.RULES,
+        batching.MOVES,
+        forward.LINEAR,
+    )
+    assert set().union(*tables) - names == set()
 
 
 def like(rng, x):

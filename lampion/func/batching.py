@@ -54,12 +54,15 @@ def batch_of(
         return Batched(level, apply(primitive, *aligned(arrays), **params), True)
     if primitive.kind == "reduction":
         axis = tuple(a + 1 for a in params["axis"])
-        return Batched(level, apply(primitive, arrays[0].value, **{**params, "axis": axis}), True)
+        out = apply(primitive, arrays[0].value, **{**params, "axis": axis})
+        if out.shape == (level.size, *primitive.infer(arrays[0], **params)[0]):
+            return Batched(level, out, True)
+        # Else it is one that reduces all there is, whatever the axis.
     if primitive.kind == "movement":
         steps = moved(primitive, params, arrays[0].shape, level.size)
         if steps is not None:
             return Batched(level, follow(arrays[0].value, steps), True)
-    elif primitive.name in LEADING:
+    elif primitive.name in LEADING and len({len(x.shape) for x in arrays if isinstance(x, Batched)}) == 1:
         return Batched(level, apply(primitive, *whole(arrays, level.size), **params), True)
     elif primitive.name in ALONG:
         params = {**params, "dim": params["dim"] + 1}
@@ -71,18 +74,19 @@ def batch_of(
     return Batched(level, one_by_one(level, primitive, arrays, params), True)
 
 
-#: Kernels in which broadcasting does all, as in elementwise operations.
-ALIGNED = frozenset({"complex"})
+#: Kernels whose arguments broadcast as in elementwise operations (systems: in front of the matrices).
+ALIGNED = frozenset({"complex", "solve_matrix", "substitution", "cholesky_solution"})
 #: Kernels that work on the last dimensions, and leave those before alone.
 LEADING = frozenset({
-    "inverse", "determinant", "cofactors", "exponential_of", "pseudo_inverse", "solve_matrix", "substitution",
-    "zero_pivot", "sign_and_log", "cholesky_parts", "eigh_parts", "eig_parts", "svd_parts", "singular_values",
-    "qr_parts", "reflections", "lu_parts", "row_order", "ldl_parts", "ldl_substitution",
+    "inverse", "determinant", "cofactors", "exponential_of", "pseudo_inverse", "zero_pivot", "sign_and_log",
+    "cholesky_parts", "eigh_parts", "eig_parts", "svd_parts", "singular_values", "qr_parts", "reflections",
+    "lu_parts", "row_order", "ldl_parts", "ldl_substitution", "gamma_slope", "pathwise_gamma",
 })  # fmt: skip
 #: Kernels that work along one dimension of arguments of equal form.
 ALONG = frozenset({
-    "gather", "scatter_add", "scatter", "scatter_combine", "cat", "cumsum", "cumprod", "sort", "argsort",
-    "cumulative_max", "logcumsumexp", "fourier_of_real", "fourier_to_real",
+    "gather", "scatter_add", "scatter", "scatter_combine", "cat", "running_sum", "running_product",
+    "running_logsumexp", "running_place", "recurrence", "order", "most_frequent", "fourier_of_real",
+    "fourier_to_real",
 })  # fmt: skip
 
 

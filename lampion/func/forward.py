@@ -104,7 +104,7 @@ LINEAR: dict[str, tuple[int, ...] | None] = {
     "view_as_complex": None, "cast": None, "clone": None, "conj": None, "neg": None, "sum": None, "cat": None,
     "complex": None, "put": None, "unview": None, "add": None, "sub": None, "gather": (0,), "index": (0,),
     "scatter_add": (0, 2), "scatter": (0, 2), "index_put": (0, 1), "fourier": None,
-    "fourier_of_real": None, "fourier_to_real": None, "cumsum": None, "where": (1, 2),
+    "fourier_of_real": None, "fourier_to_real": None, "running_sum": None, "where": (1, 2),
 }  # fmt: skip
 
 

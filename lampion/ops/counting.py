@@ -11,7 +11,7 @@ import math
 from lampion import backend
 from lampion import dtype as dtypes
 from lampion.errors import DTypeError, LampionError, ShapeError
-from lampion.mode import mode
+from lampion.mode import known, mode
 from lampion.ops.creation import arange, full
 from lampion.ops.define import apply_wide, kernel, operation, promote, refuse_complex
 from lampion.ops.elementwise import add, div, eq, mul, sub, where
@@ -29,10 +29,9 @@ _range = range  # histograms have an argument of that name
 
 def _array(name, x):
     """The contents of a tensor; in a trace there are none."""
-    if mode.trace is not None:
-        mode.trace.refuse(f"{name}: the size of its result depends on a tensor's values", "do that outside")
+    array = known(x, f"{name}: the size of its result depends on a tensor's values", "do that outside")
     refuse_complex(name, x)
-    return backend.namespace(x._array), x._array
+    return backend.namespace(array), array
 
 
 def _runs(xp, rows):

@@ -166,7 +166,8 @@ class windows:
         count = (x.shape[dim] - size) // step + 1
         shape = (*x.shape[:dim], count, *x.shape[dim + 1 :], size)
         strides = (*x.strides[:dim], x.strides[dim] * step, *x.strides[dim + 1 :], x.strides[dim])
-        return _strided(xp, x, shape, strides, x.flags.writeable and step >= size)
+        apart = step >= size or count < 2  # then no element is in two windows
+        return _strided(xp, x, shape, strides, x.flags.writeable and apart)
 
     def vjp(g, old, **params): return unview(g, old, ((windows.primitive, params),))
 

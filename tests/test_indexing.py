@@ -235,6 +235,34 @@ def test_random_reads_compiled(problem):
         assert_identical(run_as(reading, read, x, *indices), expected, label=reading)
 
 
+@settings(max_examples=40, deadline=None)
+@given(problems(unique=True))
+def test_random_writes_compiled(problem):
+    """With the gradients of what is written to, and of what is written."""
+    shape, key = problem
+    parts = key if isinstance(key, tuple) else (key,)
+    if any(isinstance(part, np.ndarray) and part.dtype == bool for part in parts):
+        return
+    arrays = [part for part in parts if isinstance(part, np.ndarray)]
+
+    def write(x, value, *indices):
+        given = iter(indices)
+        x, value = x.detach().requires_grad_(), value.detach().requires_grad_()
+        target = x * 1
+        target[tuple(next(given) if isinstance(part, np.ndarray) else part for part in parts)] = value
+        return target.detach(), *lp.autograd.grad((target * target * target).sum(), (x, value))
+
+    indices = [lp.from_numpy(a) for a in arrays]
+
+    def fresh():
+        return lp.from_numpy(numbers(shape)), lp.from_numpy(np.array(3.0))
+
+    expected = write(*fresh(), *indices)
+    for reading in ("interpreted", "compiled"):
+        # Sums of up to 256 gradients, which the two may add up in another order.
+        assert_close(run_as(reading, write, *fresh(), *indices), expected, rtol=1e-12, label=reading)
+
+
 def run_as(reading, function, *args):
     pytest.importorskip("llvmlite")
     from lampion.compiler.function import run_as

@@ -118,6 +118,7 @@ class _Lowering:
         for group in self.schedule.groups:
             getattr(self, "_" + group.kind)(group)
         self._final_copies()
+        _check_reads(self.calls)
         calls = self.arena.place(self.calls)
         return ir.Plan(tuple(calls), self.arena.nbytes, self.externals)
 
@@ -456,6 +457,18 @@ class _Body:
             ir.Store(self._window(self.lowering.layouts[v], v.dtype, written=True), self.numbers[v])
             for v in values
         )
+
+
+def _check_reads(calls: list[ir.Call]) -> None:
+    """No kernel may read a place of the arena that none before it has written: that would be any number."""
+    written: set[int] = set()
+    for call in calls:
+        for place, operand in zip(call.places, call.kernel.operands, strict=True):
+            if place.arena and not operand.written and place.index not in written:
+                raise AssertionError(f"kernel `{call.label}` reads what is written after it")
+        for place, operand in zip(call.places, call.kernel.operands, strict=True):
+            if place.arena and operand.written:
+                written.add(place.index)
 
 
 def _is_safe(main: Equation) -> bool:

@@ -202,11 +202,13 @@ class Schedule:
         for value in floats:
             if value.shape != equation.output.shape:
                 self._settle(value)
-        latest = max(self.producer(v) for v in equation.values if v not in self.floating)
         chain = self._chain(equation)
+        # What a floating equation needs may have been given a group since it began to float.
+        members = [*chain, equation]
+        latest = max(self.producer(v) for e in members for v in e.values if v not in self.floating)
         if latest >= 0 and all(e.output.shape == equation.output.shape for e in chain):
             group = self.groups[latest]
-            if self._fits(group, latest, equation) and self._has_room(group, chain):
+            if all(self._fits(group, latest, e) for e in members) and self._has_room(group, chain):
                 for floated in chain:
                     self.floating.pop(floated.output)
                     self._append(group, latest, floated)

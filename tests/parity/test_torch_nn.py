@@ -45,6 +45,7 @@ MODULES = [
     lambda L: L.Sigmoid(),
     lambda L: L.Flatten(0, 1),
     lambda L: L.GELU(approximate="tanh"),
+    lambda L: L.GELU(),
     lambda L: L.SiLU(),
     lambda L: L.ModuleDict({"a": L.Tanh(), "b": L.Linear(1, 2)}),
     lambda L: L.ModuleList([L.Linear(1, 1), L.Linear(1, 1), L.ReLU(), L.Sequential(L.Tanh())]),
@@ -197,3 +198,34 @@ def test_dropout_scales_alike():
     layer, other = nn.Dropout(0.3), torch.nn.Dropout(0.3)
     a, b = (np.unique(m(one).numpy()) for m, one in ((layer, lampion.ones(1000)), (other, torch.ones(1000))))
     np.testing.assert_allclose(a, b, rtol=1e-7)
+
+
+#: Where activations have kinks, are steep or flat, or might overflow.
+POINTS = np.array([
+    -np.inf, -1e30, -100, -20, -6, -3, -1, -0.5, -1e-8, -0.0, 0, 1e-8, 0.5, 1, 3, 6, 20, 20.5, 100, 1e30,
+    np.inf,
+])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["celu", "elu", "gelu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "logsigmoid",
+     "mish", "relu", "relu6", "rrelu", "selu", "sigmoid", "silu", "softplus", "softshrink", "softsign",
+     "tanh", "tanhshrink"],
+)  # fmt: skip
+def test_activations_at_special_points(name):
+    x, t = pair(POINTS)
+    ours, theirs = getattr(F, name)(x), getattr(T, name)(t)
+    np.testing.assert_allclose(ours.detach().numpy(), theirs.detach().numpy(), rtol=1e-12)
+    ours.sum().backward()
+    theirs.sum().backward()
+    # PyTorch has 1 / 6 in float32 there, also in float64.
+    rtol = 1e-7 if name == "hardsigmoid" else 1e-9
+    np.testing.assert_allclose(x.grad.numpy(), t.grad.numpy(), rtol=rtol, atol=1e-15)
+
+
+def test_softmax_of_infinite_scores():
+    scores = np.array([[-np.inf, 0.0, 1.0], [-np.inf, -np.inf, -np.inf], [np.inf, 0.0, 1.0]])
+    for name in ("softmax", "log_softmax", "softmin"):
+        x, t = pair(scores)
+        near(getattr(F, name)(x, dim=1), getattr(T, name)(t, dim=1))

@@ -166,8 +166,9 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 def _hardswish(input: Tensor) -> Tensor:
-    middle = input * (input + 3.0) / 6.0
-    return ops.where(input <= -3.0, input * 0.0, ops.where(input >= 3.0, input, middle))
+    below, above = input <= -3.0, input >= 3.0
+    inside = ops.where(ops.logical_or(below, above), 0.0, input)  # the square of infinity has no slope
+    return ops.where(below, input * 0.0, ops.where(above, input, inside * (inside + 3.0) / 6.0))
 
 
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:

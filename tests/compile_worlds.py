@@ -18,6 +18,18 @@ places = st.lists(st.tuples(st.integers(0, len(SHAPES) - 1), st.integers(0, 5)),
 styles = st.tuples(numbers, numbers, numbers)
 
 
+_OPTIMIZERS = [
+    lambda ps, b: lp.optim.SGD(ps, lr=0.01, momentum=0.5 * (b % 2)),
+    lambda ps, b: lp.optim.SGD(ps, lr=0.01, momentum=0.5, dampening=0.1 * (b % 2), weight_decay=0.1),
+    lambda ps, b: lp.optim.Adam(ps, lr=0.01, amsgrad=b % 2 > 0),
+    lambda ps, b: lp.optim.AdamW(ps, lr=0.01),
+    lambda ps, b: lp.optim.NAdam(ps, lr=0.01),
+    lambda ps, b: lp.optim.RAdam(ps, lr=0.01, decoupled_weight_decay=b % 2 > 0),
+    lambda ps, b: lp.optim.ASGD(ps, lr=0.01, t0=2),
+    lambda ps, b: lp.optim.Adagrad(ps, lr=0.01, lr_decay=0.1 * (b % 2)),
+]
+
+
 class World:
     """The objects of one run.
 
@@ -44,10 +56,7 @@ class World:
         self.shapes = [x.shape for x in self.arguments]
         self.program, self.style = program, style
         a, b, _ = style
-        self.optimizer = (
-            lp.optim.SGD(self.parameters, lr=0.01, momentum=0.5 * (b % 2)) if a % 3
-            else lp.optim.Adam(self.parameters, lr=0.01)
-        )  # fmt: skip
+        self.optimizer = _OPTIMIZERS[a % len(_OPTIMIZERS)](self.parameters, b)
         # Nobody watches what the step reads, so it is told: these are looked at before each call.
         known = (*self.parameters, *self.buffers)
         self.step = compile(functools.partial(self._step, known, self.optimizer))

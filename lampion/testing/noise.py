@@ -84,9 +84,8 @@ def shaken(graph: Any, noise: float, rng: Any) -> Any:
         if primitive.name in ("sum", "matmul"):
             inputs = [shake(x) if isinstance(x, Value) and x.dtype.kind == "f" else x for x in inputs]
         equations.append(Equation(primitive, tuple(inputs), equation.params, equation.output, equation.where))
+        narrow = primitive.name == "cast" and equation.output.dtype is float32
         exact = primitive.kind == "movement" or primitive.name in _EXACT
-        if equation.output.dtype.kind == "f" and not exact:
-            moved[equation.output] = shake(equation.output)
-        elif primitive.name == "cast" and equation.output.dtype is float32:
+        if narrow or (equation.output.dtype.kind == "f" and not exact):
             moved[equation.output] = shake(equation.output)
     return graph.replaced(equations)

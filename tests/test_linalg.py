@@ -92,6 +92,37 @@ def test_the_gradient_of_a_singular_determinant():
     near(slope, lp.tensor([[4.0, -2.0], [-2.0, 1.0]], dtype=lp.float64))
 
 
+@pytest.mark.parametrize("complex", [False, True])
+def test_the_second_derivative_of_a_singular_determinant(complex):
+    """As that of a polynomial: the sum over permutations, written out."""
+
+    def written_out(a):
+        return (
+            a[0, 0] * (a[1, 1] * a[2, 2] - a[1, 2] * a[2, 1])
+            - a[0, 1] * (a[1, 0] * a[2, 2] - a[1, 2] * a[2, 0])
+            + a[0, 2] * (a[1, 0] * a[2, 1] - a[1, 1] * a[2, 0])
+        )
+
+    direction = draw(3, 3, complex=complex)
+    for rank in (0, 1, 2, 3):
+        found = []
+        for det in (linalg.det, written_out):
+            a = (draw(3, rank, complex=complex) @ draw(rank, 3, complex=complex)).requires_grad_()
+            value = det(a)
+            (slope,) = lp.autograd.grad(value, a, lp.ones_like(value), create_graph=True)
+            found.append(lp.autograd.grad(slope, a, direction)[0])
+        near(*found)
+
+
+def test_the_order_of_the_first_minor_that_is_not_positive():
+    for n in range(1, 7):
+        a = lp.eye(6, dtype=lp.float64).clone()
+        a[n - 1, n - 1] = -1
+        low, info = linalg.cholesky_ex(a)
+        assert info.item() == n
+        assert low[: n - 1, : n - 1].tolist() == lp.eye(n - 1, dtype=lp.float64).tolist()
+
+
 def test_what_has_no_gradient_says_so():
     a = draw(3, 2).requires_grad_()
     with pytest.raises(GradientError, match="needs Q"):

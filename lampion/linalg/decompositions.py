@@ -47,14 +47,14 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
             [1., 2.]])
     """
     a = floats("cholesky", square("cholesky", A))
-    low: Tensor = cholesky_parts(adjoint(a) if upper else a, strict=True)[0]
+    low: Tensor = cholesky_parts(a, upper=upper, strict=True)[0]
     return adjoint(low) if upper else low
 
 
 def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> CholeskyEx:
     """As `cholesky`, with a note in the place of an error: see `CholeskyEx`."""
     a = floats("cholesky_ex", square("cholesky_ex", A))
-    low, info = cholesky_parts(adjoint(a) if upper else a, strict=False)
+    low, info = cholesky_parts(a, upper=upper, strict=False)
     info = ops.real(info.detach()).to(dtypes.int32)
     check("cholesky_ex", info, check_errors, "the matrix is not positive definite")
     return CholeskyEx(adjoint(low) if upper else low, info)

@@ -44,10 +44,11 @@ class cholesky_parts:
     """A = L L^H; and the order of the first leading minor that is not positive, or 0."""
 
     analytic = False
-    def parts(a, strict): return a.shape[:-2], (a.shape[-2:], ()), a.dtype
+    def parts(a, upper, strict): return a.shape[:-2], (a.shape[-2:], ()), a.dtype
 
-    def forward(xp, a, strict):
-        # Only the lower triangle is read.
+    def forward(xp, a, upper, strict):
+        # Only one triangle is read: the lower one of what NumPy is given.
+        a = a.conj().mT if upper else a
         try:
             return xp.linalg.cholesky(a), xp.zeros(a.shape[:-2])
         except xp.linalg.LinAlgError:
@@ -55,12 +56,15 @@ class cholesky_parts:
         flat = a.reshape((-1, *a.shape[-2:]))
         factors, info = xp.zeros_like(flat), xp.zeros(len(flat))
         for k, matrix in enumerate(flat):
-            for n in range(len(matrix), 0, -1):  # the largest leading part that can be done
+            done, failed = 0, len(matrix) + 1  # sizes of leading parts: one that can be done, one that cannot
+            while failed - done > 1:
+                n = len(matrix) if failed > len(matrix) else (done + failed) // 2
                 try:
                     factors[k, :n, :n] = xp.linalg.cholesky(matrix[:n, :n])
-                    break
+                    done = n
                 except xp.linalg.LinAlgError:
-                    info[k] = n
+                    failed = n
+            info[k] = failed if failed <= len(matrix) else 0
         if strict:
             k = int(info.nonzero()[0][0])
             which = f" (matrix {k} of the stack)" if a.ndim > 2 else ""
@@ -69,11 +73,11 @@ class cholesky_parts:
                               fix="add a small multiple of the identity, or use lampion.linalg.ldl_factor")
         return factors.reshape(a.shape), info.reshape(a.shape[:-2])
 
-    def vjp(grads, outputs, strict):
-        """gA = L^-H F(L^H gL) L^-1, symmetrised; F takes the lower triangle and half of the diagonal."""
+    def vjp(grads, outputs, upper, strict):
+        """gA = L^-H F(L^H gL) L^-1 / 2, where F makes a lower triangle Hermitian."""
         low, g = outputs[0], grads[0]
-        inner = half_diagonal(lower_part(matmul(adjoint(low), g)))
-        inner = inner + adjoint(inner)
+        inner = lower_part(matmul(adjoint(low), g))
+        inner = inner + adjoint(lower_part(inner, -1))
         up = adjoint(low)
         left = substitution(up, inner, upper=True)
         return adjoint(substitution(up, adjoint(left), upper=True)) * 0.5

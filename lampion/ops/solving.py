@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from lampion.errors import LinAlgError
+from lampion.mode import mode
 from lampion.ops.complex_numbers import conj, imag, real
 from lampion.ops.creation import zeros
 from lampion.ops.define import cast_to, kernel
@@ -166,12 +169,45 @@ class cofactors:
         return ((u.conj() * scale[..., None, :]) @ vh.conj()).astype(a.dtype)
 
     def vjp(g, a):
-        """For C = det(A) B, B = A^-T: gA = <gC, C> B - C gC^T B."""
+        """For C = det(A) B, B = A^-T: gA = <gC, C> B - C gC^T B. Where A is singular: `cofactor_slopes`."""
+        if mode.trace is None and _any_singular(a._array):
+            return cofactor_slopes(g, a)
         c, b = cofactors(a), inverse(a).mT
         inner = sum(sum(g * c, -1, True), -2, True)
         return inner * b - matmul(matmul(c, g.mT), b)
 
     def call(a): return apply(cofactors.primitive, a)
+
+
+def _any_singular(a):
+    """Whether a matrix is singular, or so near to it that its inverse is not to be trusted."""
+    s = np.linalg.svd(a, compute_uv=False)
+    return bool(s.size and (s[..., -1] <= s[..., 0] * s.shape[-1] * np.finfo(s.dtype).eps).any())
+
+
+@kernel(public=False)
+class cofactor_slopes:
+    """The second derivative of the determinant, applied to G; without dividing, as `cofactors`.
+
+    With X = U^H G V and P[i, j] the product of all singular values but two, it is
+    ``det(U) det(V^H) conj(U) (diag(P diag(X)) - P o X^T) V^T``.
+    """
+
+    native = False
+    def infer(g, a): return a.shape, a.dtype
+
+    def forward(xp, g, a):
+        u, s, vh = xp.linalg.svd(a)
+        n = a.shape[-1]
+        one = xp.eye(n, dtype=bool)
+        products = xp.where(one, 0, _all_but_one(xp, xp.where(one, 1, s[..., None, :])))
+        x = u.conj().mT @ g @ vh.conj().mT
+        middle = -products * x.mT
+        middle = middle + one * (products @ xp.diagonal(x, 0, -2, -1)[..., None])
+        phase = (xp.linalg.det(u) * xp.linalg.det(vh))[..., None, None]
+        return (phase * (u.conj() @ middle @ vh.conj())).astype(a.dtype)
+
+    def call(g, a): return apply(cofactor_slopes.primitive, g, a)
 
 
 def _all_but_one(xp, s):

@@ -170,10 +170,18 @@ PAIRS = {
     "logaddexp": (4, lambda d: [(line(0, 50, d), line(40, 3, d))]),
     "logaddexp2": (4, lambda d: [(line(0, 50, d), line(40, 3, d))]),
     "arctan2": (2.5, lambda d: [(spread(sizes(d, -3, 3)), np.roll(spread(sizes(d, -3, 3)), 7))]),
-    "fmod": (0, lambda d: [(line(-9, 9, d, 999), line(-2, 3, d, 999))]),
+    "fmod": (0, lambda d: [(line(-9, 9, d, 999), line(-2, 3, d, 999)), far_apart(d)]),
+    "remainder": (1, lambda d: [(line(-9, 9, d, 999), line(-2, 3, d, 999))]),
+    "power": (1, lambda d: [(spread(sizes(d, -3, 3)), np.arange(40_000).astype(d.numpy) % 11 - 5)]),
     "fmax": (0, lambda d: [(line(-9, 9, d, 999), line(2, -3, d, 999))]),
     "fmin": (0, lambda d: [(line(-9, 9, d, 999), line(2, -3, d, 999))]),
 }
+
+
+def far_apart(dtype):
+    """Quotients just below powers of two, which may be rounded up to them."""
+    y = sizes(dtype, -10, 5, 10_000)
+    return np.nextafter(y * (2.0 ** rng.integers(0, 40, y.size)).astype(y.dtype), 0, dtype=y.dtype), y
 
 
 def compute_pair(name, x, y):

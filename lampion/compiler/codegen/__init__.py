@@ -4,7 +4,7 @@
     builder      a kernel function under construction: loops, vectors, memory
     lanes        a vector with NumPy's operators; `emitter` is its `numpy`, on `casts`, `division` and
     mathlib      exp, log, tanh... as arithmetic, with the numbers in `polynomials`; `hyperbolic` and
-                 `angles` (sin, atan2...) are its sequels
+                 `angles` (sin, atan2...) are its sequels, `library` what they leave to C
     prices       what an operation costs, for sharing out work
     body         evaluates a kernel's body at points of its loop nest
     nest         simplifies a loop nest

@@ -12,9 +12,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from llvmlite import ir
-
-from lampion.compiler.codegen.builder import register
+from lampion.compiler.codegen.library import or_library
 from lampion.dtype import DType, float32, float64
 
 if TYPE_CHECKING:
@@ -139,7 +137,7 @@ def tan(xp: Emitter, x: Lanes) -> Lanes:
     odd = (k & 1) != 0
     out = xp.where(odd, -cosine, sine) / xp.where(odd, sine, cosine)
     out = xp.where(xp.absolute(wide) < TINY, wide, out)
-    return _or_library(xp, out.astype(x.dtype), "tan", x)
+    return or_library(xp, out.astype(x.dtype), xp.absolute(x) <= FAR, "tan", x)
 
 
 def _by_quadrant(xp: Emitter, x: Lanes, name: str, ahead: int) -> Lanes:
@@ -152,7 +150,7 @@ def _by_quadrant(xp: Emitter, x: Lanes, name: str, ahead: int) -> Lanes:
     out = xp.where((k & 2) != 0, -out, out)
     if not ahead:
         out = xp.where(xp.absolute(wide) < TINY, wide, out)
-    return _or_library(xp, out.astype(x.dtype), name, x)
+    return or_library(xp, out.astype(x.dtype), xp.absolute(x) <= FAR, name, x)
 
 
 def _both(xp: Emitter, x: Lanes, dtype: DType) -> tuple[Lanes, Lanes, Lanes]:
@@ -177,23 +175,6 @@ def _both(xp: Emitter, x: Lanes, dtype: DType) -> tuple[Lanes, Lanes, Lanes]:
     half = 0.5 * z
     whole = 1.0 - half
     return shifted.bits(), r + sine, whole + (((1.0 - whole) - half) + cosine)
-
-
-def _or_library(xp: Emitter, out: Lanes, name: str, x: Lanes) -> Lanes:
-    """`out`, but what the C library says if any lane is far away, or no number."""
-    b = xp.k.ir
-    near = xp.absolute(x) <= FAR
-    far = b.not_(near.value)
-    if x.count > 1:
-        far = b.icmp_unsigned("!=", b.bitcast(far, ir.IntType(x.count)), ir.Constant(ir.IntType(x.count), 0))
-    before = b.block
-    with b.if_then(far, likely=False):
-        slow = xp.libm(name, x)
-        inside = b.block
-    chosen = b.phi(register(x.dtype, x.count))
-    chosen.add_incoming(out.value, before)
-    chosen.add_incoming(slow.value, inside)
-    return xp.made(chosen, x)
 
 
 # -- inverses -------------------------------------------------------------------------------------------

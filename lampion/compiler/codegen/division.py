@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from lampion.dtype import int8
+from lampion.compiler.codegen import mathlib
+from lampion.compiler.codegen.library import or_library
+from lampion.dtype import float32, int8
 
 if TYPE_CHECKING:
     from lampion.compiler.codegen.emitter import Emitter
@@ -29,7 +32,7 @@ def remainder(xp: Emitter, x: Lanes, y: Lanes) -> Lanes:
 def fmod(xp: Emitter, x: Lanes, y: Lanes) -> Lanes:
     """x - trunc(x / y) * y, with the sign of x; 0 where an integer is divided by 0."""
     if x.dtype.kind == "f":
-        return xp.libm("fmod", x, y)
+        return _float_fmod(xp, x, y)
     rest = remainder(xp, x, y)
     if x.dtype.kind == "u":
         return rest
@@ -54,9 +57,24 @@ def _integer_divmod(xp: Emitter, x: Lanes, y: Lanes) -> tuple[Lanes, Lanes]:
     return xp.where(zero, 0, quotient), xp.where(zero, 0, rest)
 
 
+def _float_fmod(xp: Emitter, x: Lanes, y: Lanes) -> Lanes:
+    """The exact C fmod. With fma, what the division leaves is exact as long as the quotient has its last
+    digit before the point: it is less than y, and a multiple of the last digit of y. The quotient may have
+    been rounded up to the next whole number.
+    """
+    if not xp.k.target.fma:
+        return xp.libm("fmod", x, y)
+    size, step = xp.absolute(x), xp.absolute(y)
+    ratio = size / step
+    rest = xp.muladd(-xp.floor(ratio), step, size)
+    rest = xp.where(rest < 0, rest + step, rest)
+    reached = (ratio < 2.0 ** (23 if x.dtype is float32 else 52)) & (step < math.inf)
+    return or_library(xp, xp.copysign(rest, x), reached, "fmod", x, y)
+
+
 def _float_divmod(xp: Emitter, x: Lanes, y: Lanes) -> tuple[Lanes, Lanes]:
     """Python's float_divmod, which NumPy's npy_divmod follows: from the exact C fmod."""
-    modulo = xp.libm("fmod", x, y)
+    modulo = _float_fmod(xp, x, y)
     quotient = (x - modulo) / y
     below = (modulo != 0) & ((y < 0) != (modulo < 0))
     quotient = xp.where(below, quotient - 1.0, quotient)
@@ -75,6 +93,8 @@ def power(xp: Emitter, x: Operand, y: Operand) -> Lanes:
     if base.dtype.kind == "f":
         if known in _MULTIPLIED_OUT:
             return _MULTIPLIED_OUT[known](xp, base)
+        if base.dtype is float32:
+            return mathlib.power32(xp, base, exponent)
         return xp.libm("pow", base, exponent)
     if base.dtype.kind == "b":
         base, exponent = base.astype(int8), exponent.astype(int8)

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from lampion.compiler.codegen import angles, division, hyperbolic, mathlib
-from lampion.compiler.codegen.builder import IRValue, KernelBuilder, Splat, register
+from lampion.compiler.codegen import angles, division, hyperbolic, library, mathlib
+from lampion.compiler.codegen.builder import IRValue, KernelBuilder, Splat
 from lampion.compiler.codegen.lanes import Lanes, Operand
 from lampion.dtype import DType, bool_, float64, of
 
@@ -344,11 +344,7 @@ class Emitter:
 
     def libm(self, name: str, *args: Lanes) -> Lanes:
         """Call the C library's function lane by lane."""
-        k, x = self.k, args[0]
-        typ = register(x.dtype, 1)
-        function = k.declare(name + ("f" if x.dtype.itemsize == 4 else ""), typ, [typ] * len(args))
-        calls = [k.ir.call(function, [k.lane(arg.value, n) for arg in args]) for n in range(x.count)]
-        return self.made(k.vector(calls), x)
+        return library.libm(self, name, *args)
 
     def sin(self, x: Operand) -> Lanes:
         return angles.sin(self, *self.floating(x))

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lampion.compiler.codegen.polynomials import LOG2_E, Format, format_of
-from lampion.dtype import int32, int64
+from lampion.dtype import float32, float64, int32, int64
 
 LN_2 = math.log(2)
 
@@ -110,6 +110,21 @@ def log2(xp: Emitter, x: Lanes) -> Lanes:
     k, f = _split_any(xp, x, form)
     zero = xp.literal(0.0, x.dtype).spread(x.count)
     return _log_specials(xp, x, 0.0, xp.muladd(_log1p(xp, zero, f, 0.0, form), LOG2_E, k))
+
+
+def power32(xp: Emitter, x: Lanes, y: Lanes) -> Lanes:
+    """x**y = 2**(y log2(|x|)) of float32, in float64: which has digits to spare. Specials are C's."""
+    base, exponent = x.astype(float64), y.astype(float64)
+    size = xp.absolute(base)
+    out = exp2(xp, exponent * log2(xp, size))
+    out = xp.where(size == 1.0, xp.where(xp.isnan(exponent), exponent, 1.0), out)  # not 0 * infinity
+    whole = xp.floor(exponent) == exponent
+    odd = whole & (xp.floor(0.5 * exponent) != 0.5 * exponent)
+    negative = (base.bits() >> 63) != 0
+    out = xp.where(negative & odd, -out, out)
+    out = xp.where((base < 0) & ~whole & (size < math.inf), xp.literal(math.nan, float64), out)
+    out = xp.where((exponent == 0) | (base == 1.0), xp.literal(1.0, float64), out)
+    return out.astype(float32)
 
 
 def _split_any(xp: Emitter, x: Lanes, form: Format) -> tuple[Lanes, Lanes]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 #: A polynomial and some arithmetic.
 _POLYNOMIAL = (
     "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cos", "cosh", "erf", "exp", "exp2", "expm1",
-    "floor_divide", "fmod", "log", "log1p", "log2", "logaddexp", "logaddexp2", "logit", "remainder", "sigmoid",
-    "sin", "sinc", "sinh", "tan", "tanh", "xlog1py", "xlogy",
+    "floor_divide", "fmod", "log", "log1p", "log2", "logaddexp", "logaddexp2", "logit", "remainder",
+    "sigmoid", "sin", "sinc", "sinh", "tan", "tanh", "xlog1py", "xlogy",
 )  # fmt: skip
 #: A division by software, or the C library's function lane by lane.
 _LANE_BY_LANE = ("log10", "pow", "trunc_divide")

@@ -10,7 +10,7 @@ from lampion import dtype as dtypes
 from lampion.errors import DTypeError
 from lampion.ops.arithmetic import clamp_min
 from lampion.ops.creation import full
-from lampion.ops.define import cast_to, composite, elementwise
+from lampion.ops.define import cast_to, composite, elementwise, widened
 from lampion.ops.elementwise import add, cast, clone, div, exp, log, mul, ne, neg, sigmoid, sub, where
 from lampion.ops.exponentials import log1p
 from lampion.ops.indexing import gather, scatter_add
@@ -47,7 +47,7 @@ class softmax:
         axis = normalize_dim("softmax", dim, x.ndim or 1)
         if not x.ndim:
             return x - x + 1.0  # the one probability is 1
-        return _softmax(x, dim=axis) if x.numel() else clone(x)
+        return cast_to(_softmax(widened(x), dim=axis), x.dtype) if x.numel() else clone(x)
 
 
 @composite(saves="output", method=True)
@@ -66,7 +66,7 @@ class log_softmax:
         axis = normalize_dim("log_softmax", dim, x.ndim or 1)
         if not x.ndim:
             return sub(x, x)  # the one probability is 1
-        return _log_softmax(x, dim=axis) if x.numel() else clone(x)
+        return cast_to(_log_softmax(widened(x), dim=axis), x.dtype) if x.numel() else clone(x)
 
 
 def _scores(name, x, dtype):

@@ -229,3 +229,21 @@ def test_softmax_of_infinite_scores():
     for name in ("softmax", "log_softmax", "softmin"):
         x, t = pair(scores)
         near(getattr(F, name)(x, dim=1), getattr(T, name)(t, dim=1))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_is_computed_in_float32(dtype):
+    """Numbers whose squares are beyond float16's."""
+    values = (np.random.default_rng(0).standard_normal((4, 6)) * 300).astype(np.float32)
+    x = lampion.tensor(values).to(getattr(lampion, dtype))
+    t = torch.tensor(values).to(getattr(torch, dtype))
+    for call in (
+        lambda F, x: F.rms_norm(x, (6,)), lambda F, x: F.layer_norm(x, (6,)), lambda F, x: F.group_norm(x, 2),
+        lambda F, x: F.batch_norm(x, None, None, training=True), lambda F, x: F.normalize(x),
+        lambda F, x: F.softmax(x / 100, dim=1),
+    ):  # fmt: skip
+        ours, theirs = call(F, x), call(T, t.float())  # whose own results in bfloat16 are less near
+        assert ours.dtype is x.dtype
+        # A unit in the last place: rounded once, and of `normalize` the length before.
+        tolerance = 2.0**-10 if dtype == "float16" else 2.0**-7
+        np.testing.assert_allclose(ours.float().numpy(), theirs.float().numpy(), rtol=tolerance, atol=1e-6)

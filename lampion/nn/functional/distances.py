@@ -8,12 +8,15 @@ from lampion import ops
 from lampion.errors import ShapeError
 from lampion.nn.functional.checks import check_floats
 from lampion.ops.arranging import constant
+from lampion.ops.define import widened
 from lampion.ops.shapes import normalize_dim
 from lampion.tensor import Tensor
 
 
 def p_norm(x: Tensor, p: float, dims: tuple[int, ...], keepdim: bool = False) -> Tensor:
     """``sum(|x|**p) ** (1 / p)``; where that is 0, the slope is 0 too."""
+    if x.dtype.is_half:  # the squares of large numbers, and sums of small ones, need float32
+        return ops.cast(p_norm(widened(x), p, dims, keepdim), x.dtype)
     size = ops.abs(x) if x.dtype.is_complex or p != 2 else x
     if p == math.inf:
         return ops.amax(size, dims, keepdim)

@@ -10,7 +10,7 @@ from lampion.dtype import finfo
 from lampion.errors import OptionError, ShapeError
 from lampion.mode import no_grad
 from lampion.nn.functional.checks import check_floats
-from lampion.ops.define import refuse_bools
+from lampion.ops.define import refuse_bools, widened
 from lampion.tensor import Tensor
 
 
@@ -47,6 +47,7 @@ def batch_norm(
             raise ShapeError("batch_norm", f"{label} has one number for each channel",
                              expected=f"({channels},)", got=str(tuple(x.shape)))  # fmt: skip
     axes = (0, *range(2, input.ndim))
+    wide = widened(input)
     if training:
         count = input.numel() // max(channels, 1)
         if count == 1:
@@ -54,7 +55,7 @@ def batch_norm(
                 "batch_norm", "one value for each channel has no variance", got=str(tuple(input.shape)),
                 expected="more than one, in training", fix="use a larger batch, or model.eval()",
             )  # fmt: skip
-        mean, variance = _moments(input, axes)
+        mean, variance = _moments(wide, axes)
         if count:
             _keep(running_mean, mean, momentum)
             _keep(running_var, variance, momentum, count / (count - 1))
@@ -65,7 +66,12 @@ def batch_norm(
                 fix="pass them, or training=True",
             )  # fmt: skip
         mean, variance = (_per_channel(x, input.ndim) for x in (running_mean, running_var))
-    return _scaled((input - mean) * ops.rsqrt(variance + eps), weight, bias)
+    return _rounded(_scaled((wide - mean) * ops.rsqrt(variance + eps), weight, bias), input)
+
+
+def _rounded(out: Tensor, input: Tensor) -> Tensor:
+    """What was computed in float32 for an input of half precision, in its type."""
+    return ops.cast(out, input.dtype) if input.dtype.is_half else out
 
 
 def _moments(x: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
@@ -119,10 +125,11 @@ def instance_norm(
     if count == 1:
         raise ShapeError("instance_norm", "one value for each channel has no variance",
                          got=str(tuple(input.shape)))  # fmt: skip
-    mean, variance = _moments(input, tuple(range(2, input.ndim)))
+    wide = widened(input)
+    mean, variance = _moments(wide, tuple(range(2, input.ndim)))
     _keep(running_mean, ops.mean(mean.detach(), 0), momentum)
     _keep(running_var, ops.mean(variance.detach(), 0), momentum, count / max(count - 1, 1))
-    return _scaled((input - mean) * ops.rsqrt(variance + eps), weight, bias)
+    return _rounded(_scaled((wide - mean) * ops.rsqrt(variance + eps), weight, bias), input)
 
 
 def group_norm(
@@ -149,9 +156,10 @@ def group_norm(
             raise ShapeError("group_norm", f"{label} has one number for each channel",
                              expected=f"({input.shape[1]},)", got=str(tuple(x.shape)))  # fmt: skip
     size = math.prod(input.shape[1:]) // num_groups
-    groups = ops.reshape(input, input.shape[0], num_groups, size)
+    groups = ops.reshape(widened(input), input.shape[0], num_groups, size)
     mean, variance = _moments(groups, (2,))
-    return _scaled(ops.reshape((groups - mean) * ops.rsqrt(variance + eps), input.shape), weight, bias)
+    out = ops.reshape((groups - mean) * ops.rsqrt(variance + eps), input.shape)
+    return _rounded(_scaled(out, weight, bias), input)
 
 
 def layer_norm(
@@ -171,11 +179,12 @@ def layer_norm(
     Source: J. Ba et al.: "Layer normalization" (2016).
     """
     axes = _last("layer_norm", input, normalized_shape, weight=weight, bias=bias)
-    mean, variance = _moments(input, axes)
-    out = (input - mean) * ops.rsqrt(variance + eps)
+    wide = widened(input)
+    mean, variance = _moments(wide, axes)
+    out = (wide - mean) * ops.rsqrt(variance + eps)
     if weight is not None:
         out = out * weight
-    return out if bias is None else out + bias
+    return _rounded(out if bias is None else out + bias, input)
 
 
 def rms_norm(
@@ -195,9 +204,9 @@ def rms_norm(
     """
     axes = _last("rms_norm", input, normalized_shape, weight=weight)
     least = finfo(input.dtype).eps if eps is None else eps
-    size = ops.abs(input) if input.dtype.is_complex else input
-    out = input * ops.rsqrt(ops.mean(size * size, axes, True) + least)
-    return out if weight is None else out * weight
+    wide = widened(input)
+    out = wide * ops.rsqrt(ops.mean(wide * wide, axes, True) + least)
+    return _rounded(out if weight is None else out * weight, input)
 
 
 def _last(

@@ -277,6 +277,7 @@ def test_operators_of_whole_numbers_and_bits():
     y >>= 1
     y **= 2
     assert y is before and y.tolist() == [100, 100]
+    assert lp.tensor([4.0]).__rdiv__(2).tolist() == [0.5]
     flags = lp.tensor([True, False])
     assert (flags & True).tolist() == [True, False] and (~flags).tolist() == [False, True]
 

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from lampion.ops import (
-    arithmetic, complex_numbers, conversions, creation, elementwise, indexing, logic, matrix, rounding, views,
+    arithmetic,
+    complex_numbers,
+    conversions,
+    creation,
+    elementwise,
+    indexing,
+    logic,
+    matrix,
+    rounding,
+    views,
 )  # fmt: skip
 from lampion.ops.conversions import copy_
 from lampion.ops.define import METHODS
@@ -31,7 +40,7 @@ def _checked(operation):
     return method
 
 
-def _inplace_matmul(self, other):
+def _inplace_matmul(self, other: Tensor | float):
     return self._assign(matrix.matmul(self, other), "__imatmul__")
 
 
@@ -48,8 +57,8 @@ METHODS.update({
     "__neg__": E.neg, "__pos__": lambda self: self,
     "__add__": _checked(E.add), "__radd__": _reflected(E.add), "__sub__": _checked(E.sub),
     "__rsub__": _reflected(E.sub), "__mul__": _checked(E.mul), "__rmul__": _reflected(E.mul),
-    "__truediv__": _checked(E.div), "__rtruediv__": _reflected(E.div), "__pow__": _checked(E.pow),
-    "__rpow__": _reflected(E.pow),
+    "__truediv__": _checked(E.div), "__rtruediv__": _reflected(E.div), "__rdiv__": _reflected(E.div),
+    "__pow__": _checked(E.pow), "__rpow__": _reflected(E.pow),
     "__floordiv__": _checked(rounding.floor_divide), "__rfloordiv__": _reflected(rounding.floor_divide),
     "__mod__": _checked(rounding.remainder), "__rmod__": _reflected(rounding.remainder),
     "__abs__": arithmetic.abs, "__invert__": logic.bitwise_not,

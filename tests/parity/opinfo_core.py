@@ -2,13 +2,7 @@
 
 import lampion as lp
 
-T = lp.Tensor
-
-CALLS = {
-    "__rdiv__": T.__rtruediv__,
-    "where": lambda x, condition, other: lp.where(condition, x, other),
-    "bmm": lp.matmul, "mv": lp.matmul,
-}  # fmt: skip
+CALLS = {"where": lp.Tensor.where}  # the sample's input comes first, as in the method
 
 RANDOM = {
     "randn", "randn_like", "rand_like", "randint", "empty", "empty_like", "empty_permuted", "empty_strided",

@@ -33,7 +33,7 @@ short = int16
 half = float16
 cfloat = complex64
 cdouble = complex128
-Size = tuple  # a shape is a plain tuple
+Size: type[tuple[_typing.Any, ...]] = tuple  # a shape is a plain tuple
 __version__ = "0.1.0.dev0"
 
 # Imported when first asked for: whoever only reads a tensor should not wait for a compiler.

@@ -80,7 +80,7 @@ class Primitive:
         self.saves_shapes = saves if saves in ("shape", "shapes") else ""
         self.is_movement = kind == "movement"
         PRIMITIVES[self.forward.__module__, name] = self
-        self.direct = _single_call(self.forward) if kind == "elementwise" else None
+        self.direct: Any = _single_call(self.forward) if kind == "elementwise" else None
         # Of a movement the two are the same, so that nothing need be conjugated.
         self.analytic: bool = rules.get("analytic", kind != "movement")
 

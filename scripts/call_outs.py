@@ -1,6 +1,6 @@
 """Write the list of the operations that have no machine code: docs/call-outs.md.
 
-    python scripts/call_outs.py
+python scripts/call_outs.py
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ import lampion  # noqa: E402
 from lampion.compiler.lower import KERNELS  # noqa: E402
 from lampion.primitive import PRIMITIVES, Primitive  # noqa: E402
 
+HOMES = ("lampion.ops.", "lampion.nn.", "lampion.linalg", "lampion.fft", "lampion.special")
 PAGE = ROOT / "docs" / "call-outs.md"
 HEAD = """\
 # What compiled code calls out for
 
 <!-- Written by `python scripts/call_outs.py`; run it again after a change to the operations. -->
 
-A compiled function is machine code, but for the primitives below: there the plan stops, calls the primitive's NumPy
-`forward` on its own memory, and goes on. The results are the same; the time is NumPy's. `explain()` counts such calls
-(`callouts`), and the benchmarks require that there are none.
+A compiled function is machine code, but for the primitives below: there the plan stops, calls the primitive's
+NumPy `forward` on its own memory, and goes on. The results are the same; the time is NumPy's. `explain()` counts
+such calls (`callouts`), and the benchmarks require that there are none.
 
-Whatever the primitive, a value of one of these types is computed by NumPy too: float16, bfloat16, uint16, complex64,
-complex128.
+Whatever the primitive, a value of one of these types is computed by NumPy too: float16, bfloat16, uint16,
+complex64, complex128.
 
 | primitive | what it is | defined in |
 |---|---|---|
@@ -48,7 +49,7 @@ def has_no_machine_code(primitive: Primitive) -> bool:
 def page() -> str:
     """What the page should say."""
     for module in pkgutil.walk_packages(lampion.__path__, "lampion."):
-        if module.name.startswith(("lampion.ops.", "lampion.nn.", "lampion.linalg", "lampion.fft", "lampion.special")):
+        if module.name.startswith(HOMES):
             importlib.import_module(module.name)
     rows = []
     for (home, name), primitive in PRIMITIVES.items():

@@ -215,7 +215,11 @@ def parameter_text(name: str, function: Callable[..., Any], parameter: inspect.P
             kind += " | None"
     star = "*" if parameter.kind is parameter.VAR_POSITIONAL else ""
     text = f"{star}{parameter.name}: {kind}"
-    return text if default is parameter.empty else f"{text} = {default!r}".replace("'", '"')
+    if default is parameter.empty:
+        return text
+    is_plain = default is None or isinstance(default, bool | int | float | str | tuple)
+    said = repr(default) if is_plain else "..."
+    return f"{text} = {said}".replace("'", '"')
 
 
 def wrapped(before: str, items: list[str], after: str) -> str:

@@ -35,7 +35,7 @@ if _typing.TYPE_CHECKING:
 __all__ = [
     "Function", "Node", "backward", "enable_grad", "forward_ad", "functional", "grad", "gradcheck",
     "gradgradcheck", "graph", "inference_mode", "is_grad_enabled", "is_inference_mode_enabled", "no_grad",
-    "record", "set_grad_enabled",
+    "record", "record_plain", "set_grad_enabled",
 ]  # fmt: skip
 
 

@@ -228,7 +228,7 @@ def record_plain(result: Tensor, primitive: Primitive, x: Tensor, y: Any) -> Non
     node = _new(Node)
     node.primitive = primitive
     a = x._array
-    edge = x._node
+    edge: Any = x._node
     if edge is None and x._requires_grad:
         edge = x
     saved: list[Any] = []
@@ -240,7 +240,7 @@ def record_plain(result: Tensor, primitive: Primitive, x: Tensor, y: Any) -> Non
         node.edges = (edge, None)
         node.shapes = (a.shape, ())
     else:
-        other = y._node
+        other: Any = y._node
         if other is None and y._requires_grad:
             other = y
         node.edges = (edge, other)

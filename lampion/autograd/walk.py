@@ -11,7 +11,7 @@ from typing import Any
 from lampion.autograd.tape import GradientEdge, Node
 from lampion.backend import silence
 from lampion.errors import GradientError
-from lampion.hooks import Hooks
+from lampion.hooks import Hooks, any_leaf_hooks
 from lampion.mode import mode
 from lampion.origin import where
 from lampion.tensor import Tensor, ones_like
@@ -228,11 +228,14 @@ def _walk(
         for root, seed in zip(roots, seeds, strict=True):
             _arrive(_edge_of(root), seed, pending, leaves)
         nodes, follow = _reachable(roots, targets)
+        waiting = _waiting(nodes) if targets is None and any_leaf_hooks[0] else None
         for node in nodes:
             key = id(node)
             is_target = wanted is not None and key in wanted
             gradient = pending.get(key) if is_target else pending.pop(key, None)
             if gradient is None:
+                if waiting:
+                    _settle(node, waiting, pending, leaves, create_graph)
                 continue
             hooks = node.hooks
             if hooks is not None:
@@ -244,6 +247,9 @@ def _walk(
                 _pass_on_heard(node, hooks, gradient, create_graph, follow, pending, leaves)
             else:
                 _pass_on(node, node.edges, gradient, create_graph, follow, pending, leaves)
+            if waiting:
+                gradient = None
+                _settle(node, waiting, pending, leaves, create_graph)
             if not retain:
                 node.release()
         if targets is not None:
@@ -254,9 +260,7 @@ def _walk(
             if leaf._hooks is None:
                 _accumulate(leaf, pending.pop(key), create_graph)
             else:
-                _refuse_hooks(leaf)
-                _accumulate(leaf, leaf._hooks.on_tensor(pending.pop(key)), create_graph)
-                _accumulated(leaf)
+                _finish(leaf, pending.pop(key), create_graph)
         return []
     finally:
         quiet.__exit__()
@@ -265,6 +269,37 @@ def _walk(
 
 def _edge_of(root: Any) -> Any:
     return root._edge() if isinstance(root, Tensor) else root.node
+
+
+def _waiting(nodes: list[Node]) -> dict[int, int]:
+    """By id of each leaf with hooks: from how many places its gradient is still to come."""
+    count: dict[int, int] = {}
+    for node in nodes:
+        for edge in node.edges:
+            if isinstance(edge, Tensor) and edge._hooks is not None:
+                count[id(edge)] = count.get(id(edge), 0) + 1
+    return count
+
+
+def _settle(
+    node: Node, waiting: dict[int, int], pending: dict[int, Tensor], leaves: dict[int, Tensor],
+    create_graph: bool,
+) -> None:  # fmt: skip
+    """Finish the leaves with hooks for which this node was the last one. Others can wait until the end."""
+    for edge in node.edges:
+        key = id(edge)
+        if key in waiting:
+            waiting[key] -= 1
+            if not waiting[key] and leaves.pop(key, None) is not None:
+                _finish(edge, pending.pop(key), create_graph)
+
+
+def _finish(leaf: Tensor, gradient: Tensor, create_graph: bool) -> None:
+    """Add to a leaf's `.grad` what its hooks make of the gradient."""
+    _refuse_hooks(leaf)
+    assert leaf._hooks is not None
+    _accumulate(leaf, leaf._hooks.on_tensor(gradient), create_graph)
+    _accumulated(leaf)
 
 
 def _heard(hooks: Hooks, gradient: Tensor, create_graph: bool) -> Tensor:

@@ -53,7 +53,15 @@ class IndexRangeError(LampionError, IndexError):
 
 
 class LinAlgError(LampionError):
-    """A matrix that has no inverse, is not positive definite, or where an iteration did not converge."""
+    """A matrix that has no inverse, is not positive definite, or where an iteration did not converge.
+
+    >>> import lampion
+    >>> lampion.linalg.inv(lampion.ones(2, 2))
+    Traceback (most recent call last):
+    lampion.errors.LinAlgError: inverse: the matrix is singular: it has no inverse
+      got: a zero pivot in step 2 of the elimination
+      try: lampion.linalg.lstsq or pinv give the least-squares solution
+    """
 
 
 class GradientError(LampionError):

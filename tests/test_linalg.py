@@ -215,3 +215,24 @@ def test_arguments_are_checked():
         lp.inverse(lp.zeros(2, 2))
     with pytest.raises(ShapeError, match="must be square"):
         lp.matrix_power(lp.ones(2, 3), 2)
+
+
+FUNCTIONS = {
+    "solve": lambda a, b: linalg.solve(a, b), "det": lambda a, b: linalg.det(a),
+    "svd": lambda a, b: linalg.svd(b, False).S, "eigh": lambda a, b: linalg.eigh(a + a.mT).eigenvalues,
+    "qr": lambda a, b: linalg.qr(b).R.abs(), "lu": lambda a, b: linalg.lu(a).U,
+    "einsum": lambda a, b: lp.einsum("ij,jk->ki", a, b), "fft": lambda a, b: lp.fft.rfft(a).imag, "pinv": lambda a, b: linalg.pinv(b),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_batches_and_tangents(name):
+    """`vmap` is a loop; `jvp` is a central difference (of relative error 1e-10 / 1e-6 + 1e-12)."""
+    function, a, b = FUNCTIONS[name], draw(2, 3, 3) + 5 * lp.eye(3, dtype=lp.float64), draw(2, 3, 2)
+    near(lp.func.vmap(function)(a, b), lp.stack([function(a[i], b[i]) for i in range(2)]))
+    at, along = (a[0], b[0]), (draw(3, 3), draw(3, 2))
+    _, tangent = lp.func.jvp(function, at, along)
+    ahead, behind = (
+        function(*(x + step * t for x, t in zip(at, along, strict=True))) for step in (1e-6, -1e-6)
+    )
+    near(tangent, (ahead - behind) / 2e-6, 1e-6)

@@ -75,6 +75,14 @@ def first(x, k, dim=-1, largest=True):
     return values[cut], places[cut]
 
 
+def many(draw):
+    """Numbers among which there are equal ones, at the boundary too."""
+    x = draw(2, 40)
+    x[:, 7:30] = x[:, 7:8]
+    yield from (call(x, k, -1, largest) for k in (1, 3, 9) for largest in (True, False))
+    yield call(x.T.copy(), 5, 0)
+
+
 def kth(x, k, dim=-1, keepdim=False):
     values, places = (x, np.zeros((), np.int64)) if not x.ndim else sort(x, dim)
     cut = [np.take(part, [k - 1], dim) if x.ndim else part for part in (values, places)]
@@ -94,6 +102,13 @@ SORTING = [
     Row("topk", lp.topk, first,
         samples=lambda d: [call(d(6), 2), call(d(3, 4), 3, 0, False), call(d(2, 3), 0), call(d(), 1)],
         errors=[Bad(IndexRangeError, ones(3), 4, match=["not as many elements", "0 to 3"])]),
+    Row("topk: few of many", lambda x, *o: lp.topk(x.detach(), *o), first, samples=many, orders=0),
+    Row("topk: NaN is the largest", lambda x: lp.topk(x, 2).indices, lambda x: first(x, 2)[1], orders=0,
+        samples=lambda d: [call(d(9))],
+        points=[At([1.0] * 9 + [NAN, 3.0, NAN], value=[9, 11]), At([1.0] * 9 + [NAN, 3.0], value=[9, 10])]),
+    Row("topk: NaN is not the smallest", lambda x: lp.topk(x, 2, largest=False).indices, orders=0,
+        reference=lambda x: first(x, 2, largest=False)[1], samples=lambda d: [call(d(9))],
+        points=[At([NAN] * 9 + [1.0, NAN, 0.0], value=[11, 9]), At([NAN] * 9 + [1.0], value=[9, 0])]),
     Row("kthvalue", lp.kthvalue, kth,
         samples=lambda d: [call(d(6), 2), call(d(3, 4), 3, 0, True), call(d(2, 3), 1), call(d(), 1)],
         errors=[Bad(IndexRangeError, ones(3), 0, match=["no such element", "1 to 3"])]),

@@ -8,8 +8,10 @@ from typing import overload
 from lampion import dtype as dtypes
 from lampion.errors import ShapeError
 from lampion.ops.creation import arange, full, zeros
-from lampion.ops.define import cast_to, operation, reduction, to_float
+from lampion.ops.define import cast_to, operation, reduction, to_float, widened
 from lampion.ops.elementwise import add, div, eq, exp, log, maximum, minimum, mul, ne, sub, where
+from lampion.ops.logic import isfinite, logical_or
+from lampion.ops.movement import reshape
 from lampion.ops.results import Extremes, Found
 from lampion.ops.shapes import normalize_dim, normalize_dims, reduced_shape
 from lampion.tensor import Tensor, as_tensor
@@ -75,6 +77,8 @@ class prod:
 def mean(x, dim=None, keepdim=False, *, dtype=None):
     """The average over the given dimensions (default: all)."""
     x = to_float(as_tensor(x)) if dtype is None else cast_to(as_tensor(x), dtypes.of(dtype))
+    if x.dtype.is_half:
+        return cast_to(mean(widened(x), dim, keepdim), x.dtype)  # the sum may be larger than the type holds
     count = math.prod([x.shape[axis] for axis in normalize_dims("mean", dim, x.ndim)])
     return div(sum(x, dim, keepdim), float(count))
 
@@ -121,10 +125,10 @@ def logsumexp(x, dim: int | tuple[int, ...] | None, keepdim=False):
     if axis:
         largest = amax(largest.real, axis, True)
     # Infinities are left to exp and log: infinity - infinity is no number.
-    largest = where(eq(largest - largest, 0), largest, 0.0)
+    largest = where(isfinite(largest), largest, 0.0)
     total = log(sum(exp(sub(x, largest)), axis, True)) if axis else sub(x, largest)
     total = add(total, largest)
-    return total if keepdim or not axis else total.reshape(reduced_shape(x.shape, axis, False))
+    return total if keepdim or not axis else reshape(total, reduced_shape(x.shape, axis, False))
 
 
 # -- whether -----------------------------------------------------------------------------------------------
@@ -206,8 +210,8 @@ def argmin(x, dim: int | None = None, keepdim=False):
 def _place(name, extreme, x, dim, keepdim):
     x = as_tensor(x)
     if dim is None:
-        flat = _place(name, extreme, x.reshape(-1), 0, False)
-        return flat.reshape([1] * x.ndim) if keepdim else flat
+        flat = _place(name, extreme, reshape(x, -1), 0, False)
+        return reshape(flat, [1] * x.ndim) if keepdim else flat
     axis = normalize_dim(name, dim, x.ndim)
     if not x.ndim:
         return zeros(dtype=dtypes.int64)
@@ -217,11 +221,12 @@ def _place(name, extreme, x, dim, keepdim):
                          expected="at least one element")  # fmt: skip
     if not x.numel():
         return full(reduced_shape(x.shape, (axis,), keepdim), 0, dtypes.int64)
-    # Count down, so that the first of several is the largest count.
-    countdown = (n - 1 - arange(n)).reshape([-1 if a == axis else 1 for a in range(x.ndim)])
     found = extreme(x, axis, True)
-    is_it = where(eq(found, found), eq(x, found), ne(x, x))  # a NaN is taken before any number
-    return n - 1 - amax(where(is_it, countdown, -1), axis, keepdim)
+    is_it = eq(x, found)
+    if x.dtype.is_floating_point:
+        is_it = logical_or(is_it, ne(x, x))  # a NaN is the extreme, if there is one
+    places = reshape(arange(n), [n if a == axis else 1 for a in range(x.ndim)])
+    return amin(where(is_it, places, n), axis, keepdim)
 
 
 @overload

@@ -40,6 +40,38 @@ class order:
         return apply_wide(order.primitive, x, dim=dim, descending=descending)
 
 
+@kernel(public=False)
+class leading:
+    """The indices of the `count` largest (or smallest) elements along `dim`, in order, by way of `order`."""
+
+    def infer(x, dim, count, largest):
+        return tuple(count if a == dim else n for a, n in enumerate(x.shape)), dtypes.int64.numpy
+
+    def forward(xp, x, dim, count, largest):
+        n = x.shape[dim]
+        sort = order.primitive.forward
+        if count * 4 > n or not x.size or not count:
+            return xp.take(sort(xp, x, dim, largest), xp.arange(count), axis=dim)
+        # Which they are takes no sorting of all: those beyond the last one, and the first of its equals.
+        x = xp.moveaxis(x, dim, -1)
+        nan = x != x
+        at = n - count if largest else count - 1
+        last = xp.partition(x, at, axis=-1)[..., at : at + 1]
+        beyond = (x > last) | (nan & (last == last)) if largest else (x < last) | (~nan & (last != last))
+        equal = (x == last) | (nan & (last != last))
+        left = count - xp.count_nonzero(beyond, axis=-1, keepdims=True)
+        if (xp.count_nonzero(equal, axis=-1, keepdims=True) > left).any():
+            equal &= xp.cumsum(equal, axis=-1) <= left
+        chosen = beyond | equal
+        places = (xp.flatnonzero(chosen) % n).reshape(*x.shape[:-1], count)
+        ordered = sort(xp, xp.take_along_axis(x, places, -1), x.ndim - 1, largest)
+        return xp.moveaxis(xp.take_along_axis(places, ordered, -1), -1, dim)
+
+    def call(x, dim, count, largest):
+        refuse_complex("topk", x)
+        return apply_wide(leading.primitive, x, dim=dim, count=count, largest=largest)
+
+
 @operation
 def argsort(input, dim: int = -1, descending: bool = False, stable: bool = False):
     """The indices that sort a tensor along a dimension. Always stable: equal elements keep their order."""
@@ -86,7 +118,7 @@ def topk(input, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
     if not x.ndim:
         none = Found(reshape(x, 1)[:0], zeros(0, dtype=dtypes.int64))
         return found_at(x, 0, argsort(x), True) if k else none
-    indices = along(order(x, dim, bool(largest)), dim, (0, k, 1)).clone()
+    indices = leading(x, dim, k, bool(largest))
     return Found(gather(x, dim, indices), indices)
 
 
@@ -149,8 +181,8 @@ def searchsorted(
     """
     sequence, x = as_tensor(sorted_sequence), as_tensor(input)
     if side not in (None, "left", "right") or (side == "left" and right):
-        raise LampionError("searchsorted", "side is unknown, or contradicts right",
-                           expected="side 'left' or 'right'", got=f"side={side!r}, right={right}")  # fmt: skip
+        raise LampionError("searchsorted", "side is unknown, or contradicts right", expected="left or right",
+                           got=f"side={side!r}, right={right}")  # fmt: skip
     if not sequence.ndim or (sequence.ndim > 1 and sequence.shape[:-1] != x.shape[:-1]):
         raise ShapeError("searchsorted", "expected one row, or one for every row that is searched for",
                          got=f"{tuple(sequence.shape)}, {tuple(x.shape)}")  # fmt: skip

@@ -9,7 +9,16 @@ from lampion import dtype as dtypes
 from lampion.errors import DTypeError, LampionError, ShapeError
 from lampion.ops.complex_numbers import conj
 from lampion.ops.creation import full
-from lampion.ops.define import cast_to, elementwise, kernel, operation, reduction, refuse_complex
+from lampion.ops.define import (
+    apply_wide,
+    cast_to,
+    elementwise,
+    kernel,
+    operation,
+    reduction,
+    refuse_complex,
+    widened,
+)  # fmt: skip
 from lampion.ops.elementwise import div, eq, mul, sub, where
 from lampion.ops.logic import isnan
 from lampion.ops.matrix import matmul
@@ -19,17 +28,19 @@ from lampion.ops.results import Found
 from lampion.ops.rounding import ceil, floor, round
 from lampion.ops.scatter import gather
 from lampion.ops.shapes import normalize_dim, normalize_dims, reduced_shape
-from lampion.ops.sorting import order, sort
+from lampion.ops.sorting import sort
 from lampion.ops.views import unsqueeze
-from lampion.primitive import apply
 from lampion.tensor import Tensor, as_tensor
 
 # -- spread ------------------------------------------------------------------------------------------------
 
 
 def _moments(name, x, dim, unbiased, keepdim, correction):
-    """The variance and the mean, in two passes: the squares are of differences from the mean."""
-    x = as_tensor(x)
+    """The variance, and the mean with the dimensions kept.
+
+    In two passes: the squares are of differences from the mean. Half floats are widened.
+    """
+    x = widened(as_tensor(x))
     if not x.dtype.is_inexact:
         raise DTypeError(name, "expected floats", got=str(x.dtype), fix="convert it: x.float()")
     if isinstance(dim, bool):  # PyTorch's older form: var(x, unbiased)
@@ -43,10 +54,12 @@ def _moments(name, x, dim, unbiased, keepdim, correction):
     middle = mean(x, axis, True) if axis else x
     apart = sub(x, middle)
     squares = mul(apart, conj(apart)).real if x.dtype.is_complex else mul(apart, apart)
-    variance = div(sum(squares, axis, keepdim) if axis else squares, float(max(count - correction, 0)))
-    if not keepdim:
-        middle = reshape(middle, variance.shape)
-    return variance, middle
+    return div(sum(squares, axis, keepdim) if axis else squares, float(max(count - correction, 0))), middle
+
+
+def _like(x, input):
+    """A result in the type of a half-float input."""
+    return cast_to(x, input.dtype) if isinstance(input, Tensor) and input.dtype.is_half else x
 
 
 @elementwise(saves="output", public=False)
@@ -71,7 +84,7 @@ def var(
     >>> lampion.var(lampion.tensor([1.0, 2.0, 3.0]))
     tensor(1.)
     """
-    return _moments("var", input, dim, unbiased, keepdim, correction)[0]
+    return _like(_moments("var", input, dim, unbiased, keepdim, correction)[0], input)
 
 
 @operation
@@ -79,7 +92,7 @@ def std(
     input, dim=None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None
 ):
     """The standard deviation over the given dimensions (default: all): the square root of `var`."""
-    return root(_moments("std", input, dim, unbiased, keepdim, correction)[0])
+    return _like(root(_moments("std", input, dim, unbiased, keepdim, correction)[0]), input)
 
 
 @operation(method=False)
@@ -87,7 +100,8 @@ def var_mean(
     input, dim=None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None
 ) -> tuple[Tensor, Tensor]:
     """The variance and the mean: see `var`."""
-    return _moments("var_mean", input, dim, unbiased, keepdim, correction)
+    variance, middle = _moments("var_mean", input, dim, unbiased, keepdim, correction)
+    return _like(variance, input), _like(reshape(middle, variance.shape), input)
 
 
 @operation(method=False)
@@ -96,7 +110,7 @@ def std_mean(
 ) -> tuple[Tensor, Tensor]:
     """The standard deviation and the mean: see `std`."""
     variance, middle = _moments("std_mean", input, dim, unbiased, keepdim, correction)
-    return root(variance), middle
+    return _like(root(variance), input), _like(reshape(middle, variance.shape), input)
 
 
 @operation
@@ -175,6 +189,25 @@ class median_of_all:
     def vjp(g, x, y, axis): return g * share(x, y, axis)
 
 
+@kernel(public=False)
+class middle_place:
+    """Where the middle element along `dim` stands, the lower of two; unless ignored, a NaN is it."""
+
+    def infer(x, dim, ignore): return reduced_shape(x.shape, (dim,), True), dtypes.int64.numpy
+
+    def forward(xp, x, dim, ignore):
+        places = xp.argsort(x, axis=dim, kind="stable")
+        n = x.shape[dim]
+        numbers = xp.count_nonzero(x == x, axis=dim, keepdims=True)
+        # NaNs are sorted behind the numbers.
+        middle = xp.maximum(numbers - 1, 0) // 2
+        if not ignore:
+            middle = xp.where(numbers == n, middle, numbers)
+        return xp.take_along_axis(places, middle, axis=dim)
+
+    def call(x, dim, ignore): return apply_wide(middle_place.primitive, x, dim=dim, ignore=ignore)
+
+
 def _median(name, x, dim, keepdim, ignore):
     x = as_tensor(x)
     refuse_complex(name, x)
@@ -186,15 +219,9 @@ def _median(name, x, dim, keepdim, ignore):
     axis = normalize_dim(name, dim, x.ndim)
     if not x.ndim:
         return found_at(x, 0, full((), 0, dtypes.int64), True)
-    n = x.shape[axis]
-    if not n:
+    if not x.shape[axis]:
         raise ShapeError(name, "an empty dimension has no middle", got=f"shape {tuple(x.shape)}, dim {dim}")
-    numbers = sum(eq(x, x), axis, True)
-    if ignore:
-        place = where(numbers > 0, (numbers - 1) // 2, 0)
-    else:  # any NaN is the median: they are sorted behind the numbers
-        place = where(eq(numbers, n), (n - 1) // 2, numbers)
-    return found_at(x, axis, gather(order(x, axis, False), axis, place), keepdim)
+    return found_at(x, axis, middle_place(x, axis, ignore), keepdim)
 
 
 @overload
@@ -228,8 +255,7 @@ def nanmedian(input, dim=None, keepdim=False):
 class most_frequent:
     """Where the element that occurs most often (the smallest of those) stands last, along `dim`."""
 
-    def infer(x, dim):
-        return tuple(1 if a == dim else n for a, n in enumerate(x.shape)), dtypes.int64.numpy
+    def infer(x, dim): return reduced_shape(x.shape, (dim,), True), dtypes.int64.numpy
 
     def forward(xp, x, dim):
         places = xp.moveaxis(xp.argsort(x, axis=dim, kind="stable"), dim, -1)
@@ -242,7 +268,7 @@ class most_frequent:
         ends = xp.argmax(length, axis=-1)[..., None]
         return xp.moveaxis(xp.take_along_axis(places, ends, -1), -1, dim)
 
-    def call(x, dim): return apply(most_frequent.primitive, x, dim=dim)
+    def call(x, dim): return apply_wide(most_frequent.primitive, x, dim=dim)
 
 
 @operation

@@ -26,8 +26,8 @@ HEAD = """\
 <!-- Written by `python scripts/call_outs.py`; run it again after a change to the operations. -->
 
 A compiled function is machine code, but for the primitives below: there the plan stops, calls the primitive's
-NumPy `forward` on its own memory, and goes on. The results are the same; the time is NumPy's. `explain()` counts
-such calls (`callouts`), and the benchmarks require that there are none.
+NumPy `forward` on its own memory, and goes on. The results are the same; the time is NumPy's. `explain()`
+counts such calls (`callouts`), and the benchmarks require that there are none.
 
 Whatever the primitive, a value of one of these types is computed by NumPy too: float16, bfloat16, uint16,
 complex64, complex128.

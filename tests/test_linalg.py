@@ -218,11 +218,16 @@ def test_arguments_are_checked():
 
 
 FUNCTIONS = {
-    "solve": lambda a, b: linalg.solve(a, b), "det": lambda a, b: linalg.det(a),
-    "svd": lambda a, b: linalg.svd(b, False).S, "eigh": lambda a, b: linalg.eigh(a + a.mT).eigenvalues,
-    "qr": lambda a, b: linalg.qr(b).R.abs(), "lu": lambda a, b: linalg.lu(a).U,
-    "einsum": lambda a, b: lp.einsum("ij,jk->ki", a, b), "fft": lambda a, b: lp.fft.rfft(a).imag, "pinv": lambda a, b: linalg.pinv(b),
-}  # fmt: skip
+    "solve": lambda a, b: linalg.solve(a, b),
+    "det": lambda a, b: linalg.det(a),
+    "svd": lambda a, b: linalg.svd(b, False).S,
+    "eigh": lambda a, b: linalg.eigh(a + a.mT).eigenvalues,
+    "qr": lambda a, b: linalg.qr(b).R.abs(),
+    "lu": lambda a, b: linalg.lu(a).U,
+    "einsum": lambda a, b: lp.einsum("ij,jk->ki", a, b),
+    "fft": lambda a, b: lp.fft.rfft(a).imag,
+    "pinv": lambda a, b: linalg.pinv(b),
+}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

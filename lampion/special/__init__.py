@@ -1,8 +1,8 @@
 """Special functions, under the names of `torch.special`.
 
-All of them are computed in float64, also for float32, and rounded once; errors are a few units in the last
-place (`lampion/numerics`). Those that `torch` itself has are the same functions here: `expit` is `sigmoid`,
-`gammaln` is `lgamma`, `psi` is `digamma`.
+What `torch` has at its top level too are the same functions here: `expit` is `sigmoid`, `gammaln` is `lgamma`,
+`psi` is `digamma`. The others are computed in float64, for float32 too, and rounded once; their errors are a
+few units in the last place (`lampion/numerics`).
 
 >>> import lampion
 >>> lampion.special.expit(lampion.tensor([0.0, 1.0]))
@@ -11,11 +11,6 @@ tensor([0.5000, 0.7311])
 tensor([1.0000, 0.7652])
 """
 
-from __future__ import annotations
-
-from typing import Any
-
-from lampion.nn import functional as _functional
 from lampion.ops import (
     digamma,
     erf,
@@ -24,19 +19,21 @@ from lampion.ops import (
     exp2,
     expm1,
     i0,
-    igamma,
-    igammac,
-    lgamma,
     log1p,
     logit,
     logsumexp,
-    mvlgamma,
     polygamma,
     round,
-    sigmoid,
     sinc,
     xlogy,
 )  # fmt: skip
+from lampion.ops import digamma as psi
+from lampion.ops import i0 as modified_bessel_i0
+from lampion.ops import igamma as gammainc
+from lampion.ops import igammac as gammaincc
+from lampion.ops import lgamma as gammaln
+from lampion.ops import mvlgamma as multigammaln
+from lampion.ops import sigmoid as expit
 from lampion.ops.bessel import (
     airy_ai,
     bessel_j0,
@@ -52,6 +49,7 @@ from lampion.ops.bessel import (
     spherical_bessel_j0,
 )  # fmt: skip
 from lampion.ops.gamma import i1
+from lampion.ops.gamma import i1 as modified_bessel_i1
 from lampion.ops.special import (
     chebyshev_polynomial_t,
     chebyshev_polynomial_u,
@@ -73,27 +71,7 @@ from lampion.ops.special import (
     xlog1py,
     zeta,
 )  # fmt: skip
-from lampion.tensor import Tensor
-
-expit = sigmoid
-psi = digamma
-gammaln = lgamma
-multigammaln = mvlgamma
-gammainc = igamma
-gammaincc = igammac
-modified_bessel_i0 = i0
-modified_bessel_i1 = i1
-
-
-def softmax(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
-    """e**x / sum(e**x) along a dimension: see `lampion.nn.functional.softmax`."""
-    return _functional.softmax(input, dim, dtype=dtype)
-
-
-def log_softmax(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
-    """The logarithm of `softmax`: see `lampion.nn.functional.log_softmax`."""
-    return _functional.log_softmax(input, dim, dtype=dtype)
-
+from lampion.special.probabilities import log_softmax, softmax
 
 __all__ = [
     "airy_ai", "bessel_j0", "bessel_j1", "bessel_y0", "bessel_y1", "chebyshev_polynomial_t",

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 _numbers = itertools.count()
 
 
+#: Whether any leaf ever had a hook: only then does a backward pass look for such leaves on its way.
+any_leaf_hooks = [False]
+
+
 class RemovableHandle:
     """What registering a hook returns: `remove` takes the hook away again, and so does a ``with`` block."""
 
@@ -118,6 +122,13 @@ def _checked(replaced: Any, gradient: Tensor) -> Tensor:
                             expected=f"{tuple(gradient.shape)}, {gradient.dtype}",
                             got=f"{tuple(replaced.shape)}, {replaced.dtype}")  # fmt: skip
     return replaced
+
+
+def keep_retaining(tensor: Tensor, old: Node, new: Node | None) -> None:
+    """A tensor that keeps its gradient was changed in place: it is that of its new value from now on."""
+    if old.hooks is not None and new is not None and old.hooks.retained is not None:
+        if old.hooks.retained() is tensor:
+            hooks_of(new).retained, old.hooks.retained = old.hooks.retained, None
 
 
 def hooks_of(node: Node) -> Hooks:
@@ -232,4 +243,5 @@ class Differentiable:
             mode.trace.refuse("registers a hook on a leaf", "register it before calling the function")
         if self._hooks is None:
             self._hooks = Hooks()
+            any_leaf_hooks[0] = True
         return self._hooks

@@ -15,7 +15,7 @@ import numpy as np
 from lampion import dtype as dtypes
 from lampion.contents import Contents
 from lampion.errors import DTypeError, GradientError, InplaceError, ShapeError, unwritable
-from lampion.hooks import Differentiable
+from lampion.hooks import Differentiable, keep_retaining
 from lampion.mode import mode
 from lampion.origin import Where, where
 
@@ -242,6 +242,8 @@ class Tensor(Contents, Differentiable, _Methods):
         if not tracked:
             return self
         if base is None:
+            if self._node is not None and self._node.hooks is not None:
+                keep_retaining(self, self._node, value._node)
             self._node, self._requires_grad = value._node, True
         else:
             from lampion.ops.movement import note_put

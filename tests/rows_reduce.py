@@ -7,7 +7,7 @@ from rows_core import INF, NAN, NO_DIM, index, mean, ones, reduced
 from rows_sorting import real
 
 import lampion as lp
-from lampion.errors import DTypeError, LampionError, ShapeError
+from lampion.errors import DTypeError, IndexRangeError, LampionError, ShapeError
 from lampion.testing import At, Bad, Row, call
 from lampion.testing.rows import FLOATS
 
@@ -81,6 +81,10 @@ SUMS = [
         samples=lambda d: [call(real(d)(4))],
         points=[At([1e3, 1e3], value=1e3 + np.log(2), grad=[0.5, 0.5]), At([-INF, -INF], value=-INF),
                 At([INF, 0.0], value=INF)]),
+    Row("any: of no dims", lambda x: lp.any(x, ()), lambda x: x != 0, orders=0,
+        samples=lambda d: [call(d(3))]),
+    Row("all: of no dims", lambda x: lp.all(x, ()), lambda x: x != 0, orders=0,
+        samples=lambda d: [call(d(3))]),
     Row("any: dims", lambda x: lp.any(x, dim=(0, 2)), lambda x: np.any(x, (0, 2)), orders=0,
         samples=lambda d: [call(d(2, 3, 2)), call(d(2, 0, 2))]),
 ]  # fmt: skip
@@ -139,6 +143,9 @@ SPREAD = [
         reference=lambda x, w: np.cov(x, fweights=[1, 2, 3, 4], aweights=w),
         samples=lambda d: [call(real(d)(3, 4), np.abs(real(d)(4)) + np.float32(0.5))],
         errors=[Bad(ShapeError, ones(2, 3), ones(3), match="fweights must hold a number")]),
+    Row("cov: weights that are none", lambda x, w: lp.cov(x, aweights=w), np.cov, **ONLY_FLOATS,
+        samples=lambda d: [], not_compiled="the row is about errors that look at values",
+        errors=[Bad(LampionError, ones(2, 3), -ones(3), match="aweights are not negative")]),
     Row("corrcoef", lp.corrcoef, np.corrcoef, samples=lambda d: [call(real(d)(3, 5))], **ONLY_FLOATS),
 ]  # fmt: skip
 
@@ -264,7 +271,8 @@ COUNTING = [
         samples=lambda d: [call(repeated(d)), call(d(3, 4)), call(d(0))]),
     Row("unique: slices", lambda x: lp.unique(x, dim=1, return_inverse=True), orders=0, not_compiled=UNKNOWN,
         reference=lambda x: np.unique(x, axis=1, return_inverse=True),
-        samples=lambda d: [call(np.stack([repeated(d), repeated(d)]))]),
+        samples=lambda d: [call(np.stack([repeated(d), repeated(d)]))],
+        errors=[Bad(IndexRangeError, np.float32(1), match="does not exist")]),
     Row("unique_consecutive", lambda x: lp.unique_consecutive(x, return_counts=True), runs, orders=0,
         samples=lambda d: [call(repeated(d))], not_compiled=UNKNOWN),
     Row("isin", lp.isin, lambda x, y, invert=False: np.isin(x, y, invert=invert), orders=0,

@@ -10,7 +10,7 @@ import math
 
 from lampion import backend
 from lampion import dtype as dtypes
-from lampion.errors import DTypeError, LampionError, ShapeError
+from lampion.errors import DTypeError, IndexRangeError, LampionError, ShapeError
 from lampion.mode import known, mode
 from lampion.ops.creation import arange, full
 from lampion.ops.define import apply_wide, kernel, operation, promote, refuse_complex
@@ -56,8 +56,8 @@ def _distinct(name, x, dim, ordered, return_inverse, return_counts):
     if dim is not None:
         dim = normalize_dim(name, dim, x.ndim)
         if not x.ndim:
-            dim = None
-        elif not x.numel() and x.shape[dim]:
+            raise IndexRangeError(name, "a 0-d tensor has no slices", got=f"dim {dim}", fix="leave out dim")
+        if not x.numel() and x.shape[dim]:
             raise ShapeError(name, "slices without elements cannot be told apart", got=str(tuple(x.shape)))
     rows = _rows(xp, array, dim)
     order = xp.lexsort(rows.T[::-1]) if ordered and rows.size else xp.arange(len(rows))

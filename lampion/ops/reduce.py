@@ -137,10 +137,22 @@ def logsumexp(x, dim: int | tuple[int, ...] | None, keepdim=False):
 def _truth(x): return x if x.dtype is dtypes.bool_ else ne(x, 0)
 
 
+def _of_no_dims(plain):
+    """Over no dimensions, which an empty tuple means here as in PyTorch, each element is for itself."""
+
+    def function(x, dim=None, keepdim=False):
+        if dim is None or isinstance(dim, int) or len(dim):
+            return plain(x, dim, keepdim)
+        return ne(as_tensor(x), 0)
+
+    return function
+
+
 @reduction
 class any_:
     """Whether any element along the given dimensions (default: all) is true (non-zero)."""
 
+    extend = _of_no_dims
     prepare = _truth
     def forward(xp, x, axis, keepdims): return xp.logical_or.reduce(x, axis=axis, keepdims=keepdims)
     def combine(xp, a, b): return xp.logical_or(a, b)
@@ -151,6 +163,7 @@ class any_:
 class all_:
     """Whether all elements along the given dimensions (default: all) are true (non-zero)."""
 
+    extend = _of_no_dims
     prepare = _truth
     def forward(xp, x, axis, keepdims): return xp.logical_and.reduce(x, axis=axis, keepdims=keepdims)
     def combine(xp, a, b): return xp.logical_and(a, b)

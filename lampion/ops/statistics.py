@@ -7,6 +7,7 @@ from typing import overload
 
 from lampion import dtype as dtypes
 from lampion.errors import DTypeError, LampionError, ShapeError
+from lampion.mode import mode as mode_
 from lampion.ops.complex_numbers import conj
 from lampion.ops.creation import full
 from lampion.ops.define import (
@@ -140,6 +141,10 @@ def cov(input, *, correction: int = 1, fweights: Tensor | None = None, aweights:
             if given.ndim > 1 or given.numel() != count:
                 raise ShapeError("cov", f"{name} must hold a number for every observation",
                                  expected=f"({count},)", got=str(tuple(given.shape)))  # fmt: skip
+            if name == "fweights" and given.dtype.is_inexact:
+                raise DTypeError("cov", "fweights are whole numbers", got=str(given.dtype), fix="aweights")
+            if mode_.trace is None and bool((given < 0).any()):
+                raise LampionError("cov", f"{name} are not negative", expected="0 or more", got="less")
             weights = given if weights is None else mul(weights, given)
     if weights is None:
         total, middle = float(count), div(sum(rows, 1, True), count)

@@ -379,6 +379,11 @@ class Module(hooks.Hooked):
         """The module itself: there is no other device yet."""
         return self
 
+    def cuda(self: M, device: Any = None) -> M:
+        """An error: there is no other device yet."""
+        check_device("Module.cuda", "cuda")
+        return self
+
     # -- saving ------------------------------------------------------------------------------------------
 
     def state_dict(

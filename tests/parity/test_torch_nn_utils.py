@@ -335,3 +335,11 @@ def test_sparse_and_truncated_init():
 def test_skip_init():
     layer = nn.utils.skip_init(nn.Linear, 3, 2)
     assert type(layer) is nn.Linear and (layer.weight == 0).all()
+
+
+def test_functional_call():
+    ours, theirs = layers()
+    x, t = inputs()
+    doubled = {name: p * 2 for name, p in ours.named_parameters()}
+    expected = torch.func.functional_call(theirs, {n: p * 2 for n, p in theirs.named_parameters()}, (t,))
+    near(nn.utils.stateless.functional_call(ours, doubled, (x,)), expected)

@@ -150,3 +150,28 @@ def test_compiled_with_dropout():
         lp.manual_seed(5)
         for one, other in zip(found, step(*inputs()), strict=True):
             assert_close(one.detach(), other.detach())
+
+
+def test_plans_compute_again_instead_of_keeping():
+    weights = [lp.randn(16, 16) * 0.1 for _ in range(12)]
+
+    def network(x, keep):
+        for i in range(0, 12, 4):
+
+            def part(x, i=i):
+                for w in weights[i : i + 4]:
+                    x = (x @ w).tanh()
+                return x
+
+            x = part(x) if keep else checkpoint(part, x)
+        return x
+
+    def arena(keep):
+        step = lp.compile(lambda x: lp.autograd.grad(network(x, keep).sum(), x)[0])
+        step(lp.ones(200, 16, requires_grad=True))
+        (plan,) = step.explain().plans
+        return plan.arena_bytes if plan.native else None
+
+    kept = arena(True)
+    if kept is not None:  # without llvmlite plans are interpreted, and have no arena
+        assert arena(False) < 0.6 * kept

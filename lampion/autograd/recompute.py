@@ -10,12 +10,15 @@ Source: T. Chen, B. Xu, C. Zhang, C. Guestrin: "Training deep nets with sublinea
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from lampion.autograd.graph import saved_tensors_hooks
 from lampion.errors import LampionError, OverwrittenError
 from lampion.mode import mode
+from lampion.ops.define import elementwise
+from lampion.primitive import apply
 from lampion.tensor import Tensor
 
 __all__ = ["checkpoint", "checkpoint_sequential"]
@@ -47,8 +50,7 @@ def checkpoint(
         preserve_rng_state: whether the second run gets the random numbers of the first one, as dropout
             needs, from Lampion's default generator.
 
-    In a compiled function the second run is part of the plan. (The compiler may see that it equals the
-    first one, and keep that.)
+    In a compiled function the second run is part of the plan.
 
     >>> import lampion
     >>> from lampion.utils.checkpoint import checkpoint
@@ -168,8 +170,9 @@ class _Frame:
             _set_random_state(self.random)
         previous, mode.grad = mode.grad, True
         try:
-            args = [_detached(x) for x in self.args]
-            kwargs = {name: _detached(x) for name, x in self.kwargs.items()}
+            number = next(_runs)
+            args = [_detached(x, number) for x in self.args]
+            kwargs = {name: _detached(x, number) for name, x in self.kwargs.items()}
             with contextlib.suppress(_Done), self.context, saved_tensors_hooks(pack, _unread):
                 self.function(*args, **kwargs)
         finally:
@@ -199,8 +202,30 @@ def _unread(_: Any) -> Tensor:
     raise LampionError("checkpoint", "the second run is differentiated itself")
 
 
-def _detached(x: Any) -> Any:
-    return x.detach().requires_grad_() if isinstance(x, Tensor) and x.requires_grad else x
+@elementwise(public=False)
+class anew:
+    """x, which the compiler must not see through: else it would find that the second run equals the first,
+    and keep the first one's results until the second needs them.
+    """
+
+    def forward(xp, x, run):  # type: ignore[no-untyped-def]  # as all rules of operations
+        return x.astype(x.dtype)
+
+    def vjp(g, run):  # type: ignore[no-untyped-def]
+        return g
+
+
+_runs = itertools.count()
+
+
+def _detached(x: Any, run: int) -> Any:
+    """An argument for the second run, with a history of its own."""
+    if not isinstance(x, Tensor):
+        return x
+    inner = x.detach()
+    if _recorder() is not None:
+        inner = apply(anew.primitive, inner, run=run)  # type: ignore[attr-defined]  # what the decorator made
+    return inner.requires_grad_() if x.requires_grad else inner
 
 
 def _recorder() -> Any:

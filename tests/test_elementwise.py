@@ -108,3 +108,14 @@ def test_half_precision_is_float32_rounded(name, dtype):
     for part, exact in pairs:
         assert part.dtype is (dtype if exact.dtype is lp.float32 else exact.dtype)
         lp.testing.assert_identical(part, exact.to(part.dtype))
+
+
+def test_large_arrays_are_computed_in_parts():
+    x = np.linspace(-3, 3, 30_000).reshape(100, 300)
+    out = lp.erfc(lp.from_numpy(x.T)).numpy()
+    pieces = [lp.erfc(lp.from_numpy(row)).numpy() for row in x]
+    assert np.array_equal(out, np.stack(pieces, 1))
+    a = np.linspace(0.5, 5, 200)
+    both = lp.igamma(lp.from_numpy(a[:, None]), lp.from_numpy(a)).numpy()
+    assert both.shape == (200, 200)
+    assert np.array_equal(both[7], lp.igamma(lp.from_numpy(a[7:8]), lp.from_numpy(a)).numpy())

@@ -11,10 +11,20 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from lampion.compiler.codegen.polynomials import FLOAT32, FLOAT64
 from lampion.numerics import tables
-from lampion.numerics.series import chebyshev
+from lampion.numerics.series import chebyshev, polynomial
 
 ROOT_HALF = math.sqrt(0.5)
+
+
+def erf(xp: Any, x: Any) -> Any:
+    """The error function, of float32 or float64: x + x P(x**2) up to 1; beyond, 1 - e**-Q(x)."""
+    form = FLOAT32 if x.dtype.itemsize == 4 else FLOAT64
+    size = xp.minimum(xp.absolute(x), form.erf_high)
+    small = x + x * polynomial(xp.minimum(x * x, 1), form.erf_small)
+    large = xp.copysign(1 - xp.exp(-polynomial(size, form.erf_large)), x)
+    return xp.where(size < 1, small, large)
 
 
 def _scaled(xp: Any, x: Any) -> Any:

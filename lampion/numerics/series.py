@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
+#: Elements that a formula is carried out on at a time.
+BLOCK = 8192
 Table = tuple[float, float, tuple[float, ...]]
 
 
 def double(xp: Any, formula: Callable[..., Any], *args: Any) -> Any:
     """The formula of these arguments, computed in float64 and rounded to their type once."""
     dtype = next(x.dtype for x in args if hasattr(x, "dtype"))
-    wide = [x.astype("float64") if hasattr(x, "dtype") else float(x) for x in args]
-    return formula(xp, *wide).astype(dtype)
+
+    def wide(xp: Any, *parts: Any) -> Any:
+        numbers = [x.astype("float64") if hasattr(x, "dtype") else float(x) for x in parts]
+        return formula(xp, *numbers).astype(dtype)
+
+    return in_blocks(xp, wide, *args)
+
+
+def in_blocks(xp: Any, formula: Callable[..., Any], *args: Any) -> Any:
+    """The formula; in NumPy a part of the elements at a time, so that its many arrays stay in cache."""
+    if xp is not np or max(np.size(x) for x in args) <= 2 * BLOCK:
+        return formula(xp, *args)
+    shape = np.broadcast_shapes(*(np.shape(x) for x in args))
+    flat = [np.broadcast_to(x, shape).reshape(-1) if np.ndim(x) else x for x in args]
+    size = math.prod(shape)
+    parts = [
+        formula(np, *(x[start : start + BLOCK] if np.ndim(x) else x for x in flat))
+        for start in range(0, size, BLOCK)
+    ]
+    return np.concatenate(parts).reshape(shape)
 
 
 def chebyshev(xp: Any, table: Table, x: Any) -> Any:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 
-from lampion.compiler.codegen.polynomials import FLOAT32, FLOAT64
 from lampion.numerics import errors
-from lampion.numerics.series import double, polynomial
+from lampion.numerics.series import double, in_blocks
 from lampion.ops.define import elementwise
 from lampion.ops.elementwise import exp, neg
 
@@ -17,18 +16,10 @@ TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)
 class erf:
     """The error function: 2 / sqrt(pi) times the integral of e**-t**2 from 0 to x.
 
-    In the way of `compiler/codegen/mathlib.py`: x + x P(x**2) up to 1; beyond, 1 - e**-Q(x).
+    Machine code has its own: `compiler/codegen/mathlib.py`.
     """
 
-    def forward(xp, x):
-        if hasattr(xp, "erf"):  # machine code has it
-            return xp.erf(x)
-        form = FLOAT32 if x.dtype.itemsize == 4 else FLOAT64
-        size = xp.minimum(xp.absolute(x), form.erf_high)
-        small = x + x * polynomial(xp.minimum(x * x, 1), form.erf_small)
-        large = xp.copysign(1 - xp.exp(-polynomial(size, form.erf_large)), x)
-        return xp.where(xp.less(size, 1), small, large)
-
+    def forward(xp, x): return xp.erf(x) if hasattr(xp, "erf") else in_blocks(xp, errors.erf, x)
     def vjp(g, x): return g * exp(neg(x * x)) * TWO_OVER_ROOT_PI
 
 

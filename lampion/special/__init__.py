@@ -1,8 +1,8 @@
 """Special functions, under the names of `torch.special`.
 
-What `torch` has at its top level too are the same functions here: `expit` is `sigmoid`, `gammaln` is `lgamma`,
-`psi` is `digamma`. The others are computed in float64, for float32 too, and rounded once; their errors are a
-few units in the last place (`lampion/numerics`).
+What `torch` has at its top level too are the same functions here: `expit` is `sigmoid`, `gammaln` is
+`lgamma`, `psi` is `digamma`. The others are computed in float64, for float32 too, and rounded once; their
+errors are a few units in the last place (`lampion/numerics`).
 
 >>> import lampion
 >>> lampion.special.expit(lampion.tensor([0.0, 1.0]))

@@ -83,6 +83,8 @@ def elementwise(
 
     def prepared(*inputs):
         """What is common to the rarer types."""
+        if (inputs[0] if isinstance(inputs[0], Tensor) else inputs[1])._array.dtype.kind in "iu":
+            return apply(primitive, *inputs)  # integers: none of what follows
         if not bools:
             refuse_bools(name, *inputs)
         if not complexes:
@@ -268,6 +270,10 @@ def refuse_complex(name, *inputs):
     return inputs
 
 
+#: What NumPy computes rightly rounded in short types too, so that there is nothing to widen.
+ROUNDED_ONCE = {"add", "sub", "mul", "div", "neg", "eq", "ne", "lt", "le", "gt", "ge", "maximum", "minimum"}
+
+
 def apply_wide(primitive, *inputs, **params):
     """Go through the door; with float16 and bfloat16 as float32, rounded once at the end.
 
@@ -275,6 +281,8 @@ def apply_wide(primitive, *inputs, **params):
     """
     for x in inputs:
         if isinstance(x, Tensor) and x._array.dtype.char in "eE" and (half := x.dtype).is_half:
+            if primitive.name in ROUNDED_ONCE and mode.trace is None and all(type(x) is Tensor for x in inputs):
+                return apply(primitive, *inputs, **params)
             out = apply(primitive, *(widened(x) for x in inputs), **params)
             return cast_to(out, half) if out.dtype is dtypes.float32 else out
     return apply(primitive, *inputs, **params)
@@ -348,11 +356,9 @@ def _with_scalar(name, x, scalar, compares=False):
 
 def cast_to(x, dtype):
     """`x` as `dtype`; itself, where it has that type already. A recorded operation."""
-    if not isinstance(x, Tensor) or x.dtype is dtype:
+    if not isinstance(x, Tensor) or (source := x.dtype) is dtype:
         return x
-    from lampion.ops.elementwise import cast
-
-    return cast(x, dtype)
+    return apply(OPERATIONS["cast"].primitive, x, dtype=dtype, source=source)
 
 
 def to_float(x):

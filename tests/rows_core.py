@@ -435,9 +435,9 @@ ELSEWHERE = {
     "tests/test_tensor_surface.py: conversions under another name, questions, tensors out of nothing": {
         "__imatmul__", "__rdiv__", "bfloat16", "byte", "cdouble", "cfloat", "char", "cpu", "cuda",
         "empty_like", "empty_permuted", "empty_strided", "eye", "half", "is_complex", "is_floating_point",
-        "is_nonzero", "is_same_size", "is_signed", "is_tensor", "linspace", "logspace", "new_empty", "new_empty_strided",
-        "new_full", "new_ones", "new_tensor", "new_zeros", "numel", "result_type", "scalar_tensor", "short",
-        "type", "type_as",
+        "is_nonzero", "is_same_size", "is_signed", "is_tensor", "linspace", "logspace", "new_empty",
+        "new_empty_strided", "new_full", "new_ones", "new_tensor", "new_zeros", "numel", "result_type",
+        "scalar_tensor", "short", "type", "type_as",
     },
 }  # fmt: skip
 

@@ -281,7 +281,8 @@ def apply_wide(primitive, *inputs, **params):
     """
     for x in inputs:
         if isinstance(x, Tensor) and x._array.dtype.char in "eE" and (half := x.dtype).is_half:
-            if primitive.name in ROUNDED_ONCE and mode.trace is None and all(type(x) is Tensor for x in inputs):
+            tensors = all(isinstance(x, Tensor) for x in inputs)
+            if tensors and primitive.name in ROUNDED_ONCE and mode.trace is None:
                 return apply(primitive, *inputs, **params)
             out = apply(primitive, *(widened(x) for x in inputs), **params)
             return cast_to(out, half) if out.dtype is dtypes.float32 else out

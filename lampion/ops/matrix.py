@@ -5,8 +5,8 @@ from __future__ import annotations
 from lampion.errors import DTypeError, ShapeError
 from lampion.ops.define import apply_wide, kernel, promote, refuse_bools
 from lampion.ops.movement import reshape
-from lampion.ops.views import matrix_transpose
 from lampion.ops.shapes import broadcast_shapes
+from lampion.ops.views import matrix_transpose
 from lampion.primitive import apply
 from lampion.tensor import Tensor
 

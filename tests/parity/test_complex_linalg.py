@@ -8,10 +8,11 @@ pytest.importorskip("expecttest", reason="torch.testing._internal needs it: pip 
 import test_opinfo  # noqa: E402  # the harness, without its tests: they are not in this module
 
 NAMES = [
-    "matmul", "einsum", "vdot", "kron", "addmm", "cross", "istft", "fft.fft", "fft.ifft2", "fft.hfft", "fft.irfft",
-    "cholesky_solve", "lu_unpack", "matrix_exp", "linalg.eig", "linalg.eigh", "linalg.inv", "linalg.lu",
-    "linalg.lu_solve", "linalg.matrix_norm", "linalg.pinv", "linalg.qr", "linalg.slogdet", "linalg.solve",
-    "linalg.solve_triangular", "linalg.svd", "linalg.svdvals", "linalg.ldl_factor", "linalg.ldl_solve",
+    "matmul", "einsum", "vdot", "kron", "addmm", "cross", "istft", "fft.fft", "fft.ifft2", "fft.hfft",
+    "fft.irfft", "linalg.cholesky", "cholesky_solve", "lu_unpack", "matrix_exp", "linalg.eig",
+    "linalg.eigh", "linalg.inv", "linalg.lu", "linalg.lu_solve", "linalg.matrix_norm", "linalg.pinv",
+    "linalg.qr", "linalg.slogdet", "linalg.solve", "linalg.solve_triangular", "linalg.svd",
+    "linalg.svdvals", "linalg.ldl_factor", "linalg.ldl_solve",
 ]  # fmt: skip
 
 

@@ -188,6 +188,23 @@ def test_a_complex_number_is_two_real_ones(name):
     assert_close(np.stack([found.real, found.imag], -1), real.detach(), rtol=1e-10)
 
 
+@pytest.mark.parametrize("dtype", [lp.float16, lp.bfloat16])
+@pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop", "Rprop", "Adafactor"])
+def test_parameters_of_16_bits_are_rounded_once(name, dtype):
+    """Adam's eps of 1e-8 is 0 in float16: computed there, a gradient of 0 would make nan."""
+    start = np.random.default_rng(0).standard_normal((3, 4))
+    half = lp.tensor(start, dtype=dtype).requires_grad_()
+    full = half.detach().float().requires_grad_()
+    optimizers = [getattr(lp.optim, name)([p], lr=0.1) for p in (half, full)]
+    for number in range(3):
+        gradient = lp.tensor(np.full((3, 4), number % 2), dtype=dtype)
+        half.grad, full.grad = gradient, gradient.float()
+        for optimizer in optimizers:
+            optimizer.step()
+    assert half.dtype is dtype
+    assert_close(half.detach().float(), full.detach(), rtol=0.02, atol=0.02)
+
+
 def test_only_one_group_and_a_closure_for_lbfgs():
     with pytest.raises(OptionError, match="parameter groups"):
         lp.optim.LBFGS([{"params": parameter()}, {"params": parameter()}])

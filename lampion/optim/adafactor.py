@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 import lampion
 from lampion.errors import OptionError
 from lampion.optim.groups import number, shown
@@ -90,7 +88,7 @@ class Adafactor(Optimizer):
     def update(self, p: Any, g: Any, state: dict[str, Any], h: dict[str, Any], group: dict[str, Any]) -> Any:
         first, second = group["eps"]
         if first is None:
-            first = float(np.finfo(p.dtype.numpy).eps)
+            first = lampion.finfo(p.dtype).eps
         if group["maximize"]:
             g = -g
         step = _rms(p).clamp(min=second) * h["most"]

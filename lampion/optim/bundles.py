@@ -29,9 +29,11 @@ def bundles(params: list[Tensor]) -> list[list[Tensor]]:
 def join(tensors: list[Any]) -> Any:
     """One array with all their elements; the array itself, where there is one tensor.
 
-    Complex numbers are optimised as two real ones each.
+    Complex numbers are optimised as two real ones each, numbers of 16 bits as float32, rounded at the end.
     """
     first = tensors[0]._array
+    if tensors[0].dtype.is_half:
+        return np.concatenate([t._array.reshape(-1) for t in tensors]).astype(np.float32)
     if first.dtype.kind == "c":
         joined = np.concatenate([t._array.reshape(-1) for t in tensors])
         return joined.view(joined.real.dtype)
@@ -49,10 +51,10 @@ def split(array: Any, tensors: list[Any], writer: str | None) -> None:
     for t in tensors:
         target = t._array
         if len(tensors) == 1:
-            target[...] = array.reshape(target.shape)
+            target[...] = array.reshape(target.shape).astype(target.dtype, copy=False)
         else:
             stop = start + target.size
-            target[...] = array[start:stop].reshape(target.shape)
+            target[...] = array[start:stop].reshape(target.shape).astype(target.dtype, copy=False)
             start = stop
         t._version[0] += 1
         t._version[1] = writer

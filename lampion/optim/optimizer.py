@@ -205,6 +205,8 @@ class Optimizer(Hooked):
 
     def _progress(self, state: dict[str, Any]) -> tuple[float, ...]:
         """How far a parameter is: its step count and its other numbers."""
+        if not self.numbers:  # the common case, at each step of each parameter
+            return (state["step"],)
         return (state["step"], *(state[name] for name in self.numbers))
 
     def _make_state(self, p: Tensor, group: dict[str, Any]) -> dict[str, Any]:
@@ -219,19 +221,23 @@ class Optimizer(Hooked):
     def _next_scalars(self, group: dict[str, Any], params: list[Tensor]) -> Sequence[float] | None:
         """The scalars of the next step of these parameters; None if they are not equally far."""
         states = self.state
-        progress = self._progress(states[params[0]])
+        step, *numbers = progress = self._progress(states[params[0]])
         for p in params:
-            if self._progress(states[p]) != progress:
+            state = states[p]
+            if state["step"] != step or (numbers and self._progress(state) != progress):
                 return None
-        step, *numbers = progress
         return self.scalars(group, int(step) + 1, *numbers)
 
     def _count(self, group: dict[str, Any], params: list[Tensor]) -> None:
         """Count one step for each of these parameters, which are equally far."""
         step, *numbers = self._progress(self.state[params[0]])
-        after = self.advance(group, int(step) + 1, *numbers)
+        step = int(step) + 1
+        after = dict(zip(self.numbers, self.advance(group, step, *numbers), strict=True)) if numbers else {}
         for p in params:
-            self.state[p].update(zip(self.numbers, after, strict=True), step=int(step) + 1)
+            state = self.state[p]
+            state["step"] = step
+            if numbers:
+                state.update(after)
 
     def _step(self, group: dict[str, Any], params: list[Tensor]) -> None:
         values = self._next_scalars(group, params)

@@ -126,9 +126,9 @@ def _checked(replaced: Any, gradient: Tensor) -> Tensor:
 
 def keep_retaining(tensor: Tensor, old: Node, new: Node | None) -> None:
     """A tensor that keeps its gradient was changed in place: it is that of its new value from now on."""
-    if old.hooks is not None and new is not None and old.hooks.retained is not None:
-        if old.hooks.retained() is tensor:
-            hooks_of(new).retained, old.hooks.retained = old.hooks.retained, None
+    kept = None if old.hooks is None else old.hooks.retained
+    if kept is not None and new is not None and kept() is tensor:
+        hooks_of(new).retained, hooks_of(old).retained = kept, None
 
 
 def hooks_of(node: Node) -> Hooks:

@@ -224,7 +224,7 @@ def record(
 
 
 def record_plain(result: Tensor, primitive: Primitive, x: Tensor, y: Any) -> None:
-    """`record` for the commonest operations: see `primitive.apply_plain`. No input is a view with a history."""
+    """`record` for the commonest operations: see `primitive.apply_plain`. No input is a view with history."""
     node = _new(Node)
     node.primitive = primitive
     a = x._array

@@ -298,7 +298,7 @@ class where:
         return None, lambda: where(condition, g, 0.0), lambda: where(condition, 0.0, g)
 
     def call(condition, input: Tensor | float | None = None, other: Tensor | float | None = None):
-        """`input` where the condition holds, `other` elsewhere; without these, where it holds, as index tensors.
+        """`input` where the condition holds, `other` elsewhere; without these, where it holds, as indices.
 
         >>> import lampion
         >>> x = lampion.tensor([3.0, -1.0])

@@ -48,7 +48,7 @@ class Actions:
         if choice < 3 or x.dtype.kind != "f":
             self.keep(lp.cumsum(lp.minimum(lp.maximum(x, -9), 9), dim))
         elif choice == 3:
-            self.keep(lp.cumprod(x.cos() * 0.5 + 1, dim))
+            self.keep(lp.cumprod(x.cos() * 0.25 + 0.75, dim))
         elif choice == 4:
             self.keep(lp.logcumsumexp(x.tanh(), dim))
         elif choice == 5:
@@ -71,7 +71,7 @@ class Actions:
         elif choice == 3:
             self.keep(lp.logsumexp(x, 0 if dim is None else dim) if x.ndim else x)
         elif choice == 4:
-            self.keep((x.cos() * 0.5 + 1).prod() if dim is None else (x.cos() * 0.5 + 1).prod(dim))
+            self.keep((x.cos() * 0.25 + 0.75).prod() if dim is None else (x.cos() * 0.25 + 0.75).prod(dim))
         elif choice == 5:
             self.keep(lp.nansum(x, dim))
         elif choice == 6:

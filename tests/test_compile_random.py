@@ -9,13 +9,13 @@ from compile_checks import check_program, check_world
 from hypothesis import given, settings
 
 
-@settings(max_examples=600)
+@settings(max_examples=400)
 @given(programs.inputs, programs.steps)
 def test_interpreted_programs(inputs, steps):
     check_program(inputs, steps, ("interpreted",))
 
 
-@settings(max_examples=80)
+@settings(max_examples=60)
 @given(programs.inputs, programs.steps)
 def test_compiled_programs(inputs, steps):
     check_program(inputs, steps, ("compiled",))

@@ -368,7 +368,7 @@ class Emitter:
         return mathlib.log2(self, *self.floating(x))
 
     def log10(self, x: Operand) -> Lanes:
-        return self.libm("log10", *self.floating(x))
+        return mathlib.log10(self, *self.floating(x))
 
     def exp2(self, x: Operand) -> Lanes:
         return mathlib.exp2(self, *self.floating(x))

@@ -112,6 +112,13 @@ def log2(xp: Emitter, x: Lanes) -> Lanes:
     return _log_specials(xp, x, 0.0, xp.muladd(_log1p(xp, zero, f, 0.0, form), LOG2_E, k))
 
 
+def log10(xp: Emitter, x: Lanes) -> Lanes:
+    """log10(x); of float32 in float64. Of float64 the C library's: of 1000 it should be 3 exactly."""
+    if x.dtype is not float32:
+        return xp.libm("log10", x)
+    return (log2(xp, x.astype(float64)) * math.log10(2)).astype(float32)
+
+
 def power32(xp: Emitter, x: Lanes, y: Lanes) -> Lanes:
     """x**y = 2**(y log2(|x|)) of float32, in float64: which has digits to spare. Specials are C's."""
     base, exponent = x.astype(float64), y.astype(float64)

@@ -63,6 +63,8 @@ def extreme(value, place):
 
 SUMS = [
     Row("prod", lp.prod, reduced(np.prod), samples=one_dim, errors=[NO_DIM]),
+    Row("prod: several dimensions", lp.prod, reduced(np.prod), samples=lambda d: [
+            call(d(2, 3, 2), dim=(0, 2)), call(d(2, 3, 2), dim=(1, 2), keepdim=True)]),
     Row("prod: zeros", lp.prod, reduced(np.prod), samples=factors),
     Row("prod: dtype", lambda x: lp.prod(x, dtype=lp.float64), lambda x: np.prod(x.astype("f8")),
         samples=lambda d: [call(d(4))], result=lp.float64),

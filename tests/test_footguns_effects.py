@@ -224,6 +224,16 @@ def makes_a_generator(box, x):
 
 
 @effect
+def finds_different_elements(box, x):
+    return lp.unique(x)  # HERE
+
+
+@effect
+def counts_numbers(box, x):
+    return x.sum(), lp.bincount(x.long().abs().reshape(-1))  # HERE
+
+
+@effect
 def sets_the_default_dtype(box, x):
     lp.set_default_dtype(lp.float64)  # HERE
     y = x.long() / 2

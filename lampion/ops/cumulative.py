@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from lampion import dtype as dtypes
 from lampion.ops.creation import full
 from lampion.ops.define import apply_wide, cast_to, kernel, operation, refuse_complex, to_float
 from lampion.ops.elementwise import eq, exp, mul, sub, where
 from lampion.ops.joining import cat
-from lampion.ops.movement import flip, reshape
+from lampion.ops.movement import flip, permute, reshape
 from lampion.ops.reduce import found_at
 from lampion.ops.results import Found
 from lampion.ops.scatter import gather
@@ -120,9 +122,13 @@ def _power(x, y):
 
 
 def product_of_others(x, axis):
-    """For each element the product of all others along `axis`, one dimension or all of them."""
+    """For each element the product of all others along the dimensions `axis`."""
     if len(axis) != 1:
-        return reshape(product_of_others(reshape(x, -1), (0,)), x.shape)
+        moved = (*(a for a in range(x.ndim) if a not in axis), *axis)  # with those behind, and then as one
+        there = permute(x, *moved)
+        kept = tuple(there.shape)[: x.ndim - len(axis)]
+        others = product_of_others(reshape(there, (*kept, math.prod(there.shape[len(kept) :]))), (len(kept),))
+        return permute(reshape(others, there.shape), *sorted(range(x.ndim), key=moved.__getitem__))
     dim = axis[0]
     before = _shifted(running_product(x, dim), dim, 1)
     after = flip(_shifted(running_product(flip(x, dim), dim), dim, 1), dim)

@@ -2,7 +2,8 @@
 
 What can be said with uniform and normal numbers is composed of them. The counts and the gamma
 distribution need an unknown number of tries an element: NumPy's samplers make them, from a stream of
-their own that 128 bits of the generator select. So these, too, depend on the seed alone.
+their own that 128 bits of the generator select. So these, too, depend on the seed alone (and on the
+version of NumPy).
 """
 
 from __future__ import annotations
@@ -154,11 +155,11 @@ def _floats(name, self):
 
 
 @_overwriting
-def uniform_(self, low=0.0, high=1.0, *, generator=None):
-    """Overwrite with uniform numbers in [low, high)."""
+def uniform_(self, low=0.0, to=1.0, *, generator=None):
+    """Overwrite with uniform numbers in [low, to)."""
     _floats("uniform_", self)
-    _must("uniform_", low <= high, "the bounds are exchanged", "low <= high", f"{low} and {high}")
-    return copy_(self, rand(*self.shape, generator=generator, dtype=self.dtype) * (high - low) + low)
+    _must("uniform_", low <= to, "the bounds are exchanged", "low <= to", f"{low} and {to}")
+    return copy_(self, rand(*self.shape, generator=generator, dtype=self.dtype) * (to - low) + low)
 
 
 @_overwriting
@@ -212,18 +213,19 @@ def bernoulli_(self, p=0.5, *, generator=None):
 
 
 @_overwriting
-def random_(self, low=None, high=None, *, generator=None):
-    """Overwrite with whole numbers: ``random_(high)`` from 0 up to, not including, `high`;
-    ``random_(low, high)``; without bounds, all that the type holds exactly, none negative.
+def random_(self, low=None, to=None, *, generator=None):
+    """Overwrite with whole numbers: ``random_(to)`` from 0 up to, not including, `to`;
+    ``random_(low, to)``; without bounds, all that the type holds exactly, none negative.
     """
-    if low is not None and high is None:
-        low, high = 0, low
-    if low is None:
+    if to is None and low is not None:
+        low, to = None, low
+    low, high = low or 0, to
+    if high is None:
         if self.dtype.is_floating_point:
             largest = round(2 / dtypes.finfo(self.dtype).eps)
         else:
             largest = 1 if self.dtype is dtypes.bool_ else int(self.dtype.max)
-        low, high = 0, largest + 1
+        high = largest + 1
     return copy_(self, randint(low, high, tuple(self.shape), generator=generator))
 
 

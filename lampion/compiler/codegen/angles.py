@@ -3,7 +3,8 @@
 An angle is brought to [-pi/4, pi/4] by subtracting k pi/2, with pi/2 in three parts (Cody and Waite,
 "Software Manual for the Elementary Functions", 1980). With fma the first difference is exact. Where an angle
 is beyond 2**30, infinite or NaN, the C library is asked, lane by lane; on processors without fma, always.
-float32 is computed as float64. Errors, measured by tests/test_codegen_math.py, are below 2.5 ulp (tan, atan2: 3).
+float32 is computed as float64. Errors, measured by tests/test_codegen_math.py, are below 2.5 ulp (tan, atan2:
+3).
 """
 
 from __future__ import annotations

@@ -100,6 +100,21 @@ def check_sample(info, sample, training):
         assert_same_slopes(*slopes(first, expected_first, our_inputs, their_inputs, seed=1), our_inputs)
 
 
+WITH_ERRORS = [name for name in NAMES if INFOS[name].module_error_inputs_func is not None]
+
+
+@pytest.mark.parametrize("name", WITH_ERRORS)
+def test_what_pytorch_refuses(name):
+    info = INFOS[name]
+    for bad in info.module_error_inputs_func(
+        info, device="cpu", dtype=torch.float64, requires_grad=False, training=True
+    ):
+        made, given = bad.module_error_input.constructor_input, bad.module_error_input.forward_input
+        with pytest.raises(lp.errors.LampionError):
+            module = getattr(nn, name)(*to_lampion(made.args), **to_lampion(made.kwargs))
+            module(*to_lampion(given.args), **to_lampion(given.kwargs))
+
+
 def test_the_comparison_sees_another_slope():
     ours, theirs = nn.LeakyReLU(0.1), torch.nn.LeakyReLU(0.1001)
     x = torch.tensor([-1.0, 1.0])

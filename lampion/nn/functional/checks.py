@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lampion import ops
-from lampion.errors import DTypeError, LampionError, OptionError, ShapeError
+from lampion.errors import DTypeError, OptionError, ShapeError
 from lampion.mode import mode
 from lampion.tensor import Tensor
 
@@ -98,5 +98,5 @@ def dims_of_class(name: str, input: Tensor) -> int:
 
 def check_positive(name: str, label: str, value: float) -> None:
     """Refuse numbers that are not above 0."""
-    if not value > 0:
-        raise LampionError(name, f"{label} is a positive number", got=str(value))
+    if isinstance(value, complex) or not value > 0:
+        raise OptionError(name, f"{label} is a positive number", got=str(value))

@@ -150,6 +150,9 @@ def _check_scores(name: str, input: Tensor, weight: Tensor | None) -> int:
             got=str(input.dtype),
             fix="input.float(); or are input and target exchanged?",
         )
+    if weight is not None and weight.dtype is not input.dtype:
+        raise DTypeError(name, "weight and input have one type", expected=str(input.dtype),
+                         got=str(weight.dtype))  # fmt: skip
     if weight is not None and tuple(weight.shape) != (input.shape[dim],):
         raise ShapeError(name, "weight has one factor for each class", expected=f"({input.shape[dim]},)",
                          got=str(tuple(weight.shape)))  # fmt: skip
@@ -192,6 +195,9 @@ def linear_cross_entropy(
         input: (in_features,) or (N, in_features).
     """
     *out_shape, features = linear_weight.shape
+    if input.ndim != 2 and (len(out_shape) > 1 or input.ndim != 1):
+        raise ShapeError("linear_cross_entropy", "the input is no batch of samples",
+                         expected=f"(N, {features})", got=str(tuple(input.shape)))  # fmt: skip
     scores = linear(input, linear_weight.reshape(-1, features))
     scores = scores.reshape(*input.shape[:-1], *out_shape)
     if linear_bias is not None:

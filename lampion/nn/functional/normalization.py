@@ -9,7 +9,7 @@ from lampion import ops
 from lampion.dtype import finfo
 from lampion.errors import OptionError, ShapeError
 from lampion.mode import no_grad
-from lampion.nn.functional.checks import check_floats
+from lampion.nn.functional.checks import check_floats, check_positive
 from lampion.ops.composite import centred, mean_square
 from lampion.ops.define import refuse_bools, widened
 from lampion.tensor import Tensor
@@ -47,6 +47,7 @@ def batch_norm(
         if x is not None and x.numel() != channels:
             raise ShapeError("batch_norm", f"{label} has one number for each channel",
                              expected=f"({channels},)", got=str(tuple(x.shape)))  # fmt: skip
+    check_positive("batch_norm", "eps", eps)
     axes = (0, *range(2, input.ndim))
     wide = widened(input)
     if training:

@@ -109,7 +109,7 @@ def _add_slices(xp, out, value, at, dim):
     if at.size and (at.min() < -n or at.max() >= n):
         raise IndexError
     rows = xp.arange(outer)[:, None] * n + xp.where(at < 0, at + n, at)
-    places = rows.reshape(outer, -1, 1) * inner + xp.arange(inner)
+    places = rows.reshape(outer, at.size, 1) * inner + xp.arange(inner)
     value = xp.broadcast_to(value, (*out.shape[:dim], at.size, *out.shape[dim + 1 :]))
     xp.add.at(out.reshape(-1), places.reshape(-1), value.reshape(-1))
 

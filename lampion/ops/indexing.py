@@ -27,9 +27,10 @@ from lampion.ops.creation import full
 from lampion.ops.define import cast_to
 from lampion.ops.elementwise import second, where
 from lampion.ops.joining import cat, stack
-from lampion.ops.movement import reshape, slice_
+from lampion.ops.movement import broadcast_to, reshape, slice_
 from lampion.ops.scatter import check_index, gather, out_of_range, scatter_add
-from lampion.ops.views import narrow, squeeze_dim
+from lampion.ops.shapes import broadcast_shapes
+from lampion.ops.views import movedim, narrow, squeeze_dim
 from lampion.origin import where as here
 from lampion.primitive import apply
 from lampion.tensor import Tensor, as_tensor
@@ -90,7 +91,7 @@ def setitem(x, key, value) -> None:
         return
     view, single, pairs = _taken_apart(x, key)
     if single:
-        pairs = _joined(single, pairs)
+        pairs, value = _joined(view, single, pairs, value)
     if len(pairs) == 1 and mode.trace is not None and _is_mask(pairs[0][1]):
         result = _masked(view, *pairs[0], value)
     elif pairs:
@@ -191,19 +192,24 @@ def _is_mask(at):
     return at.dtype.kind == "b" or at.dtype is dtypes.uint8
 
 
-def _joined(single, pairs):
-    """Single indices, whose values are not known while tracing, beside the index tensors of a write.
+def _joined(view, single, pairs, value):
+    """The index tensors of a write with the single indices, whose values are not known while tracing.
 
-    They take part in these's broadcast, to which they add nothing. But whether the new dimensions stand in
-    front must not depend on them, as it does not in eager.
+    These add nothing to the broadcast of the others. But they may move its dimensions to the front, which
+    they do not in eager, where they are numbers: so the dimensions of the value are moved too.
     """
-    before = [dim - sum(gone < dim for gone, _ in single) for dim, _ in pairs]
     joined = sorted([*single, *pairs], key=operator.itemgetter(0))
-    dims = [dim for dim, _ in joined]
-    if pairs and _place(before) != _place(dims) - sum(gone < _place(dims) for gone, _ in single):
-        mode.trace.refuse("writes where a single index tensor and others stand apart",
-                          "index in two steps: x[i][:, j] = value")  # fmt: skip
-    return joined
+    gone = [dim for dim, _ in single]
+    before = _place([dim - sum(d < dim for d in gone) for dim, _ in pairs]) if pairs else 0
+    after = _place([dim for dim, _ in joined])
+    masked = any(_is_mask(at) for _, at in pairs)  # which is refused later
+    if not pairs or masked or after == before + sum(d < after for d in gone):
+        return joined, value
+    shape = broadcast_shapes("setitem", [at.shape for _, at in pairs])
+    rest = [n for dim, n in enumerate(view.shape) if dim not in {d for d, _ in joined}]
+    value = _fitting(value, view.dtype, (*rest[:before], *shape, *rest[before:]))
+    value = broadcast_to(value, (*rest[:before], *shape, *rest[before:]))
+    return joined, movedim(value, tuple(range(before, before + len(shape))), tuple(range(len(shape))))
 
 
 def _place(dims):

@@ -118,9 +118,8 @@ def reduction(rules=None, *, saves="", complexes=True, public=True, method=True)
     body.setdefault("infer", infer)
     primitive = Primitive(name, "reduction", body, saves)
 
-    def function(x, dim=None, keepdim=False):
-        if not isinstance(x, Tensor):
-            x = as_tensor(x)
+    def function(input, dim=None, keepdim=False):
+        x = input if isinstance(input, Tensor) else as_tensor(input)
         if prepare is not None:
             x = prepare(x)
         axis = normalize_dims(name, dim, len(x._array.shape))

@@ -6,7 +6,7 @@ import math
 
 from lampion import dtype as dtypes
 from lampion.errors import LampionError, ShapeError
-from lampion.ops.define import operation
+from lampion.ops.define import cast_to, operation, promote, to_float, widened
 from lampion.ops.elementwise import add, div, gt, mul, sub, where
 from lampion.ops.shapes import broadcast_shapes, normalize_dim
 from lampion.ops.views import unsqueeze
@@ -44,7 +44,8 @@ def norm(input, p: float | str | None = "fro", dim=None, keepdim: bool = False, 
 @operation
 def dist(input, other, p: float = 2):
     """The p-norm of the difference of two tensors, over all elements."""
-    return norm(sub(as_tensor(input), other), p)
+    x, y = promote("dist", to_float(as_tensor(input)), to_float(as_tensor(other)))
+    return cast_to(norm(sub(widened(x), widened(y)), p), x.dtype.to_real())
 
 
 @operation(inplace=True)

@@ -22,11 +22,11 @@ from lampion.tensor import Tensor, as_tensor
 def _with_dtype(plain):
     """The public form has a `dtype`, to which the elements are converted first."""
 
-    def function(x, dim=None, keepdim=False, *, dtype=None):
+    def function(input, dim=None, keepdim=False, *, dtype=None):
         if dtype is None:
-            return plain(x, dim, keepdim)
+            return plain(input, dim, keepdim)
         dtype = dtypes.of(dtype)
-        return cast_to(plain(cast_to(as_tensor(x), dtype), dim, keepdim), dtype)
+        return cast_to(plain(cast_to(as_tensor(input), dtype), dim, keepdim), dtype)
 
     return function
 
@@ -74,9 +74,9 @@ class prod:
 
 
 @operation
-def mean(x, dim=None, keepdim=False, *, dtype=None):
+def mean(input, dim=None, keepdim=False, *, dtype=None):
     """The average over the given dimensions (default: all)."""
-    x = to_float(as_tensor(x)) if dtype is None else cast_to(as_tensor(x), dtypes.of(dtype))
+    x = to_float(as_tensor(input)) if dtype is None else cast_to(as_tensor(input), dtypes.of(dtype))
     if x.dtype.is_half:
         return cast_to(mean(widened(x), dim, keepdim), x.dtype)  # the sum may be larger than the type holds
     count = math.prod([x.shape[axis] for axis in normalize_dims("mean", dim, x.ndim)])
@@ -84,40 +84,40 @@ def mean(x, dim=None, keepdim=False, *, dtype=None):
 
 
 @operation
-def nansum(x, dim=None, keepdim=False, *, dtype=None):
+def nansum(input, dim=None, keepdim=False, *, dtype=None):
     """The sum over the given dimensions (default: all) of those elements that are not NaN."""
-    x = as_tensor(x)
+    x = as_tensor(input)
     return sum(where(eq(x, x), x, 0) if x.dtype.is_inexact else x, dim, keepdim, dtype=dtype)
 
 
 @operation
-def nanmean(x, dim=None, keepdim=False, *, dtype=None):
+def nanmean(input, dim=None, keepdim=False, *, dtype=None):
     """The average over the given dimensions (default: all) of those elements that are not NaN.
 
     >>> import lampion
     >>> lampion.nanmean(lampion.tensor([1.0, float("nan"), 3.0]))
     tensor(2.)
     """
-    x = to_float(as_tensor(x))
+    x = to_float(as_tensor(input))
     total = nansum(x, dim, keepdim, dtype=dtype)
     return div(total, cast_to(sum(eq(x, x), dim, keepdim), total.dtype))
 
 
 @operation
-def count_nonzero(x, dim=None):
+def count_nonzero(input, dim=None):
     """How many elements along the given dimensions (default: all) are not 0."""
-    return sum(ne(as_tensor(x), 0), dim)
+    return sum(ne(as_tensor(input), 0), dim)
 
 
 @operation
-def logsumexp(x, dim: int | tuple[int, ...] | None, keepdim=False):
+def logsumexp(input, dim: int | tuple[int, ...] | None, keepdim=False):
     """log(sum(e**x)) over the given dimensions, without overflow.
 
     >>> import lampion
     >>> lampion.logsumexp(lampion.tensor([1000.0, 1000.0]), 0)
     tensor(1000.6932)
     """
-    x = to_float(as_tensor(x))
+    x = to_float(as_tensor(input))
     axis = normalize_dims("logsumexp", dim, x.ndim)
     if not x.numel():
         return log(sum(exp(x), axis or None, keepdim))
@@ -140,10 +140,10 @@ def _truth(x): return x if x.dtype is dtypes.bool_ else ne(x, 0)
 def _of_no_dims(plain):
     """Over no dimensions, which an empty tuple means here as in PyTorch, each element is for itself."""
 
-    def function(x, dim=None, keepdim=False):
+    def function(input, dim=None, keepdim=False):
         if dim is None or isinstance(dim, int) or len(dim):
-            return plain(x, dim, keepdim)
-        return ne(as_tensor(x), 0)
+            return plain(input, dim, keepdim)
+        return ne(as_tensor(input), 0)
 
     return function
 
@@ -203,21 +203,21 @@ def share(x, y, axis):
 
 
 @operation
-def aminmax(x, *, dim: int | None = None, keepdim=False) -> Extremes:
+def aminmax(input, *, dim: int | None = None, keepdim=False) -> Extremes:
     """The smallest and the largest element, of all or along `dim`: ``.min`` and ``.max``."""
-    return Extremes(amin(x, dim, keepdim), amax(x, dim, keepdim))
+    return Extremes(amin(input, dim, keepdim), amax(input, dim, keepdim))
 
 
 @operation
-def argmax(x, dim: int | None = None, keepdim=False):
+def argmax(input, dim: int | None = None, keepdim=False):
     """The index of the largest element (the first of equals) over all elements, or along `dim`."""
-    return _place("argmax", amax, x, dim, keepdim)
+    return _place("argmax", amax, input, dim, keepdim)
 
 
 @operation
-def argmin(x, dim: int | None = None, keepdim=False):
+def argmin(input, dim: int | None = None, keepdim=False):
     """The index of the smallest element (the first of equals) over all elements, or along `dim`."""
-    return _place("argmin", amin, x, dim, keepdim)
+    return _place("argmin", amin, input, dim, keepdim)
 
 
 def _place(name, extreme, x, dim, keepdim):
@@ -243,29 +243,29 @@ def _place(name, extreme, x, dim, keepdim):
 
 
 @overload
-def max(x, dim: Tensor | None = None, keepdim=False, *, other: Tensor | None = None): ...
+def max(input, dim: Tensor | None = None, keepdim=False, *, other: Tensor | None = None): ...
 @overload
-def max(x, dim: int, keepdim=False, *, other: None = None) -> Found: ...
+def max(input, dim: int, keepdim=False, *, other: None = None) -> Found: ...
 @operation
-def max(x, dim=None, keepdim=False, *, other=None):
+def max(input, dim=None, keepdim=False, *, other=None):
     """The largest element; with `dim`, a pair (values, indices). With a tensor, `maximum`.
 
     With `dim`, the gradient goes to the one element that `indices` names.
     """
-    return _extreme(amax, argmax, maximum, x, dim if other is None else other, keepdim)
+    return _extreme(amax, argmax, maximum, input, dim if other is None else other, keepdim)
 
 
 @overload
-def min(x, dim: Tensor | None = None, keepdim=False, *, other: Tensor | None = None): ...
+def min(input, dim: Tensor | None = None, keepdim=False, *, other: Tensor | None = None): ...
 @overload
-def min(x, dim: int, keepdim=False, *, other: None = None) -> Found: ...
+def min(input, dim: int, keepdim=False, *, other: None = None) -> Found: ...
 @operation
-def min(x, dim=None, keepdim=False, *, other=None):
+def min(input, dim=None, keepdim=False, *, other=None):
     """The smallest element; with `dim`, a pair (values, indices). With a tensor, `minimum`.
 
     With `dim`, the gradient goes to the one element that `indices` names.
     """
-    return _extreme(amin, argmin, minimum, x, dim if other is None else other, keepdim)
+    return _extreme(amin, argmin, minimum, input, dim if other is None else other, keepdim)
 
 
 def _extreme(of_all, place, of_two, x, dim, keepdim):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from lampion.nn import functional as F
 from lampion.nn.functional.checks import check_positive, reduction_of
 from lampion.nn.module import Module
+from lampion.nn.shape import PairwiseDistance
 from lampion.tensor import Tensor
 
 Flag = bool | None
@@ -313,7 +314,7 @@ class TripletMarginWithDistanceLoss(_Loss):
     ) -> None:  # fmt: skip
         super().__init__(reduction)
         check_positive("TripletMarginWithDistanceLoss", "margin", margin)
-        self.distance_function = F.pairwise_distance if distance_function is None else distance_function
+        self.distance_function = PairwiseDistance() if distance_function is None else distance_function
         self.margin = margin
         self.swap = swap
 

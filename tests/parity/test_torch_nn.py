@@ -247,3 +247,69 @@ def test_half_precision_is_computed_in_float32(dtype):
         # A unit in the last place: rounded once, and of `normalize` the length before.
         tolerance = 2.0**-10 if dtype == "float16" else 2.0**-7
         np.testing.assert_allclose(ours.float().numpy(), theirs.float().numpy(), rtol=tolerance, atol=1e-6)
+
+
+def numbers(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+#: Modules that PyTorch's own table of modules leaves out, with their inputs.
+OTHERS = [
+    (lambda N: N.AdaptiveLogSoftmaxWithLoss(6, 10, [3, 7], div_value=2.0, head_bias=True),
+     [numbers(5, 6), np.array([0, 3, 9, 6, 2])]),
+    (lambda N: N.AdaptiveLogSoftmaxWithLoss(6, 10, [3], 2.0), [numbers(6), np.array(8)]),
+    (lambda N: N.TripletMarginLoss(0.5, p=1.5, swap=True), [numbers(4, 3, seed=i) for i in range(3)]),
+    (lambda N: N.TripletMarginWithDistanceLoss(margin=0.5), [numbers(4, 3, seed=i) for i in range(3)]),
+    (lambda N: N.CosineSimilarity(0), [numbers(4, 3), numbers(4, 3, seed=1)]),
+    (lambda N: N.PairwiseDistance(1.0, keepdim=True), [numbers(4, 3), numbers(4, 3, seed=1)]),
+    (lambda N: N.PixelShuffle(2), [numbers(2, 8, 3, 2)]),
+    (lambda N: N.PixelUnshuffle(2), [numbers(2, 4, 2)]),
+    (lambda N: N.ChannelShuffle(3), [numbers(2, 6, 2, 2)]),
+    (lambda N: N.Unflatten(1, (2, 3)), [numbers(2, 6)]),
+    (lambda N: N.EmbeddingBag(5, 3, mode="max", padding_idx=1), [np.array([[0, 4, 1], [2, 2, 3]])]),
+    (lambda N: N.EmbeddingBag(5, 3, include_last_offset=True), [np.array([0, 4, 1, 2]), np.array([0, 3, 4])]),
+    (lambda N: N.RReLU(0.1, 0.3).eval(), [numbers(4, 3)]),
+    (lambda N: N.Softmax2d(), [numbers(2, 3, 2, 2)]),
+    (lambda N: N.AlphaDropout(0.2).eval(), [numbers(4, 3)]),
+    (lambda N: N.FeatureAlphaDropout(inplace=True).eval(), [numbers(4, 3)]),
+    (lambda N: N.Dropout1d(0.2).eval(), [numbers(4, 3)]),
+    (lambda N: N.Embedding(5, 3, 1, 2.0, norm_type=1.0, scale_grad_by_freq=True), [np.array([1, 4])]),
+    (lambda N: N.Threshold(0.1, 20), [numbers(4, 3)]),
+    (lambda N: N.GroupNorm(2, 4, bias=False), [numbers(2, 4, 3)]),
+    (lambda N: N.LayerNorm([3, 2], bias=False), [numbers(2, 3, 2)]),
+    (lambda N: N.BatchNorm1d(3, momentum=None), [numbers(4, 3)]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "arguments"), OTHERS, ids=[type(make(nn)).__name__ for make, _ in OTHERS])
+def test_other_modules(make, arguments):
+    ours, theirs = (module.double() for module in both(make))
+    assert repr(ours) == repr(theirs)
+    ours.load_state_dict(theirs.state_dict())
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    pairs = [pair(x, x.dtype.kind == "f") for x in arguments]
+    for training in (ours.training, False):
+        out = ours.train(training)(*(x for x, _ in pairs))
+        expected = theirs.train(training)(*(t for _, t in pairs))
+        flat = (out, expected) if isinstance(out, tuple) else ((out,), (expected,))
+        for a, b in zip(*flat, strict=True):
+            assert tuple(a.shape) == tuple(b.shape)
+            near(a, b)
+        (flat[0][-1] ** 2).sum().backward()
+        (flat[1][-1] ** 2).sum().backward()
+        for (x, t), kind in zip(pairs, arguments, strict=True):
+            if kind.dtype.kind == "f":
+                near(x.grad, t.grad)
+        for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+            near(p.grad, q.grad)
+    for name, value in ours.state_dict().items():
+        near(value, theirs.state_dict()[name])
+
+
+def test_lists_of_parameters_print_alike():
+    for make in (
+        lambda L, N: N.ParameterList([L.ones(2), L.zeros(2, 3)]),
+        lambda L, N: N.Sequential(N.ParameterList([L.ones(2)]), N.ParameterList()),
+    ):
+        ours = repr(make(lampion, nn)).replace("lampion.", "torch.")
+        assert ours == repr(make(torch, torch.nn))

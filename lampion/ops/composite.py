@@ -1,5 +1,7 @@
 """Operations made of others that have a gradient of their own, each with what earned it that.
 
+And those functions of each element that only `nn.functional` needs.
+
 Measured on the step of a 2-10-3 network with a batch of 30, eager (`benchmarks/results`): every node of
 the tape costs about 4 us there and back, the arithmetic next to nothing.
 """

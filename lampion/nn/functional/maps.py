@@ -45,10 +45,10 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
         raise ShapeError("bilinear", "the shapes do not fit",
                          expected=f"(..., {first}) and (..., {second}), alike in the dots",
                          got=f"{tuple(input1.shape)} and {tuple(input2.shape)}")  # fmt: skip
+    count = math.prod(places)
     table = ops.reshape(ops.permute(weight, (1, 0, 2)), first, outputs * second)
-    half = ops.reshape(ops.reshape(input1, math.prod(places), first) @ table, -1 if outputs * second else
-                       math.prod(places), outputs, second)  # (N, out, in2)  # fmt: skip
-    out = ops.sum(half * ops.reshape(input2, math.prod(places), 1, second), 2).to(half.dtype)
+    half = ops.reshape(ops.reshape(input1, count, first) @ table, count, outputs, second)
+    out = ops.sum(half * ops.reshape(input2, count, 1, second), 2).to(half.dtype)  # (count, out)
     if bias is not None:
         out = out + bias
     return ops.reshape(out, *places, outputs)

@@ -30,9 +30,9 @@ def _tensor(name: str, module: Module, tensor_name: str) -> Tensor:
 
 def norm_except(x: Tensor, dim: int) -> Tensor:
     """The length of each slice along `dim`, with the other dimensions kept; -1 stands for the whole."""
-    return p_norm(x, 2.0, tuple(a for a in range(x.ndim) if a != dim), True) if dim != -1 else p_norm(
-        x, 2.0, tuple(range(x.ndim))
-    )  # fmt: skip
+    if dim == -1:
+        return p_norm(x, 2.0, tuple(range(x.ndim)))
+    return p_norm(x, 2.0, tuple(a for a in range(x.ndim) if a != dim), True)
 
 
 class _WeightNorm(Module):

@@ -339,6 +339,48 @@ def test_a_vmap_rule_of_its_own():
     assert lp.vmap(Sorted.apply)(rows).tolist() == [[1.0, 3.0], [2.0, 4.0]]
 
 
+@pytest.mark.parametrize("with_context", [False, True])
+def test_gradients_under_a_vmap_rule(with_context):
+    """The rule gives the values; the gradient is still `backward`'s: three times the true one, here."""
+
+    class Exponential(Function):
+        if with_context:
+
+            @staticmethod
+            def forward(ctx, x):
+                y = x.exp()
+                ctx.save_for_backward(y)
+                return y
+        else:
+
+            @staticmethod
+            def forward(x):
+                return x.exp()
+
+            @staticmethod
+            def setup_context(ctx, inputs, output):
+                ctx.save_for_backward(output)
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return 3 * gradient * ctx.saved_tensors[0]
+
+        @staticmethod
+        def vmap(info, in_dims, x):
+            return Exponential.apply(x), in_dims[0]
+
+    from lampion.func import grad, vmap
+
+    x = lp.tensor([0.5, 1.0])
+    three = (3 * x.exp()).tolist()
+    assert vmap(grad(Exponential.apply))(x).tolist() == three
+    assert grad(lambda x: vmap(Exponential.apply)(x).sum())(x).tolist() == three
+    nine = vmap(grad(grad(Exponential.apply)))(x)
+    lp.testing.assert_close(nine, 9 * x.exp())
+    outer = grad(lambda x: vmap(grad(Exponential.apply))(x).sum())(x)
+    lp.testing.assert_close(outer, 9 * x.exp())
+
+
 def test_in_a_compiled_function():
     @lp.compile
     def step(x):

@@ -249,13 +249,15 @@ def run(
     inputs: tuple[Any, ...],
     kwargs: dict[str, Any],
     adjust: Callable[..., None] | None = None,
+    forward: Callable[..., Any] | None = None,
 ) -> Any:
     """`Function.apply`, where nothing stands between it and the tape.
 
     Args:
         adjust: called with the context and the outputs before anything is saved.
+        forward: computes the outputs in place of `cls.forward`, where that has no context.
     """
-    ctx, result = compute(cls, inputs, kwargs)
+    ctx, result = compute(cls, inputs, kwargs, forward)
     several = isinstance(result, tuple | list)
     outputs = list(result) if several else [result]
     if adjust is not None:
@@ -271,7 +273,12 @@ def run(
     return type(result)(outputs) if several else outputs[0]
 
 
-def compute(cls: type[Function], inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[FunctionCtx, Any]:
+def compute(
+    cls: type[Function],
+    inputs: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    forward: Callable[..., Any] | None = None,
+) -> tuple[FunctionCtx, Any]:
     """Run `forward` unrecorded: the context that it leaves, and its result."""
     ctx = FunctionCtx(cls.__name__)
     if mode.trace is not None:
@@ -282,7 +289,7 @@ def compute(cls: type[Function], inputs: tuple[Any, ...], kwargs: dict[str, Any]
         if cls.setup_context is Function.setup_context:
             result = cls.forward(ctx, *inputs, **kwargs)
         else:
-            result = cls.forward(*inputs, **kwargs)
+            result = (forward or cls.forward)(*inputs, **kwargs)
             cls.setup_context(ctx, inputs, result)
     finally:
         mode.grad = previous

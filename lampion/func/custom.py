@@ -34,8 +34,14 @@ class CustomBatch(Level):
         """Run a Function on all examples."""
         lifted = [self.read(x) if isinstance(x, Tensor) else x for x in inputs]
         rule = cls.__dict__.get("vmap")
-        if rule is not None:
+        differentiated = mode.grad and any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
+        if rule is not None and not differentiated:
             return self._with_rule(rule, inputs, lifted, kwargs)
+        if rule is not None and cls.setup_context is not Function.setup_context:
+            # The outputs come from the rule; what `backward` needs is saved in here, where it will run.
+            return run(
+                cls, inputs, kwargs, forward=lambda *_, **__: self._with_rule(rule, inputs, lifted, kwargs)
+            )
         values = [x.value if isinstance(x, Batched) else x for x in lifted]
         has_history = self.grad and any(isinstance(x, Tensor) and x.requires_grad for x in values)
         if not has_history and self.outer is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib as _importlib
 import typing as _typing
 
-from lampion import autograd, datasets, errors, nn, ops, optim, utils
+from lampion import autograd, errors, ops
 from lampion.dtype import (
     DType, bfloat16, can_cast, complex64, complex128, finfo, float16, float32, float64, get_default_dtype,
     iinfo, int8, int16, int32, int64, promote_types, set_default_dtype, uint8, uint16, uint32, uint64,
@@ -44,10 +44,13 @@ _LAZY = {
     "compiler": "lampion.compiler",
     "func": "lampion.func",
     "cuda": "lampion.cuda",
+    "datasets": "lampion.datasets",
     "distributions": "lampion.distributions",
     "fft": "lampion.fft",
     "get_num_threads": "lampion.compiler.runtime",
     "linalg": "lampion.linalg",
+    "nn": "lampion.nn",
+    "optim": "lampion.optim",
     "masked": "lampion.masked",
     "random": "lampion.random",
     "set_num_threads": "lampion.compiler.runtime",
@@ -55,13 +58,14 @@ _LAZY = {
     "special": "lampion.special",
     "testing": "lampion.testing",
     "training": "lampion.training",
+    "utils": "lampion.utils",
     "viz": "lampion.viz",
     "vmap": "lampion.func.mapping",
 }
 if _typing.TYPE_CHECKING:
     from lampion import (
-        array_api, compiler, cuda, distributions, fft, func, linalg, masked, random, signal, special, testing,
-        training, viz,
+        array_api, compiler, cuda, datasets, distributions, fft, func, linalg, masked, nn, optim, random,
+        signal, special, testing, training, utils, viz,
     )  # fmt: skip
     from lampion.compiler.function import CompiledFunction, compile
     from lampion.compiler.runtime import get_num_threads, set_num_threads
@@ -89,7 +93,8 @@ __all__ = [
     "contiguous_format",
     "cuda",
     "datasets",
-    "device", "distributions",
+    "device",
+    "distributions",
     "double",
     "enable_grad",
     "errors",

@@ -223,7 +223,7 @@ class Reader:
 
     def _module(self, m: Frame, module: ModuleType, name: str) -> Any:
         space = module.__dict__
-        if name not in space and module.__name__ == "lampion" and name in space["_LAZY"]:
+        if name not in space and module.__name__.startswith("lampion") and name in space.get("__all__", ()):
             getattr(module, name)  # loads it: the same from here on, whenever that happens
         value = self.namespace(m, space, name, f"`{module.__name__}.{name}`")
         if value is not MISSING:

@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader, TensorDataset
 rng = np.random.default_rng(0)
 device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 X = torch.tensor(rng.standard_normal((200, 8)), dtype=torch.float32).to(device)
-Y = (X[:, 0] * X[:, 1] > 0).long()
+Y = (X[:, 0] + X[:, 1] > 0).long()
 
 
 class Net(nn.Module):

@@ -12,6 +12,24 @@ from lampion.ops import stack
 from lampion.tensor import Tensor, from_numpy, tensor
 
 
+def default_convert(sample: Any) -> Any:
+    """A sample as it is, but for NumPy arrays, which become Tensors: what a loader without batches does.
+
+    >>> import numpy
+    >>> from lampion.utils.data import default_convert
+    >>> default_convert({"x": numpy.zeros(2), "name": "a"})
+    {'x': tensor([0., 0.], dtype=lampion.float64), 'name': 'a'}
+    """
+    if isinstance(sample, np.ndarray | np.generic) and sample.dtype.kind in "biufc":
+        return from_numpy(np.array(sample))
+    if isinstance(sample, Mapping):
+        return {key: default_convert(value) for key, value in sample.items()}
+    if isinstance(sample, tuple | list):
+        parts = [default_convert(part) for part in sample]
+        return type(sample)(*parts) if hasattr(sample, "_fields") else type(sample)(parts)
+    return sample
+
+
 def default_collate(batch: Sequence[Any]) -> Any:
     """Join samples: Tensors, arrays and numbers along a new first dimension; in dicts and tuples, each part.
 

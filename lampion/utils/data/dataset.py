@@ -1,14 +1,15 @@
-"""Datasets: samples by number."""
+"""Datasets: samples by number, or one after the other; and datasets made of other datasets."""
 
 from __future__ import annotations
 
+import bisect
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from lampion.errors import IndexRangeError, LampionError, ShapeError
+from lampion.errors import DTypeError, IndexRangeError, LampionError, ShapeError
 from lampion.ops import Generator, randperm
 from lampion.tensor import Tensor, wrap
 
@@ -32,6 +33,30 @@ class Dataset:
 
     def __getitem__(self, index: int) -> Any:
         raise NotImplementedError(f"{type(self).__name__} does not define __getitem__(index)")
+
+    def __add__(self, other: Any) -> ConcatDataset:
+        return ConcatDataset([self, other])
+
+
+class IterableDataset(Dataset):
+    """Samples one after the other: a subclass defines ``__iter__()``; for streams without numbers.
+
+    With workers, each of them runs through a copy of the dataset: `get_worker_info` tells it which part is
+    its own.
+
+    >>> from lampion.utils.data import DataLoader, IterableDataset
+    >>> class Countdown(IterableDataset):
+    ...     def __iter__(self):
+    ...         return iter([3, 2, 1])
+    >>> list(DataLoader(Countdown(), batch_size=2))
+    [tensor([3, 2]), tensor([1])]
+    """
+
+    def __iter__(self) -> Iterator[Any]:
+        raise NotImplementedError(f"{type(self).__name__} does not define __iter__()")
+
+    def __add__(self, other: Any) -> Any:
+        return ChainDataset([self, other])
 
 
 class TensorDataset(Dataset):
@@ -65,13 +90,118 @@ class TensorDataset(Dataset):
 
     def get_batch(self, indices: Sequence[int]) -> list[Tensor]:
         """The batch of these samples: one copy for each tensor, whatever the number of samples."""
-        # Data is read outside of any graph, so it need not go through the door.
         places = np.asarray(indices, dtype=np.int64)
-        return [wrap(x._array[places]) for x in self.tensors]
+        return [_rows(x, places) for x in self.tensors]
+
+
+def _rows(x: Tensor, places: Any) -> Tensor:
+    if x.requires_grad:
+        return x[wrap(places)]
+    try:
+        # Data is read outside of any graph, so it need not go through the door.
+        return wrap(x._array.take(places, axis=0))
+    except IndexError:
+        raise IndexRangeError("TensorDataset", "an index points outside of the dataset",
+                              expected=f"{-x.shape[0]} to {x.shape[0] - 1}",
+                              got=f"{places.min()} to {places.max()}") from None  # fmt: skip
+
+
+class StackDataset(Dataset):
+    """Datasets of equal size side by side: a sample is the tuple of theirs, or the dict if they have names.
+
+    >>> from lampion.utils.data import StackDataset
+    >>> StackDataset(image="abc", label=[0, 1, 2])[1]
+    {'image': 'b', 'label': 1}
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if bool(args) == bool(kwargs):
+            raise LampionError("StackDataset", "expected datasets either without names or with names",
+                               got=f"{len(args)} without, {len(kwargs)} with")  # fmt: skip
+        self.datasets: Any = args or kwargs
+        sizes = [len(data) for data in self._parts()]
+        if len(set(sizes)) > 1:
+            raise ShapeError("StackDataset", "the datasets have different sizes", got=str(sizes))
+        self._length = sizes[0]
+
+    def _parts(self) -> list[Any]:
+        return list(self.datasets.values() if isinstance(self.datasets, dict) else self.datasets)
+
+    def _joined(self, parts: list[Any], kind: type = tuple) -> Any:
+        if isinstance(self.datasets, dict):
+            return dict(zip(self.datasets, parts, strict=True))
+        return kind(parts)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> Any:
+        return self._joined([data[index] for data in self._parts()])
+
+    def get_batch(self, indices: Sequence[int]) -> Any:
+        """The batch of these samples, made by the datasets themselves where they can."""
+        return self._joined([read_batch(data, indices) for data in self._parts()], list)
+
+
+class ConcatDataset(Dataset):
+    """Datasets one behind the other; ``a + b`` makes one too.
+
+    >>> from lampion.utils.data import ConcatDataset
+    >>> data = ConcatDataset([range(3), range(10, 12)])
+    >>> len(data), data[2], data[3], data[-1]
+    (5, 2, 10, 11)
+    """
+
+    def __init__(self, datasets: Iterable[Any]) -> None:
+        self.datasets = list(datasets)
+        if not self.datasets:
+            raise LampionError("ConcatDataset", "no datasets are given", expected="one or more")
+        if any(isinstance(data, IterableDataset) for data in self.datasets):
+            raise DTypeError("ConcatDataset", "an IterableDataset has no samples by number",
+                             fix="use ChainDataset")  # fmt: skip
+        self.cumulative_sizes: list[int] = []
+        for data in self.datasets:
+            self.cumulative_sizes.append((self.cumulative_sizes or [0])[-1] + len(data))
+
+    def __len__(self) -> int:
+        return self.cumulative_sizes[-1]
+
+    def __getitem__(self, index: int) -> Any:
+        size = len(self)
+        if not -size <= index < size:
+            raise IndexRangeError("ConcatDataset", "an index points outside of the dataset",
+                                  expected=f"{-size} to {size - 1}", got=str(index))  # fmt: skip
+        index %= size
+        which = bisect.bisect_right(self.cumulative_sizes, index)
+        return self.datasets[which][index - (self.cumulative_sizes[which - 1] if which else 0)]
+
+
+class ChainDataset(IterableDataset):
+    """Iterable datasets one after the other.
+
+    >>> from lampion.utils.data import ChainDataset
+    >>> list(ChainDataset(["ab", "c"]))
+    ['a', 'b', 'c']
+    """
+
+    def __init__(self, datasets: Iterable[Any]) -> None:
+        self.datasets = datasets
+
+    def __iter__(self) -> Iterator[Any]:
+        for data in self.datasets:
+            yield from data
+
+    def __len__(self) -> int:
+        return sum(len(data) for data in self.datasets)
 
 
 class Subset(Dataset):
-    """Some of the samples of a dataset, in the given order."""
+    """Some of the samples of a dataset, in the given order.
+
+    >>> from lampion.utils.data import Subset
+    >>> list(Subset("abcd", [3, 0]))
+    ['d', 'a']
+    """
 
     def __init__(self, dataset: Any, indices: Sequence[int]) -> None:
         self.dataset = dataset
@@ -83,6 +213,9 @@ class Subset(Dataset):
     def __getitem__(self, index: int) -> Any:
         return self.dataset[self.indices[index]]
 
+    def __iter__(self) -> Iterator[Any]:
+        return (self.dataset[i] for i in self.indices)
+
     def get_batch(self, indices: Sequence[int]) -> Any:
         """The batch of these samples, made by the dataset itself where it can."""
         return read_batch(self.dataset, [self.indices[i] for i in indices])
@@ -92,12 +225,19 @@ def read_batch(dataset: Any, indices: Sequence[int]) -> Any:
     """The collated batch of these samples."""
     from lampion.utils.data.collate import default_collate
 
-    if _reads_batches(type(dataset)):
+    if reads_batches(type(dataset)):
         return dataset.get_batch(indices)
-    return default_collate([dataset[i] for i in indices])
+    return default_collate(read_samples(dataset, indices))
 
 
-def _reads_batches(kind: type) -> bool:
+def read_samples(dataset: Any, indices: Sequence[int]) -> list[Any]:
+    """These samples: at once, if the dataset has PyTorch's ``__getitems__``."""
+    if callable(many := getattr(dataset, "__getitems__", None)):
+        return list(many(indices))
+    return [dataset[i] for i in indices]
+
+
+def reads_batches(kind: type) -> bool:
     """Whether `get_batch` speaks for the class: not if a subclass has redefined `__getitem__` since."""
     for cls in kind.__mro__:
         if "get_batch" in vars(cls):

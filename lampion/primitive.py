@@ -117,7 +117,7 @@ def _single_call(forward: Callable[..., Any]) -> Any:
         return None
     if result is not calls or len(calls) != 1 or list(calls[0][1]) != arguments:
         return None
-    return getattr(np, calls[0][0], None)
+    return backend.where if calls[0][0] == "where" else getattr(np, calls[0][0], None)
 
 
 def apply(primitive: Primitive, *inputs: Any, **params: Any) -> Tensor:

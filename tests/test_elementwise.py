@@ -119,3 +119,33 @@ def test_large_arrays_are_computed_in_parts():
     both = lp.igamma(lp.from_numpy(a[:, None]), lp.from_numpy(a)).numpy()
     assert both.shape == (200, 200)
     assert np.array_equal(both[7], lp.igamma(lp.from_numpy(a[7:8]), lp.from_numpy(a)).numpy())
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "f2", "i8", "i4", "u1", "?"])
+def test_choosing_by_bits_gives_what_numpy_gives(dtype):
+    from lampion.backend import where
+
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal((100, 90)) * 3).astype(dtype)
+    if dtype == "f4":
+        x[0, :4] = np.nan, -0.0, np.inf, -np.inf
+    mask = rng.random((100, 90)) > 0.5
+    others = [
+        x[::-1],
+        x[:, ::-1],
+        x[0],
+        x.T.copy().T,
+        np.array(2, dtype),
+        0,
+        -0.0,
+        1,
+        1.5,
+        True,
+        x.astype("f8"),
+    ]
+    for condition in (mask, mask.T.copy().T, mask[0], mask[:1]):
+        for other in others:
+            for pair in ((x, other), (other, x)):
+                expected, got = np.where(condition, *pair), where(condition, *pair)
+                assert (got.dtype, got.shape) == (expected.dtype, expected.shape)
+                assert got.tobytes() == expected.tobytes()

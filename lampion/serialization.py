@@ -26,9 +26,14 @@ def save(state_dict: Any, path: str | os.PathLike[str]) -> None:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     lampion.save(model.state_dict(), folder + "/model.safetensors")
     ...     model.load_state_dict(lampion.load(folder + "/model.safetensors"))
-    LoadResult(missing_keys=[], unexpected_keys=[])
+    <All keys matched successfully>
     """
-    from safetensors.numpy import save as to_bytes
+    write_file(path, to_bytes(state_dict))
+
+
+def to_bytes(state_dict: Any) -> bytes:
+    """What `save` writes."""
+    from safetensors.numpy import save as bytes_of
 
     if not isinstance(state_dict, Mapping):
         fix = "pass model.state_dict()" if hasattr(state_dict, "state_dict") else ""
@@ -47,7 +52,7 @@ def save(state_dict: Any, path: str | os.PathLike[str]) -> None:
             raise LampionError("save", "the format has no complex128", got=name,
                                fix="save lampion.view_as_real(x), or x.to(lampion.complex64)")  # fmt: skip
         arrays[name] = np.ascontiguousarray(value.detach().numpy()).reshape(value.shape)
-    write_file(path, to_bytes(arrays))
+    return bytes_of(arrays)
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:

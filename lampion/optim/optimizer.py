@@ -272,9 +272,12 @@ class Optimizer(Hooked):
         if any(p._array.dtype.kind == "c" for p in params):
             trace.refuse("steps an optimizer of complex parameters", "step it outside")
         trace.guard_group(self, group, params)
-        h = trace.host_scalars(
-            self.scalar_names, lambda: self._next_scalars(group, params), lambda: self._count(group, params)
-        )
+
+        def count() -> None:  # after each compiled call
+            self._calls.steps += 1
+            self._count(group, params)
+
+        h = trace.host_scalars(self.scalar_names, lambda: self._next_scalars(group, params), count)
         self._update_tensors(params, h, group)
 
     def _update_tensors(self, params: list[Tensor], h: dict[str, Any], group: dict[str, Any]) -> None:

@@ -44,6 +44,7 @@ class Progress:
         self.samples = samples
         self.stream = sys.stderr if stream is None else stream
         self.done = 0  # epochs
+        self.begun = 0  # epochs that were done when it was made: those of a run that goes on
         self.bar: Any = None
         self._clear()
 
@@ -56,7 +57,7 @@ class Progress:
             columns = min(shutil.get_terminal_size().columns - 1, 110)
             self.bar = tqdm(
                 total=self.epochs * self.samples, file=self.stream, bar_format=_BAR, unit=" samples",
-                unit_scale=True, ncols=columns,
+                unit_scale=True, ncols=columns, initial=self.begun * self.samples,
             )  # fmt: skip
             self._describe()
         return self
@@ -66,18 +67,20 @@ class Progress:
             self.bar.close()
 
     def _clear(self) -> None:
-        self._seen, self._loss, self._correct = 0, 0.0, 0.0
+        self._seen, self._loss = 0, 0.0
+        self._correct: float | None = 0.0
 
     def _describe(self) -> None:
         self.bar.set_description_str(f"epoch {min(self.done + 1, self.epochs)}/{self.epochs}", refresh=False)
 
-    def update(self, samples: int, loss: float, correct: float) -> None:
-        """Count a batch: its size, its mean loss, and how many of its answers were right."""
+    def update(self, samples: int, loss: float, correct: float | None = None) -> None:
+        """Count a batch: its size, its mean loss, and how many answers were right, if that is known."""
         self._seen += samples
         self._loss += samples * loss
-        self._correct += correct
+        self._correct = None if correct is None or self._correct is None else self._correct + correct
         if self.bar is not None:
-            self.bar.set_postfix_str(f"loss {self.loss:.4f}, acc {self.accuracy:.1%}", refresh=False)
+            right = "" if self._correct is None else f", acc {self.accuracy:.1%}"
+            self.bar.set_postfix_str(f"loss {self.loss:.4f}{right}", refresh=False)
             self.bar.update(samples)
 
     @property
@@ -88,7 +91,7 @@ class Progress:
     @property
     def accuracy(self) -> float:
         """The share of right answers in the epoch so far."""
-        return self._correct / self._seen if self._seen else float("nan")
+        return self._correct / self._seen if self._seen and self._correct is not None else float("nan")
 
     @property
     def seconds(self) -> float:
@@ -98,18 +101,33 @@ class Progress:
     @property
     def samples_per_second(self) -> float:
         """How many samples were trained on in each second, on average."""
-        return (self.done * self.samples + self._seen) / max(self.seconds, 1e-9)
+        return ((self.done - self.begun) * self.samples + self._seen) / max(self.seconds, 1e-9)
 
-    def epoch(self) -> dict[str, float]:
-        """End an epoch; returns its mean loss and accuracy."""
-        means = {"loss": self.loss, "accuracy": self.accuracy}
+    def epoch(self, **measured: float) -> dict[str, float]:
+        """End an epoch; returns its mean loss and accuracy.
+
+        Args:
+            measured: other numbers, which the epoch's line shows too.
+        """
+        means = {"loss": self.loss}
+        if self._correct is not None:
+            means["accuracy"] = self.accuracy
         self._clear()
         self.done += 1
         if self.bar is not None:
             self._describe()
         elif self.done % max(1, -(-self.epochs // _LINES)) == 0 or self.done == self.epochs:
-            left = self.seconds / self.done * (self.epochs - self.done)
-            print(f"epoch {self.done:{len(str(self.epochs))}d}/{self.epochs}  loss {means['loss']:.4f}  "
-                  f"accuracy {means['accuracy']:.1%}  {self.samples_per_second:,.0f} samples/s  "
-                  f"{left:.0f} s left", file=self.stream, flush=True)  # fmt: skip
+            left = self.seconds / (self.done - self.begun) * (self.epochs - self.done)
+            shown = "".join(f"  {_shown(name, value)}" for name, value in {**means, **measured}.items())
+            print(f"epoch {self.done:{len(str(self.epochs))}d}/{self.epochs}{shown}  "
+                  f"{self.samples_per_second:,.0f} samples/s  {left:.0f} s left",
+                  file=self.stream, flush=True)  # fmt: skip
         return means
+
+
+def _shown(name: str, value: float) -> str:
+    """A number as one reads it: shares as percentages."""
+    text = (
+        f"{value:.1%}" if name.endswith("accuracy") else f"{value:.4f}" if "loss" in name else f"{value:.4g}"
+    )
+    return f"{name.replace('_', ' ')} {text}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -20,6 +22,30 @@ def write_file(path: str | os.PathLike[str], data: bytes | str) -> None:
         os.replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(target.parent)
+
+
+def write_folder(path: str | os.PathLike[str], files: Mapping[str, bytes]) -> None:
+    """Write a new folder of files: under another name beside it, all flushed to the disk, then renamed.
+
+    It must not exist yet. A crash leaves the whole folder or none, and perhaps one named ``.NAME.*.tmp``.
+    """
+    target = Path(path)
+    temporary = target.parent / f".{target.name}.{os.urandom(6).hex()}.tmp"
+    try:
+        temporary.mkdir()
+        for name, data in files.items():
+            with open(temporary / name, "xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        _sync_folder(temporary)
+        if target.exists():
+            raise FileExistsError(f"{target} exists already")
+        os.rename(temporary, target)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
         raise
     _sync_folder(target.parent)
 

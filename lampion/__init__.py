@@ -42,6 +42,7 @@ _LAZY = {
     "array_api": "lampion.array_api",
     "compile": "lampion.compiler.function",
     "compiler": "lampion.compiler",
+    "debug": "lampion.debug",
     "func": "lampion.func",
     "cuda": "lampion.cuda",
     "datasets": "lampion.datasets",

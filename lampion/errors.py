@@ -6,6 +6,8 @@ are `RuntimeError`s, as in PyTorch, so that `except RuntimeError` in a PyTorch s
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class LampionError(RuntimeError):
     """The base of all of Lampion's own errors.
@@ -21,10 +23,27 @@ class LampionError(RuntimeError):
         self, operation: str, problem: str, *, expected: str = "", got: str = "", fix: str = ""
     ) -> None:
         self.operation = operation
-        lines = [f"{operation}: {problem}"]
-        lines += [f"  {label}: {text}" for label, text in
-                  (("expected", expected), ("got", got), ("try", fix)) if text]  # fmt: skip
-        super().__init__("\n".join(lines))
+        self.problem = problem
+        #: The lines below the first, by what stands before them.
+        self.notes = {"expected": expected, "got": got, "try": fix}
+        super().__init__(self.layout())
+
+    def layout(self) -> str:
+        """The whole message: see the class."""
+        notes = [f"  {label}: {text}".replace(": \n", ":\n") for label, text in self.notes.items() if text]
+        return "\n".join([f"{self.operation}: {self.problem}", *notes])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # __init__ takes other arguments than args; the modules and tensors of a trail stay behind.
+        extra = {name: value for name, value in self.__dict__.items() if name != "calls"}
+        return _again, (type(self), self.args, extra)
+
+
+def _again(kind: type[LampionError], args: tuple[Any, ...], extra: dict[str, Any]) -> LampionError:
+    """An error that was raised in another process."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(extra)
+    return error
 
 
 class ShapeError(LampionError):
@@ -38,6 +57,26 @@ class ShapeError(LampionError):
       got: (2, 3) @ (4, 5): 3 and 4
       try: transpose one of them (x.T), or check the in_features of the layer
     """
+
+
+class AnomalyError(LampionError):
+    """An operation produced NaN or infinity while `lampion.debug.anomaly` was looking.
+
+    Args:
+        module: the module inside of which it ran, if any, as a reader would name it.
+        where: the line of the user's program, as ``file:line``.
+        forward_operation, forward_where: in a backward pass, the operation whose gradient was being computed.
+    """
+
+    def __init__(
+        self, operation: str, problem: str, *, got: str, fix: str, module: str = "", where: str = "",
+        forward_operation: str = "", forward_where: str = "",
+    ) -> None:  # fmt: skip
+        super().__init__(operation, problem, got=got, fix=fix)
+        self.module = module
+        self.where = where
+        self.forward_operation = forward_operation
+        self.forward_where = forward_where
 
 
 class DTypeError(LampionError, TypeError):

@@ -21,6 +21,7 @@ from lampion.origin import Where, where
 
 if TYPE_CHECKING:
     from lampion.autograd.tape import Node
+    from lampion.debug.origins import Origin
     from lampion.ops.methods import TensorMethods as _Methods  # a stub: see scripts/stubs.py
     from lampion.primitive import Primitive
 else:
@@ -289,6 +290,21 @@ class Tensor(Contents, Differentiable, _Methods):
     def _released(self) -> Tensor:
         """The same array in a tensor that owns it: for a result that nothing else can reach."""
         return wrap(self._array) if mode.trace is None else mode.trace.fresh(self)
+
+    def origin(self) -> Origin | None:
+        """Which operation made this tensor, at which line of the program; None for a leaf.
+
+        Of what is not on the tape (computed under `no_grad`, say) it is known inside of a
+        `lampion.debug.origins()` block only.
+
+        >>> import lampion
+        >>> x = lampion.ones(2, requires_grad=True)
+        >>> (x * 3).origin().operation
+        'mul'
+        """
+        from lampion.debug.origins import origin_of
+
+        return origin_of(self)
 
     # -- copies ------------------------------------------------------------------------------------
 

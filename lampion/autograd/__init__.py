@@ -23,19 +23,30 @@ from lampion.mode import (
 
 # Imported when first asked for: they need the operations, which need the tape.
 _LAZY = {
+    "detect_anomaly": "lampion.debug.anomaly",
     "forward_ad": "lampion.autograd.forward_ad",
     "functional": "lampion.autograd.functional",
     "gradcheck": "lampion.autograd.checking",
     "gradgradcheck": "lampion.autograd.checking",
+    "is_anomaly_check_nan_enabled": "lampion.debug.anomaly",
+    "is_anomaly_enabled": "lampion.debug.anomaly",
+    "set_detect_anomaly": "lampion.debug.anomaly",
 }
 if _typing.TYPE_CHECKING:
     from lampion.autograd import forward_ad, functional
     from lampion.autograd.checking import gradcheck, gradgradcheck
+    from lampion.debug.anomaly import (
+        detect_anomaly,
+        is_anomaly_check_nan_enabled,
+        is_anomaly_enabled,
+        set_detect_anomaly,
+    )  # fmt: skip
 
 __all__ = [
-    "Function", "Node", "backward", "enable_grad", "forward_ad", "functional", "grad", "gradcheck",
-    "gradgradcheck", "graph", "inference_mode", "is_grad_enabled", "is_inference_mode_enabled", "no_grad",
-    "record", "record_plain", "set_grad_enabled",
+    "Function", "Node", "backward", "detect_anomaly", "enable_grad", "forward_ad", "functional", "grad",
+    "gradcheck", "gradgradcheck", "graph", "inference_mode", "is_anomaly_check_nan_enabled",
+    "is_anomaly_enabled", "is_grad_enabled", "is_inference_mode_enabled", "no_grad", "record", "record_plain",
+    "set_detect_anomaly", "set_grad_enabled",
 ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from lampion import dtype as dtypes
-from lampion.errors import DTypeError, LampionError
+from lampion.errors import DTypeError, LampionError, ShapeError
 from lampion.nn import hooks, saving
 from lampion.nn.parameter import Buffer, Parameter
 from lampion.nn.saving import LoadResult
@@ -67,9 +67,15 @@ class Module(hooks.Hooked):
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._hooks is None:
-            return self.forward(*args, **kwargs)
-        return hooks.call(self, args, kwargs)
+        try:
+            if self._hooks is None:
+                return self.forward(*args, **kwargs)
+            return hooks.call(self, args, kwargs)
+        except ShapeError as error:
+            from lampion.debug.trail import add_layer
+
+            add_layer(error, self, args)
+            raise
 
     # -- attributes ----------------------------------------------------------------------------------
 

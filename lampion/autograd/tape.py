@@ -32,6 +32,7 @@ class Node:
     Attributes:
         edges: for each input, the Node that made it, or the leaf Tensor itself where gradients come to
             rest, or None where no gradient is needed.
+        shapes: the shape of each input; for a Python number, the number itself.
         saved: the arrays that the gradient reads; None once freed by a backward pass.
         versions: for each saved array, its storage's version list and the version when it was saved.
         order: nodes made later have greater numbers, so that decreasing order is a topological order.
@@ -46,7 +47,7 @@ class Node:
     # Set by `record`, without a call of `__init__`: there is one for every operation that runs.
     primitive: Primitive
     edges: Sequence[Any]
-    shapes: Sequence[tuple[int, ...]]
+    shapes: Sequence[Any]
     params: dict[str, Any]
     output_shape: tuple[int, ...]
     at: tuple[CodeType, int] | None
@@ -159,7 +160,7 @@ def record(
 ) -> None:
     """Note an operation on the tape, as the maker of `result`."""
     edges: list[Any] = []
-    shapes: list[tuple[int, ...]] = []
+    shapes: list[Any] = []
     saved: list[Any] = []
     versions: list[Any] = []
     saves, inferred = primitive.saves_inputs, False
@@ -184,7 +185,7 @@ def record(
                 versions.append((version, version[0]))
         else:
             edges.append(None)
-            shapes.append(())
+            shapes.append(x)
             if saves:
                 saved.append(x)  # a Python number, or None
                 versions.append(None)
@@ -238,7 +239,7 @@ def record_plain(result: Tensor, primitive: Primitive, x: Tensor, y: Any) -> Non
         node.shapes = (a.shape,)
     elif not isinstance(y, Tensor):
         node.edges = (edge, None)
-        node.shapes = (a.shape, ())
+        node.shapes = (a.shape, y)
     else:
         other: Any = y._node
         if other is None and y._requires_grad:

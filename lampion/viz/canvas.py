@@ -43,7 +43,8 @@ def figure(width: float, height: float) -> Any:
 
 
 def save(drawing: Any, path: str | os.PathLike[str]) -> None:
-    """Write a figure as a PNG file."""
+    """Write a figure as a PNG file; its folder is made if it is not there."""
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     data = io.BytesIO()
     # No date and no version: the same picture gives the same file.
     drawing.savefig(data, format="png", dpi=150, metadata={"Software": None})

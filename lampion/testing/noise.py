@@ -59,7 +59,7 @@ def _run(fn: Callable[..., Any], args: Any, noise: float, seed: int) -> tuple[li
 
 
 def shaken(graph: Any, noise: float, rng: Any) -> Any:
-    """The graph with its rounded intermediate results (not its outputs) multiplied by numbers near 1.
+    """The graph with its rounded intermediate results (not its outputs) multiplied by one of two numbers near 1.
 
     So are the terms of sums and products of matrices, which may be added up in any order.
     """
@@ -72,7 +72,8 @@ def shaken(graph: Any, noise: float, rng: Any) -> Any:
     def shake(value: Any) -> Any:
         # What a program has in float32 even here would be rounded to the same number again.
         strength = 4.0 if value.dtype is float32 else 1.0
-        factor = 1 + strength * noise * rng.uniform(-1, 1, value.shape)
+        # Up or down by the whole of it: of four smaller steps all may happen to be too small.
+        factor = 1 + strength * noise * rng.choice((-1.0, 1.0), value.shape)
         factor = graph.constant(np.asarray(factor, value.dtype.numpy))
         out = graph.value(value.shape, value.dtype)
         equations.append(Equation(mul, (value, factor), {}, out, None))

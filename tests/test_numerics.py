@@ -5,7 +5,7 @@ import pytest
 
 from lampion.numerics import bessel, errors, gamma
 
-mpmath = pytest.importorskip("mpmath", reason="the truth, to 30 digits; comes with PyTorch")
+mpmath = pytest.importorskip("mpmath", reason="the truth, to 30 digits: pip install mpmath")
 rng = np.random.default_rng(0)
 
 

@@ -187,6 +187,7 @@ class complex:
         >>> lampion.complex(lampion.tensor([1.0, 2.0]), lampion.tensor([3.0, -4.0]))
         tensor([1.+3.j, 2.-4.j])
         """
+        real, imag = as_tensor(real), as_tensor(imag)
         kinds = (real.dtype, imag.dtype)
         if kinds[0] is not kinds[1] or not kinds[0].is_floating_point or kinds[0] is dtypes.bfloat16:
             raise DTypeError("complex", "the two parts must be floats of one type",
@@ -198,6 +199,7 @@ class complex:
 @operation(method=False)
 def polar(abs: Tensor, angle: Tensor):
     """The complex numbers of this absolute value and angle: ``abs * (cos(angle) + i sin(angle))``."""
+    abs, angle = as_tensor(abs), as_tensor(angle)
     if abs.dtype is not angle.dtype or not abs.dtype.is_floating_point:
         raise DTypeError("polar", "absolute value and angle must be floats of one type",
                          got=f"{abs.dtype} and {angle.dtype}")  # fmt: skip

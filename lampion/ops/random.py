@@ -37,26 +37,33 @@ class random_bits:
     def infer(state, size, delta): return (size,), np.dtype(np.uint32)
 
     def forward(xp, state, size, delta):
-        blocks = -(-size // 4)
-        seed, offset = state[0], state[1]
-        counter = offset + xp.uint64(delta) + xp.arange(blocks, dtype=xp.uint64)
-        low = xp.uint64(0xFFFFFFFF)
-        c0, c1 = counter & low, counter >> xp.uint64(32)
-        c2 = c3 = xp.zeros(blocks, xp.uint64)
-        k0, k1 = seed & low, seed >> xp.uint64(32)
-        for _ in range(10):
-            p0, p1 = c0 * xp.uint64(0xD2511F53), c2 * xp.uint64(0xCD9E8D57)
-            c0, c1, c2, c3 = (
-                (p1 >> xp.uint64(32)) ^ c1 ^ k0, p1 & low, (p0 >> xp.uint64(32)) ^ c3 ^ k1, p0 & low,
-            )  # fmt: skip
-            k0, k1 = (k0 + xp.uint64(0x9E3779B9)) & low, (k1 + xp.uint64(0xBB67AE85)) & low
-        lanes = xp.stack([c0, c1, c2, c3], axis=1).reshape(-1)[:size]
-        return lanes.astype(xp.uint32)
+        blocks, (seed, offset) = -(-size // 4), (int(n) for n in state)
+        half, word = xp.uint64(32), xp.uint64(0xFFFFFFFF)
+        c1 = xp.arange(blocks, dtype=xp.uint64)
+        c1 += xp.uint64((offset + delta) % 2**64)
+        c0 = c1 & word
+        c1 >>= half
+        c2, c3 = xp.zeros((2, blocks), xp.uint64)
+        for step in range(10):  # all in place: half of the time would go into new memory
+            c0 *= xp.uint64(0xD2511F53)
+            c2 *= xp.uint64(0xCD9E8D57)
+            c1 ^= xp.uint64((seed + step * 0x9E3779B9) & 0xFFFFFFFF)
+            c3 ^= xp.uint64(((seed >> 32) + step * 0xBB67AE85) & 0xFFFFFFFF)
+            c1 ^= c2 >> half
+            c3 ^= c0 >> half
+            c2 &= word
+            c0 &= word
+            c0, c1, c2, c3 = c1, c2, c3, c0
+        lanes = xp.empty((blocks, 4), xp.uint32)
+        lanes[:, 0], lanes[:, 1], lanes[:, 2], lanes[:, 3] = c0, c1, c2, c3
+        return lanes.reshape(-1)[:size]
 
     def call(state, size, delta): return apply(random_bits.primitive, state, size=size, delta=delta)
 
 
 _drawing = threading.Lock()
+#: Draws of up to so many blocks come from a store of so many.
+_FEW, _STORED = 64, 512
 
 
 class Generator:
@@ -71,6 +78,7 @@ class Generator:
     device: str
     seed_value: int
     offset: int
+    _store: tuple[int, int, np.ndarray[Any, Any]] = -1, 0, np.empty(0, np.uint32)  # see `_few`
 
     def __init__(self, device: str = "cpu") -> None:
         _outside_of_traces("makes a generator")
@@ -118,9 +126,22 @@ class Generator:
             state, delta = mode.trace.draw(self, blocks)
             return random_bits(state, size, delta)
         with _drawing:  # two threads never get the same numbers
+            if blocks <= _FEW:
+                return wrap(self._few(blocks)[:size])
             state = self.array()
             self.offset += blocks
         return random_bits(wrap(state), size, 0)
+
+    def _few(self, blocks: int) -> np.ndarray[Any, Any]:
+        """The words of the next few blocks: from a store, since computing 2 or 2000 takes the same time."""
+        seed, first, words = self._store
+        start = 4 * (self.offset - first)
+        if seed != self.seed_value or not 0 <= start <= len(words) - 4 * blocks:
+            state, start = self.array(), 0
+            words = random_bits.primitive.forward(np, state, 4 * _STORED, 0)
+            self._store = self.seed_value, self.offset, words
+        self.offset += blocks
+        return words[start : start + 4 * blocks].copy()  # type: ignore[no-any-return]
 
 
 def _outside_of_traces(what: str) -> None:

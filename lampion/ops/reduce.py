@@ -7,8 +7,18 @@ from typing import overload
 
 from lampion import dtype as dtypes
 from lampion.errors import ShapeError
+from lampion.mode import mode
 from lampion.ops.creation import arange, full, zeros
-from lampion.ops.define import cast_to, operation, reduction, to_float, widened
+from lampion.ops.define import (
+    apply_wide,
+    cast_to,
+    kernel,
+    operation,
+    reduction,
+    refuse_complex,
+    to_float,
+    widened,
+)  # fmt: skip
 from lampion.ops.elementwise import add, div, eq, exp, log, maximum, minimum, mul, ne, sub, where
 from lampion.ops.logic import isfinite, logical_or
 from lampion.ops.movement import reshape
@@ -220,8 +230,23 @@ def argmin(input, dim: int | None = None, keepdim=False):
     return _place("argmin", amin, input, dim, keepdim)
 
 
+@kernel(public=False)
+class extreme_place:
+    """The index of the largest (or smallest) element along `axis`, the first of equals; NaN is it."""
+
+    def infer(x, axis, keepdims, largest):
+        return reduced_shape(x.shape, (axis,), keepdims), dtypes.int64.numpy
+
+    def forward(xp, x, axis, keepdims, largest):
+        return (xp.argmax if largest else xp.argmin)(x, axis=axis, keepdims=keepdims)
+
+    def call(x, axis, keepdims, largest):
+        return apply_wide(extreme_place.primitive, x, axis=axis, keepdims=keepdims, largest=largest)
+
+
 def _place(name, extreme, x, dim, keepdim):
     x = as_tensor(x)
+    refuse_complex(name, x)
     if dim is None:
         flat = _place(name, extreme, reshape(x, -1), 0, False)
         return reshape(flat, [1] * x.ndim) if keepdim else flat
@@ -234,6 +259,9 @@ def _place(name, extreme, x, dim, keepdim):
                          expected="at least one element")  # fmt: skip
     if not x.numel():
         return full(reduced_shape(x.shape, (axis,), keepdim), 0, dtypes.int64)
+    if mode.trace is None:
+        return extreme_place(x, axis, bool(keepdim), extreme is amax)
+    # In parts that have machine code. (Eager, that would be six times as much work.)
     found = extreme(x, axis, True)
     is_it = eq(x, found)
     if x.dtype.is_floating_point:

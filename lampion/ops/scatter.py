@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 
 from lampion import dtype as dtypes
 from lampion.errors import DTypeError, IndexRangeError, LampionError, ShapeError
@@ -38,9 +39,7 @@ class gather:
 
     def forward(xp, x, index, dim):
         check_index("gather", index, x.shape[dim], dim)
-        if x.shape != index.shape:  # only the part of x that the index covers, along the other dimensions
-            x = x[tuple(slice(None) if a == dim else slice(n) for a, n in enumerate(index.shape))]
-        return x[_places(xp, index, dim)]
+        return xp.take(x, _places(xp, x.shape, index, dim))
 
     def vjp(g, x, index, dim):
         return lambda shape: scatter_add(zeros(shape, dtype=g.dtype), dim, index, g), None
@@ -66,7 +65,9 @@ class scatter_add_:
     def forward(xp, x, index, source, dim):
         check_index("scatter_add", index, x.shape[dim], dim)
         out = x.copy()
-        xp.add.at(out, _places(xp, index, dim), source[tuple(slice(n) for n in index.shape)])
+        source = source[tuple(slice(n) for n in index.shape)]
+        places = _places(xp, x.shape, index, dim)
+        xp.add.at(out.reshape(-1), places.reshape(-1), source.reshape(-1))  # for rows NumPy has a fast loop
         return out
 
     def vjp(g, x, index, source, dim):
@@ -84,7 +85,7 @@ class scatter_:
     def forward(xp, x, index, source, dim):
         check_index("scatter", index, x.shape[dim], dim)
         out = x.copy()
-        out[_places(xp, index, dim)] = source[tuple(slice(n) for n in index.shape)]
+        out.reshape(-1)[_places(xp, x.shape, index, dim)] = source[tuple(slice(n) for n in index.shape)]
         return out
 
     def vjp(g, x, index, source, dim):
@@ -112,7 +113,8 @@ class scatter_combine:
         check_index("scatter_reduce", index, x.shape[dim], dim)
         out = x.copy()
         source = source[tuple(slice(n) for n in index.shape)]
-        getattr(xp, _COMBINE[how]).at(out, _places(xp, index, dim), source)
+        places = _places(xp, x.shape, index, dim)
+        getattr(xp, _COMBINE[how]).at(out.reshape(-1), places.reshape(-1), source.reshape(-1))
         return out
 
     def vjp(g, x, index, source, y, dim, how):
@@ -295,14 +297,15 @@ def _numbers(number, index, dtype):
     return broadcast_to(full((), number, dtype), index.shape)
 
 
-def _places(xp, index, dim):
-    """What NumPy's indexing needs to pick `index` along `dim`, and each element's own place elsewhere."""
-    n = index.ndim
-
-    def own(axis):
-        return xp.arange(index.shape[axis]).reshape((1,) * axis + (-1,) + (1,) * (n - axis - 1))
-
-    return tuple(index if axis == dim else own(axis) for axis in range(n))
+def _places(xp, shape, index, dim):
+    """Where the elements that `index` picks along `dim` stand, counted through a tensor of that shape."""
+    step = math.prod(shape[dim + 1 :])
+    places = index.astype(xp.int64) * step if step > 1 else index.astype(xp.int64)
+    for axis, n in enumerate(index.shape):
+        if axis != dim and n > 1:  # each element's own place elsewhere
+            own = xp.arange(n) * math.prod(shape[axis + 1 :])
+            places += own.reshape((n,) + (1,) * (index.ndim - axis - 1))
+    return places
 
 
 def _corner(x, shape):

@@ -281,6 +281,16 @@ class Contents:
     def __hash__(self) -> int:
         return id(self)
 
+    def _repr_html_(self) -> str:
+        from lampion.viz.notebook import tensor_html
+
+        return tensor_html(self)  # type: ignore[arg-type]  # a Tensor: see the class
+
+    def _repr_markdown_(self) -> str:
+        from lampion.viz.notebook import tensor_markdown
+
+        return tensor_markdown(self)  # type: ignore[arg-type]  # a Tensor: see the class
+
     def __repr__(self) -> str:
         from lampion.printing import format_tensor
 

@@ -439,6 +439,16 @@ class Module(hooks.Hooked):
         """What stands between the parentheses of a layer without children."""
         return ""
 
+    def _repr_html_(self) -> str:
+        from lampion.viz.notebook import module_html
+
+        return module_html(self)
+
+    def _repr_markdown_(self) -> str:
+        from lampion.viz.notebook import module_markdown
+
+        return module_markdown(self)
+
     def __repr__(self) -> str:
         extra = self.extra_repr()
         lines = extra.split("\n") if extra else []

@@ -40,6 +40,16 @@ class History:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self.rows)
 
+    def _repr_html_(self) -> str:
+        from lampion.viz.notebook import history_html
+
+        return history_html(self)
+
+    def _repr_markdown_(self) -> str:
+        from lampion.viz.notebook import history_markdown
+
+        return history_markdown(self)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the rows as a CSV file with a line of names."""
         text = io.StringIO()

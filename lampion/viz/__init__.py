@@ -1,8 +1,15 @@
 """Pictures: graphs as SVG of Lampion's own; plots drawn by matplotlib, imported with the first one."""
 
+from lampion.viz.canvas import Picture
 from lampion.viz.curves import curves
 from lampion.viz.gallery import misclassified
 from lampion.viz.graph import Graph, graph
+from lampion.viz.landscape import decision_boundary, optimizer_paths
+from lampion.viz.layers import activations, gradient_flow, weights
+from lampion.viz.notebook import Image, image
 from lampion.viz.reading import modules
 
-__all__ = ["Graph", "curves", "graph", "misclassified", "modules"]
+__all__ = [
+    "Graph", "Image", "Picture", "activations", "curves", "decision_boundary", "gradient_flow", "graph",
+    "image", "misclassified", "modules", "optimizer_paths", "weights",
+]  # fmt: skip

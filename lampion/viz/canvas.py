@@ -21,7 +21,8 @@ _STYLE: Any = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
     "grid.color": FAINT, "grid.linewidth": 0.8, "xtick.color": GREY, "ytick.color": GREY,
     "xtick.labelcolor": INK, "ytick.labelcolor": INK, "lines.linewidth": 2.0,
-    "lines.solid_capstyle": "round", "svg.hashsalt": "lampion", "figure.facecolor": "white", "savefig.facecolor": "white",
+    "lines.solid_capstyle": "round", "figure.facecolor": "white", "savefig.facecolor": "white",
+    "svg.hashsalt": "lampion",  # SVG files name their parts by chance otherwise
 }  # fmt: skip
 
 

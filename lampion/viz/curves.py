@@ -6,44 +6,66 @@ import math
 import os
 from typing import Any
 
+from lampion.errors import LampionError
 from lampion.training.history import History
 from lampion.viz import canvas
 
+#: How the columns of held-out data begin, and what they are called in the legend.
+_HELD_OUT = {"validation_": "validation", "val_": "validation", "test_": "test"}
+_TITLES = {"loss": "Loss", "accuracy": "Accuracy"}
 
-def curves(history: History, path: str | os.PathLike[str], title: str = "") -> None:
-    """Draw loss and accuracy over the epochs, in training and on the test data, into a PNG file.
+
+def curves(history: History, path: str | os.PathLike[str] | None = None, title: str = "") -> canvas.Picture:
+    """Draw the loss, and each metric, over the epochs, in training and on held-out data.
 
     Args:
-        history: with the columns epoch, loss, accuracy, test_loss, test_accuracy.
-        path: the file to write.
-        title: stands above both panels.
+        history: with a column ``loss``, perhaps ``accuracy`` and other metrics, each perhaps with a second
+            column for held-out data: ``validation_loss`` or ``test_loss``. Metrics are the columns that have
+            such a second column, and ``accuracy``.
+        path: a file to write.
+        title: stands above all panels.
     """
+    if not len(history):
+        raise LampionError("curves", "the history is empty", fix="train for an epoch first")
+    columns = set(history.rows[0])
+    names = [name for name in history.rows[0] if name in ("loss", "accuracy") or _partner(name, columns)]
+    if not names:
+        raise LampionError("curves", "the history has no curve to draw", got=", ".join(sorted(columns)),
+                           expected="a column named loss")  # fmt: skip
     with canvas.style():
-        drawing = canvas.figure(10, 4.4)
-        left, right = drawing.subplots(1, 2)
-        _panel(left, history, "loss", "Loss (cross-entropy)")
-        _panel(right, history, "accuracy", "Accuracy")
-        if all(0 < loss < math.inf for loss in history["loss"] + history["test_loss"]):
-            left.set_yscale("log")
-            _plain_ticks(left.yaxis)
-        lowest = min(history["accuracy"] + history["test_accuracy"])
-        right.set_ylim(bottom=max(0.0, min(0.9, lowest - 0.02)), top=1.004)
-        right.yaxis.set_major_formatter(_percent)
-        if title:
-            drawing.suptitle(title, x=0.012, ha="left", fontsize=11, color=canvas.GREY)
-        canvas.save(drawing, path)
+        drawing, axes = canvas.panels(len(names), 5, 4)
+        for panel, name in zip(axes, names, strict=True):
+            _draw(panel, history, name, _partner(name, columns))
+        return canvas.finished(drawing, path, title)
 
 
-def _panel(axes: Any, history: History, name: str, title: str) -> None:
-    epochs = history["epoch"]
+def _partner(name: str, columns: set[str]) -> str:
+    """The column of held-out data that belongs to a column, or nothing."""
+    return next((prefix + name for prefix in _HELD_OUT if prefix + name in columns), "")
+
+
+def _draw(axes: Any, history: History, name: str, partner: str) -> None:
+    epochs = history["epoch"] if "epoch" in history.rows[0] else list(range(1, len(history) + 1))
     few = {"marker": "o", "markersize": 4} if len(epochs) < 15 else {}
-    axes.plot(epochs, history[name], color=canvas.BLUE, label="training", **few)
-    axes.plot(epochs, history["test_" + name], color=canvas.ORANGE, label="test", **few)
-    axes.set_title(title)
+    values = list(history[name])
+    axes.plot(epochs, values, color=canvas.BLUE, label="training", **few)
+    if partner:
+        held_out = next(label for prefix, label in _HELD_OUT.items() if partner.startswith(prefix))
+        axes.plot(epochs, history[partner], color=canvas.ORANGE, label=held_out, **few)
+        values += history[partner]
+    axes.set_title(_TITLES.get(name, name.replace("_", " ").capitalize()))
     axes.set_xlabel("epoch")
     axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend(frameon=False, loc="upper right" if name == "loss" else "lower right")
+    falling = values[0] > values[-1]
+    if partner:
+        axes.legend(frameon=False, loc="upper right" if falling else "lower right")
+    if name == "loss" and all(0 < value < math.inf for value in values):
+        axes.set_yscale("log")
+        _plain_ticks(axes.yaxis)
+    elif name.endswith("accuracy") and all(0 <= value <= 1 for value in values):
+        axes.set_ylim(bottom=max(0.0, min(0.9, min(values) - 0.02)), top=1.004)
+        axes.yaxis.set_major_formatter(_percent)
 
 
 def _plain_ticks(axis: Any) -> None:

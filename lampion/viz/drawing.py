@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -101,7 +101,7 @@ def place(reading: Reading, texts: dict[int, list[tuple[str, str]]]) -> Placemen
     try:
         return arrange(root, arrows)
     except ValueError:  # a module whose own output comes back into it while it runs
-        return arrange(Group(members={**sizes}), arrows)
+        return arrange(Group(members=cast(Any, sizes)), arrows)
 
 
 def svg(reading: Reading, show: tuple[str, ...], title: str) -> str:

@@ -61,8 +61,7 @@ class Reader:
             return (self.collate_fn or default_convert)(self.dataset[indices])
         if self.collate_fn is None and reads_batches(type(self.dataset)):
             return read_batch(self.dataset, indices)
-        if isinstance(indices, np.ndarray):
-            indices = indices.tolist()
+        indices = indices.tolist() if isinstance(indices, np.ndarray) else list(indices)
         return (self.collate_fn or default_collate)(read_samples(self.dataset, indices))
 
     def _next(self) -> Any:

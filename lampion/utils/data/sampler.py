@@ -36,9 +36,9 @@ class SequentialSampler(Sampler):
     def __init__(self, data_source: Any) -> None:
         self.data_source = data_source
 
-    def order(self) -> Any:
-        """The indices of a pass, as an array."""
-        return np.arange(len(self.data_source))
+    def order(self) -> range:
+        """The indices of a pass."""
+        return range(len(self.data_source))
 
     def __iter__(self) -> Iterator[int]:
         return iter(range(len(self.data_source)))

@@ -16,9 +16,14 @@ import math
 import os
 import pkgutil
 import platform
+import shlex
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import lampion
 from lampion.errors import LampionError
@@ -26,8 +31,14 @@ from lampion.errors import LampionError
 _RECIPES = Path(__file__).parent / "recipes"
 # Environment variables that change how fast NumPy or Lampion runs: the first thing to look at.
 _VARIABLES = (
-    "LAMPION_NUM_THREADS", "LAMPION_CACHE", "LAMPION_CACHE_DIR", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS",
-    "OPENBLAS_CORETYPE", "MKL_NUM_THREADS",
+    "LAMPION_NUM_THREADS", "LAMPION_CACHE", "LAMPION_CACHE_DIR", "LAMPION_DATA", "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE", "MKL_NUM_THREADS",
+)  # fmt: skip
+# What is not needed to train: the package, what it is for, and the extra that brings it.
+_EXTRAS = (
+    ("scikit-learn", "the digits", "recipes"), ("matplotlib", "pictures", "recipes"),
+    ("Pillow", "pictures as data", "data"), ("tensorboardX", "TensorBoard's logs", "tensorboard"),
+    ("onnx", "ONNX files", "onnx"), ("mpi4py", "training on several machines", "distributed"),
 )  # fmt: skip
 
 
@@ -38,8 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.run(options)
         sys.stdout.flush()
         return 0
-    except KeyboardInterrupt:
-        print("\nlampion: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print("\nlampion: interrupted", *getattr(interrupt, "__notes__", ()), sep="\n", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader (`| head`) has seen enough. What Python flushes at its end must go somewhere.
@@ -56,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     train = commands.add_parser("train", help="train a recipe", description="Train a recipe.")
-    train.add_argument("name", metavar="RECIPE", choices=recipes(), help=f"one of: {', '.join(recipes())}")
+    _add_recipe(train)
     train.add_argument("--epochs", type=_whole(1), help="passes over the data")
     train.add_argument("--batch-size", type=_whole(1), help="samples in a step")
     train.add_argument("--lr", type=_rate, help="learning rate")
@@ -64,6 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--out", metavar="FOLDER", help="where to put the results (default: a new one in runs/)"
     )
+    train.add_argument("--resume", action="store_true", default=None,
+                       help="go on with the run in --out (default: the newest one in runs/)")  # fmt: skip
+    train.add_argument("--device", help="where to compute (default: cpu)")
     train.add_argument("--no-compile", dest="compile", action="store_false", default=None,
                        help="run operation by operation, without machine code")  # fmt: skip
     train.add_argument("--threads", type=_whole(1), help="threads of compiled code (default: a core each)")
@@ -72,12 +86,31 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("recipes", help="list the recipes").set_defaults(run=_list)
 
     recipe = commands.add_parser("recipe", help="print the source of a recipe, to copy and change")
-    recipe.add_argument("name", metavar="RECIPE", choices=recipes(), help=f"one of: {', '.join(recipes())}")
+    _add_recipe(recipe)
     recipe.set_defaults(run=_print)
+
+    explain = commands.add_parser(
+        "explain", help="show what a recipe's training step is compiled to",
+        description="Compile one training step of a recipe, and show what became of it. "
+                    "Without options: its kernels, and whatever could not be compiled.",
+    )  # fmt: skip
+    _add_recipe(explain)
+    explain.add_argument("--batch-size", type=_whole(1), help="samples in the step")
+    explain.add_argument(
+        "--graph", action="store_true", help="the operations, as recorded and after the passes"
+    )
+    explain.add_argument("--loops", action="store_true", help="each kernel as the loops that it is")
+    explain.add_argument("--ir", action="store_true", help="the LLVM IR")
+    explain.add_argument("--assembly", action="store_true", help="the machine code, as text")
+    explain.set_defaults(run=_explain)
 
     doctor = commands.add_parser("doctor", help="show versions, processor, threads, and what is missing")
     doctor.set_defaults(run=_doctor)
     return parser
+
+
+def _add_recipe(command: argparse.ArgumentParser) -> None:
+    command.add_argument("name", metavar="RECIPE", choices=recipes(), help=f"one of: {', '.join(recipes())}")
 
 
 def _whole(low: int, high: int | None = None) -> Callable[[str], int]:
@@ -124,7 +157,7 @@ def _list(options: argparse.Namespace) -> None:
     for name in recipes():
         # Read, not imported: a list needs neither scikit-learn nor time.
         described = ast.get_docstring(ast.parse(source(name))) or ""
-        print(f"{name:12} {described.splitlines()[0] if described else ''}")
+        _show(f"{name:12} ", described.partition("\n\n")[0].replace("\n", " "))
     print("\nlampion train NAME runs one, lampion recipe NAME prints it.")
 
 
@@ -133,24 +166,108 @@ def _print(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    missing = [name for module, name in (("sklearn", "scikit-learn"), ("matplotlib", "matplotlib"))
-               if importlib.util.find_spec(module) is None]  # fmt: skip
-    if missing:  # now, rather than when the training is done and the pictures are to be drawn
-        raise LampionError("train", f"recipes need {' and '.join(missing)}, not installed here",
-                           fix='pip install ".[recipes]"')  # fmt: skip
+    recipe = _recipe(options.name)
     try:
         lampion.set_num_threads(options.threads or lampion.get_num_threads())
     except ValueError as error:  # LAMPION_NUM_THREADS is not a number
         raise LampionError("train", str(error)) from None
-    train = importlib.import_module(f"lampion.recipes.{options.name}").train
-    accepted = inspect.signature(train).parameters
-    names = ("epochs", "batch_size", "lr", "seed", "out", "compile")
+    accepted = inspect.signature(recipe.train).parameters
+    names = ("epochs", "batch_size", "lr", "seed", "out", "resume", "device", "compile")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     unknown = [name for name in given if name not in accepted]
     if unknown:
         raise LampionError("train", f"the recipe {options.name} has no option {', '.join(unknown)}",
                            expected=", ".join(accepted))  # fmt: skip
-    train(**given)
+    if options.resume:
+        given = _settings_to_resume(options) | given
+    try:
+        recipe.train(**given)
+    except KeyboardInterrupt as interrupt:
+        if line := _how_to_resume(options):
+            interrupt.add_note(line)
+        raise
+
+
+def _recipe(name: str) -> ModuleType:
+    """A recipe's module, when what recipes need is there."""
+    missing = [name for module, name in (("sklearn", "scikit-learn"), ("matplotlib", "matplotlib"))
+               if importlib.util.find_spec(module) is None]  # fmt: skip
+    if missing:  # now, rather than when the training is done and the pictures are to be drawn
+        raise LampionError("train", f"recipes need {' and '.join(missing)}, not installed here",
+                           fix='pip install ".[recipes]"')  # fmt: skip
+    return importlib.import_module(f"lampion.recipes.{name}")
+
+
+def _settings_to_resume(options: argparse.Namespace) -> dict[str, Any]:
+    """The folder of the run to go on with, and the settings that it began with."""
+    from lampion.training.run import newest_run, read_settings
+
+    folder = Path(options.out) if options.out is not None else newest_run(options.name)
+    settings = read_settings(folder)
+    begun = settings.pop("recipe", None)
+    if begun != options.name:
+        raise LampionError("train", f"the run in {folder} is of another recipe",
+                           expected=options.name, got=str(begun))  # fmt: skip
+    print(f"going on with {folder}{os.sep}", file=sys.stderr)
+    return {**settings, "out": str(folder)}
+
+
+def _how_to_resume(options: argparse.Namespace) -> str:
+    """What to say when a training was interrupted: nothing, unless it wrote a checkpoint."""
+    from lampion.training import latest
+    from lampion.training.run import newest_run
+
+    try:
+        folder = Path(options.out) if options.out is not None else newest_run(options.name)
+        if latest(folder) is None:
+            return ""
+    except (LampionError, OSError):
+        return ""
+    return f"to go on: lampion train {options.name} --resume --out {shlex.quote(str(folder))}"
+
+
+# -- explain -------------------------------------------------------------------------------------------
+
+
+def _explain(options: argparse.Namespace) -> None:
+    explanation = explain(options.name, options.batch_size)
+    wanted = [name for name in ("graph", "loops", "ir", "assembly") if getattr(options, name)]
+    if not wanted or not explanation.plans:
+        print(explanation)
+    for name in wanted:
+        for plan in explanation.plans:
+            print(_part(plan, name))
+
+
+def _part(plan: Any, name: str) -> str:
+    if name == "graph":
+        return f"# as recorded\n{plan.recorded}\n\n# after the passes\n{plan.optimized}"
+    if not plan.native:
+        raise LampionError("explain", f"there is no machine code: {plan.reason}")
+    return str(plan.loops() if name == "loops" else getattr(plan, name))
+
+
+def explain(name: str, batch_size: int | None = None) -> Any:
+    """Train a recipe for one step, and return the `Explanation` of that compiled step."""
+    from lampion.training import LambdaCallback
+
+    recipe = importlib.import_module(f"lampion.recipes.{name}")
+    defaults = inspect.signature(recipe.train).parameters
+    names = [name for name in inspect.signature(recipe.prepare).parameters if name in defaults]
+    options = {name: defaults[name].default for name in names}
+    if batch_size is not None:
+        options["batch_size"] = batch_size
+    trainer, batches, _ = recipe.prepare(**options)
+    trainer.callbacks = [LambdaCallback(on_step_end=_stop)]  # without the recipe's: no bar, no checkpoint
+    trainer.fit(batches, epochs=1)
+    if not trainer.step:
+        raise LampionError("explain", "there is nothing to train on", fix="a smaller --batch-size")
+    (explanation,) = trainer.explain()
+    return explanation
+
+
+def _stop(trainer: Any) -> None:
+    trainer.stop_now = True
 
 
 # -- doctor --------------------------------------------------------------------------------------------
@@ -160,30 +277,38 @@ def _doctor(options: argparse.Namespace) -> None:
     lines = [
         ("lampion", f"{lampion.__version__}  ({Path(__file__).parent})"),
         ("python", f"{platform.python_version()} {platform.python_implementation()}, {platform.platform()}"),
-        *((name, _version(name)) for name in ("numpy", "safetensors", "tqdm")),
+        *((name, _version(name)) for name in ("numpy", "ml_dtypes", "safetensors", "tqdm")),
         ("llvmlite", _llvmlite()),
         ("processor", _processor()),
         ("threads", _threads()),
         ("cupy (GPU)", _cupy()),
-        ("scikit-learn", _version("scikit-learn", 'pip install ".[recipes]"')),
-        ("matplotlib", _version("matplotlib", 'pip install ".[recipes]"')),
+        *((name, _version(name, f'for {use}: pip install ".[{extra}]"')) for name, use, extra in _EXTRAS),
+        ("data", _data()),
         ("environment", ", ".join(f"{v}={os.environ[v]}" for v in _VARIABLES if v in os.environ) or "-"),
     ]  # fmt: skip
     width = max(len(name) for name, _ in lines)
     for name, text in lines:
-        print(f"{name:{width}}  {text}")
+        _show(f"{name:{width}}  ", text)
     if "OPENBLAS_CORETYPE" in os.environ:
-        print(
-            "\nOPENBLAS_CORETYPE names the processor that NumPy's matrix products are made for: "
-            "unset it, and NumPy finds out itself."
-        )
+        print()
+        _show("", "OPENBLAS_CORETYPE names the processor that NumPy's matrix products are made for: "
+                  "unset it, and NumPy finds out itself.")  # fmt: skip
+
+
+def _show(head: str, text: str) -> None:
+    """Print a line; on a terminal, broken at its edge, with `text` as a column of its own."""
+    if not sys.stdout.isatty():
+        print(head + text)
+        return
+    width = max(shutil.get_terminal_size().columns - 1, len(head) + 20)
+    print(textwrap.fill(text, width, initial_indent=head, subsequent_indent=" " * len(head)))
 
 
 def _version(name: str, remedy: str = "") -> str:
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        return "not installed" + (f": {remedy}" if remedy else "")
+        return "not installed" + (f"; {remedy}" if remedy else "")
 
 
 def _why_not(module: str) -> str:
@@ -237,9 +362,20 @@ def _threads() -> str:
         return str(error)
 
 
+def _data() -> str:
+    folder = os.environ.get("LAMPION_DATA")
+    if folder is None:
+        return "datasets are fetched when they are first used; LAMPION_DATA=FOLDER reads them from there"
+    try:
+        found = sorted(path.name for path in Path(folder).iterdir())
+    except OSError as error:
+        return f"LAMPION_DATA={folder} cannot be read ({error.strerror})"
+    return f"read from LAMPION_DATA={folder}: {', '.join(found) or 'which is empty'}"
+
+
 def _cupy() -> str:
     if importlib.util.find_spec("cupy") is None:
-        return 'not installed; for an NVIDIA GPU: pip install "lampion[gpu]"'
+        return 'not installed; for an NVIDIA GPU: pip install ".[gpu]"'
     reason = _why_not("cupy")
     if reason:
         return f"cannot be loaded ({reason})"

@@ -26,11 +26,13 @@ def command(*arguments, **options):
 def test_recipes_and_recipe(capsys):
     assert cli.main(["recipes"]) == 0
     assert "digits       Handwritten digits" in capsys.readouterr().out
-    assert cli.main(["recipe", "digits"]) == 0
-    printed = capsys.readouterr().out
-    assert printed == (ROOT / "lampion" / "recipes" / "digits.py").read_text(encoding="utf-8")
-    compile(printed, "digits.py", "exec")
-    assert len(printed.splitlines()) < 100  # a page to copy
+    assert cli.recipes() == ["digits", "mnist", "spiral"]
+    for name in cli.recipes():
+        assert cli.main(["recipe", name]) == 0
+        printed = capsys.readouterr().out
+        assert printed == (ROOT / "lampion" / "recipes" / f"{name}.py").read_text(encoding="utf-8")
+        compile(printed, f"{name}.py", "exec")
+        assert len(printed.splitlines()) < 100  # a page to copy
 
 
 def test_doctor(capsys, monkeypatch):
@@ -62,7 +64,7 @@ def test_doctor_says_what_is_missing(capsys, monkeypatch):
     assert cli.main(["doctor"]) == 0
     out = capsys.readouterr().out
     assert "not installed: compiled functions run through the interpreter" in out
-    assert 'pip install "lampion[gpu]"' in out and "got 'many'" in out
+    assert 'pip install ".[gpu]"' in out and "got 'many'" in out
 
 
 @pytest.mark.parametrize(
@@ -71,8 +73,14 @@ def test_doctor_says_what_is_missing(capsys, monkeypatch):
         ([], "the following arguments are required: COMMAND"),
         (["dance"], "invalid choice: 'dance'"),
         (["train"], "the following arguments are required: RECIPE"),
-        (["train", "mnist"], "invalid choice: 'mnist' (choose from"),
-        (["recipe", "mnist"], "invalid choice"),
+        (["train", "nothing"], "invalid choice: 'nothing' (choose from"),
+        (["recipe", "nothing"], "invalid choice"),
+        (["explain", "nothing"], "invalid choice"),
+        (["explain", "digits", "--batch-size", "0"], "--batch-size: expected a whole number"),
+        (["train", "digits", "--epochs", "1.5"], "expected a whole number from 1 on, got '1.5'"),
+        (["train", "digits", "--epochs", ""], "expected a whole number from 1 on, got ''"),
+        (["train", "digits", "--lr", "inf"], "expected a positive number"),
+        (["train", "digits", "--seed", str(2**63)], "--seed: expected a whole number from 0 to"),
         (["train", "digits", "--epochs", "0"], "--epochs: expected a whole number from 1 on, got 0"),
         (["train", "digits", "--epochs", "ten"], "expected a whole number from 1 on, got 'ten'"),
         (["train", "digits", "--batch-size", "-5"], "--batch-size: expected a whole number"),
@@ -97,6 +105,8 @@ def test_mistakes_that_show_later(capsys, monkeypatch, tmp_path):
     assert capsys.readouterr().err.startswith("lampion: error: ")
     assert cli.main(["train", "digits", "--batch-size", "5000", "--out", str(tmp_path / "new")]) == 1
     assert "nothing to train on" in capsys.readouterr().err
+    assert cli.main(["train", "digits", "--device", "cuda", "--out", str(tmp_path / "new")]) == 1
+    assert "there is no device 'cuda' yet" in capsys.readouterr().err
     monkeypatch.setenv("LAMPION_NUM_THREADS", "many")
     monkeypatch.setattr("lampion.compiler.runtime._threads", None)
     assert cli.main(["train", "digits"]) == 1
@@ -120,21 +130,34 @@ def test_options_reach_the_recipe(capsys, monkeypatch):
 
     seen = {}
 
-    def train(epochs=1, batch_size=2, lr=3.0, seed=4, out=None, compile=True):
-        seen.update(epochs=epochs, batch_size=batch_size, lr=lr, seed=seed, out=out, compile=compile)
+    def train(epochs=1, batch_size=2, lr=3.0, seed=4, out=None, device="cpu", compile=True):
+        seen.update(
+            epochs=epochs, batch_size=batch_size, lr=lr, seed=seed, out=out, device=device, compile=compile
+        )
 
     monkeypatch.setattr(digits, "train", train)
     before = lampion.get_num_threads()
     try:
-        text = "train digits --epochs 7 --batch-size 8 --lr 0.5 --seed 9 --out x --no-compile --threads 3"
+        text = "train digits --epochs 7 --batch-size 8 --lr 0.5 --seed 9 --out x"
+        text += " --no-compile --threads 3 --device cpu"
         assert cli.main(text.split()) == 0
         assert lampion.get_num_threads() == 3
     finally:
         lampion.set_num_threads(before)
-    assert seen == {"epochs": 7, "batch_size": 8, "lr": 0.5, "seed": 9, "out": "x", "compile": False}
+    given = {
+        "epochs": 7,
+        "batch_size": 8,
+        "lr": 0.5,
+        "seed": 9,
+        "out": "x",
+        "device": "cpu",
+        "compile": False,
+    }
+    assert seen == given
     seen.clear()
     assert cli.main(["train", "digits"]) == 0
-    assert seen == {"epochs": 1, "batch_size": 2, "lr": 3.0, "seed": 4, "out": None, "compile": True}
+    defaults = {"epochs": 1, "batch_size": 2, "lr": 3.0, "seed": 4, "out": None, "device": "cpu"}
+    assert seen == {**defaults, "compile": True}
     monkeypatch.setattr(digits, "train", lambda epochs=1: None)
     assert cli.main(["train", "digits", "--lr", "1"]) == 1
     assert "the recipe digits has no option lr" in capsys.readouterr().err

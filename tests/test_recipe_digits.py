@@ -29,15 +29,16 @@ def test_two_epochs_leave_all_files(compile, digits, tmp_path, capsys):
     metrics = digits.train(epochs=2, batch_size=64, seed=3, out=tmp_path / "run", compile=compile)
     folder = tmp_path / "run"
     assert {path.name for path in folder.iterdir()} == {
-        "metrics.json", "history.csv", "model.safetensors", "curves.png", "misclassified.png",
+        "settings.json", "metrics.json", "history.csv", "model.safetensors", "checkpoints",
+        "curves.png", "misclassified.png",
     }  # fmt: skip
     saved = json.loads((folder / "metrics.json").read_text())
-    assert saved == metrics and saved["seed"] == 3 and saved["epochs"] == 2 and saved["compiled"] is compile
+    assert saved == metrics and saved["seed"] == 3 and saved["epochs"] == 2 and saved["compile"] is compile
     assert saved["test_accuracy"] > 0.7 and 0 < saved["test_loss"] < 1.5 and saved["seconds"] > 0
     rows = list(csv.DictReader((folder / "history.csv").read_text().splitlines()))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert float(rows[1]["loss"]) < float(rows[0]["loss"])
-    assert float(rows[1]["test_accuracy"]) == saved["test_accuracy"]
+    assert float(rows[1]["validation_accuracy"]) == saved["test_accuracy"]
     for name in ("curves.png", "misclassified.png"):
         assert (folder / name).read_bytes().startswith(PNG)
 
@@ -49,18 +50,18 @@ def test_two_epochs_leave_all_files(compile, digits, tmp_path, capsys):
     assert lampion.nn.functional.cross_entropy(scores, test.labels).item() == pytest.approx(
         saved["test_loss"], rel=1e-5
     )
-    assert (scores.argmax(1) == test.labels).float().mean().item() == saved["test_accuracy"]
+    assert (scores.argmax(1) == test.labels).double().mean().item() == saved["test_accuracy"]
     out, err = capsys.readouterr()
     assert f"test accuracy {saved['test_accuracy']:.2%}" in out and str(folder) in out
     assert "epoch 2/2" in err
 
 
 def test_the_same_seed_gives_the_same_bits(digits, tmp_path):
-    def weights(seed):
-        digits.train(epochs=1, batch_size=256, seed=seed, out=tmp_path, compile=False)
-        return (tmp_path / "model.safetensors").read_bytes()
+    def weights(seed, name):
+        digits.train(epochs=1, batch_size=256, seed=seed, out=tmp_path / name, compile=False)
+        return (tmp_path / name / "model.safetensors").read_bytes()
 
-    assert weights(0) == weights(0) != weights(1)
+    assert weights(0, "first") == weights(0, "second") != weights(1, "third")
 
 
 def test_a_batch_larger_than_the_data_is_refused(digits, tmp_path):

@@ -360,3 +360,22 @@ def test_tuples_of_several_tensors_name_what_is_wrong():
         x[..., 0, ...]
     with pytest.raises(IndexError, match="put several indices into a tuple"):
         x[[slice(None), 0]]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("name", ["index_select", "index_add", "index_copy", "embedding", "vmap"])
+def test_slices_are_not_counted_from_the_end(name, compiled):
+    """A label of -1 is a mistake there, as in PyTorch: it does not mean the last row. x[i] may ask for it."""
+    x = lp.arange(6.0).reshape(3, 2)
+    call = {
+        "index_select": lambda i: x.index_select(0, i),
+        "index_add": lambda i: x.index_add(0, i, x[:2]),
+        "index_copy": lambda i: x.index_copy(0, i, x[:2]),
+        "embedding": lambda i: lp.nn.functional.embedding(i, x),
+        "vmap": lambda i: lp.vmap(lambda column: column.index_select(0, i), 1)(x),
+    }[name]
+    call = lp.compile(call) if compiled else call
+    call(lp.tensor([0, 2]))
+    with pytest.raises(lp.errors.LampionError, match=r"index -1 is out of range\n  expected: 0 to 2"):
+        call(lp.tensor([0, -1]))
+    assert x[lp.tensor([-1])].tolist() == [[4.0, 5.0]]

@@ -69,8 +69,8 @@ class Native:
         assert isinstance(call.kernel, ir.Gather | ir.ScatterAdd)
         for pick in call.kernel.picks:
             index = self._element(call, pick.window, position, bound)
-            if not -pick.size <= index < pick.size:
-                error: Exception = wrong_index(call.label, index, pick.size, pick.dim)
+            if not -pick.size * pick.wraps <= index < pick.size:
+                error: Exception = wrong_index(call.label, index, pick.size, pick.dim, pick.wraps)
                 return error
         raise AssertionError("a kernel reported an index that is in range")
 

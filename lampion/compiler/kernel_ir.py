@@ -171,12 +171,14 @@ class Pick:
         window: the index, at every point.
         size: what the index must be below.
         dim: the dimension that it is an index along, for the message about one that is out of range.
+        wraps: whether negative indices count from the end.
     """
 
     window: Window
     size: int
     stride: int
     dim: int
+    wraps: bool = True
 
 
 @dataclass(frozen=True)
@@ -186,8 +188,8 @@ class Gather:
     `index` has out's shape (strides 0 where it was broadcast). An index outside [0, size of the axis)
     is reported through the kernel's status and reads nothing.
 
-    Where there are `picks`, ``out[p] = source[p + index_0[p] * stride_0 + ...]`` instead, and negative
-    indices count from the end: `index` is that of the first, and no axis is replaced.
+    Where there are `picks`, ``out[p] = source[p + index_0[p] * stride_0 + ...]`` instead: `index` is that of
+    the first, and no axis is replaced.
     """
 
     source: Window

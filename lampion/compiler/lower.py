@@ -272,7 +272,7 @@ class _Lowering:
     def _kernel_index(self, main: Equation) -> None:
         x, *indices = main.inputs
         record = _Record(self)
-        far, picks = self._picked(record, self.layout(x), main.output.shape, indices, main.params["dims"])
+        far, picks = self._picked(record, self.layout(x), main.output.shape, indices, main.params)
         source = record.window(far, x.dtype)
         out = record.window(self.layouts[main.output].reshape(far.shape), x.dtype, written=True)
         self._call(
@@ -281,12 +281,12 @@ class _Lowering:
 
     def _kernel_index_put(self, main: Equation) -> None:
         base, value, *indices = main.inputs
-        out, dims = self.layouts[main.output], main.params["dims"]
+        out = self.layouts[main.output]
         self._copy(base, out, "index_put: base")
-        shape, _ = index_.primitive.infer(base, *indices, dims=dims)
+        shape, _ = index_.primitive.infer(base, *indices, dims=main.params["dims"])
         values = self.layout(value).broadcast(shape)
         record = _Record(self)
-        far, picks = self._picked(record, out, shape, indices, dims)
+        far, picks = self._picked(record, out, shape, indices, main.params)
         source = record.window(values.reshape(far.shape), value.dtype)
         target = record.window(far, base.dtype, written=True)
         self._call(
@@ -303,12 +303,13 @@ class _Lowering:
         x: Layout,
         shape: tuple[int, ...],
         indices: Sequence[Value],
-        dims: Sequence[int],
+        params: dict[str, Any],
     ) -> tuple[Layout, tuple[ir.Pick, ...]]:
         """The side that indices lead to, as seen from the points of ``x[..., i, ..., j]``; and the indices.
 
         The points have the shape of that, with a dimension of size 1 where the indices have none.
         """
+        dims, wraps = params["dims"], params.get("wraps", True)
         rank = len(shape) - (len(x.shape) - len(dims))  # of the indices
         at = dims[0] if dims[-1] - dims[0] == len(dims) - 1 else 0
         points = shape if rank else (*shape[:at], 1, *shape[at:])
@@ -320,7 +321,7 @@ class _Lowering:
             own = self.layout(value).broadcast(points[at : at + rank])
             strides = (*(0,) * at, *own.strides, *(0,) * (len(points) - at - rank))
             window = record.window(Layout(own.root, points, strides, own.offset), value.dtype)
-            picks.append(ir.Pick(window, x.shape[dim], x.strides[dim], dim))
+            picks.append(ir.Pick(window, x.shape[dim], x.strides[dim], dim, wraps))
         return far, tuple(picks)
 
     def _kernel_random_bits(self, main: Equation) -> None:

@@ -234,13 +234,15 @@ def _index(level: VmapLevel, primitive: Primitive, arrays: Sequence[Any], params
     rank = max(len(i.shape) for i in indices)
     at = dims[0] if _neighbours(dims) else 0  # where, for each example, the new dimensions stand
     if not any(i.batched for i in indices):
-        out = apply(primitive, x.value, *(i.value for i in indices), dims=tuple(d + 1 for d in dims))
+        out = apply(
+            primitive, x.value, *(i.value for i in indices), **{**params, "dims": tuple(d + 1 for d in dims)}
+        )
         return out if _neighbours(dims) else ops.movedim(out, rank, 0)
     if not x.batched:
-        out = apply(primitive, x.value, *(in_front(i, rank) for i in indices), dims=dims)
+        out = apply(primitive, x.value, *(in_front(i, rank) for i in indices), **params)
         return ops.movedim(out, at, 0)
     numbered, places = _numbered(level, indices, dims, rank)
-    out = apply(primitive, x.value, *numbered, dims=places)
+    out = apply(primitive, x.value, *numbered, **{**params, "dims": places})
     return _shifted(out, rank, at, back=True)
 
 
@@ -270,8 +272,7 @@ def _index_put(level: VmapLevel, primitive: Primitive, arrays: Sequence[Any], pa
     spread = ops.broadcast_to(in_front(value, len(target)), (level.size, *target))
     numbered, places = _numbered(level, indices, dims, rank)
     values = _shifted(spread, rank, at, back=False)
-    return apply(primitive, expanded(x, level.size), values, *numbered, dims=places,
-                 accumulate=params["accumulate"])  # fmt: skip
+    return apply(primitive, expanded(x, level.size), values, *numbered, **{**params, "dims": places})
 
 
 def _random_bits(

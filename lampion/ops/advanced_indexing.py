@@ -29,12 +29,14 @@ class index_:
     """``x[:, i, :, j]``: the elements that the index tensors name along `dims`.
 
     The indices broadcast to one shape. Its dimensions stand where the indexed ones stood if these are
-    neighbours, and in front of all others if not. Negative indices count from the end.
+    neighbours, and in front of all others if not. Negative indices count from the end, if it `wraps`.
     """
 
-    def infer(x, *indices, dims): return _index_shape(x, indices, dims), x.dtype
+    def infer(x, *indices, dims, wraps=True): return _index_shape(x, indices, dims), x.dtype
 
-    def forward(xp, x, *indices, dims):
+    def forward(xp, x, *indices, dims, wraps=True):
+        if not wraps:
+            refuse_negative("index", x, indices, dims)
         try:
             if len(dims) == 1:
                 return xp.take(x, indices[0], axis=dims[0])
@@ -43,13 +45,13 @@ class index_:
             refuse_out_of_range("index", x, indices, dims)
             raise
 
-    def vjp(g, *saved, dims):
+    def vjp(g, *saved, dims, wraps=True):
         def for_x(shape):
             return index_put_(zeros(shape, dtype=g.dtype), g, *saved[1:], dims=dims, accumulate=True)
 
         return for_x, *[None] * len(dims)
 
-    def call(x, *indices, dims): return apply(index_.primitive, x, *indices, dims=dims)
+    def call(x, *indices, **params): return apply(index_.primitive, x, *indices, **params)
 
 
 @kernel(public=False, saves=_INDICES[1:])
@@ -59,14 +61,16 @@ class index_put_:
     `value` broadcasts to the shape that `index` would give.
     """
 
-    def infer(x, value, *indices, dims, accumulate): return x.shape, x.dtype
+    def infer(x, value, *indices, dims, accumulate, wraps=True): return x.shape, x.dtype
 
-    def forward(xp, x, value, *indices, dims, accumulate):
+    def forward(xp, x, value, *indices, dims, accumulate, wraps=True):
+        if not wraps:
+            refuse_negative("index_put", x, indices, dims)
         out = x.copy()
         write(xp, out, value, indices, dims, accumulate)
         return out
 
-    def vjp(g, *saved, dims, accumulate):
+    def vjp(g, *saved, dims, accumulate, wraps=True):
         indices = saved[2:]
 
         def for_x():
@@ -76,8 +80,7 @@ class index_put_:
 
         return for_x, lambda: index_(g, *indices, dims=dims), *[None] * len(dims)
 
-    def call(x, value, *indices, dims, accumulate):
-        return apply(index_put_.primitive, x, value, *indices, dims=dims, accumulate=accumulate)
+    def call(x, value, *indices, **params): return apply(index_put_.primitive, x, value, *indices, **params)
 
 
 def write(xp, out, value, indices, dims, accumulate):
@@ -135,11 +138,18 @@ def refuse_out_of_range(name, x, indices, dims):
             raise wrong_index(name, int(bad.flat[0]), size, dim)
 
 
-def wrong_index(name, bad, size, dim):
+def refuse_negative(name, x, indices, dims):
+    """The error about a negative index, if there is one."""
+    for dim, at in zip(dims, indices, strict=True):
+        if at.size and at.min() < 0:
+            raise wrong_index(name, int(at[at < 0].flat[0]), x.shape[dim], dim, wraps=False)
+
+
+def wrong_index(name, bad, size, dim, wraps=True):
     """The error about one index; the same from eager and from compiled code."""
     return IndexRangeError(
         name, f"index {bad} is out of range", got=str(bad), fix="check the labels, and the size of the table",
-        expected=f"{-size} to {size - 1} along dim {dim}" if size else f"none: dim {dim} is empty",
+        expected=f"{-size * wraps} to {size - 1} along dim {dim}" if size else f"none: dim {dim} is empty",
     )  # fmt: skip
 
 
@@ -253,7 +263,7 @@ def _along(name, input, dim, at):
 def index_select(input, dim, index):
     """The slices of x that a 1-d index names, along `dim`."""
     x, dim, at = _along("index_select", input, dim, index)
-    picked = pick(x, dim, at)
+    picked = index_(x, at, dims=(dim,), wraps=False)
     return picked if as_tensor(input).ndim else reshape(picked, ())
 
 
@@ -287,7 +297,7 @@ def index_add(input, dim, index, source, *, alpha=1):
         else:
             factor = alpha
         scaled = source if alpha == 1 else cast_to(mul(source, factor), x.dtype)
-        return index_put_(x, scaled, at, dims=(dim,), accumulate=True)
+        return index_put_(x, scaled, at, dims=(dim,), accumulate=True, wraps=False)
 
     return _with_slices("index_add", input, dim, index, source, write)
 
@@ -296,7 +306,8 @@ def index_add(input, dim, index, source, *, alpha=1):
 def index_copy(input, dim, index, source):
     """`input` with the slices that a 1-d index names along `dim` replaced by those of `source`."""
 
-    def write(x, dim, at, source): return index_put_(x, source, at, dims=(dim,), accumulate=False)
+    def write(x, dim, at, source):
+        return index_put_(x, source, at, dims=(dim,), accumulate=False, wraps=False)
 
     return _with_slices("index_copy", input, dim, index, source, write)
 

@@ -43,7 +43,7 @@ class _Points:
         far, near = (kernel.source, kernel.out) if isinstance(kernel, Gather) else (kernel.out, kernel.source)
         self.far, self.near, self.axis = far, near, kernel.axis
         self.picks = kernel.picks or (
-            Pick(kernel.index, far.shape[kernel.axis], far.strides[kernel.axis], kernel.axis),
+            Pick(kernel.index, far.shape[kernel.axis], far.strides[kernel.axis], kernel.axis, False),
         )
         self.count = kernel.index.size
         self.axes = self._joined()
@@ -91,7 +91,6 @@ class _Emission:
     def __init__(self, k: KernelBuilder, kernel: Gather | ScatterAdd) -> None:
         self.k = k
         self.points = points = _Points(kernel)
-        self.wraps = bool(kernel.picks)  # whether negative indices count from the end
         self.dtype = k.dtypes[kernel.out.operand]
         if k.dtypes[kernel.source.operand] is not self.dtype:
             raise TypeError(f"source and out must have one type, got {kernel.operands}")
@@ -164,7 +163,7 @@ class _Emission:
         index = k.load(k.at(pick.window.operand, place), dtype)
         if dtype.itemsize < 8:
             index = k.ir.sext(index, I64) if dtype.kind == "i" else k.ir.zext(index, I64)
-        if not self.wraps:
+        if not pick.wraps:
             return index
         from_end = k.affine(pick.size, (index, 1))
         return k.ir.select(k.ir.icmp_signed("<", index, k.i64(0)), from_end, index)

@@ -67,6 +67,31 @@ def test_doctor_says_what_is_missing(capsys, monkeypatch):
     assert 'pip install ".[gpu]"' in out and "got 'many'" in out
 
 
+def test_explain(capsys):
+    assert cli.main(["explain", "spiral", "--batch-size", "7"]) == 0
+    out = capsys.readouterr().out
+    assert "recorded 1 time(s), 1 plan(s)" in out and "call-outs 0" in out and "Matmul     7x32" in out
+    assert cli.main(["explain", "spiral", "--batch-size", "300", "--graph", "--loops"]) == 0
+    out = capsys.readouterr().out
+    assert "# as recorded\ngraph(" in out and "# after the passes\ngraph(" in out and "f32[300, 32]" in out
+    assert "for i in range(300):" in out and "recorded 1 time(s)" not in out
+
+
+@pytest.mark.skipif(cli.importlib.util.find_spec("llvmlite") is None, reason="llvmlite is not installed")
+def test_explain_down_to_machine_code(capsys):
+    assert cli.main(["explain", "spiral", "--ir", "--assembly"]) == 0
+    out = capsys.readouterr().out
+    assert "define internal" in out and "\t.text" in out
+
+
+def test_explain_where_there_is_no_machine_code():
+    class Interpreted:
+        native, reason = False, "for a test"
+
+    with pytest.raises(cli.LampionError, match="no machine code: for a test"):
+        cli._part(Interpreted(), "assembly")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

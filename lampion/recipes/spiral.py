@@ -3,7 +3,8 @@
     lampion train spiral
 
 trains it, and leaves weights, history, curves and a picture of the borders in a folder under runs/. (99.3%
-of 300 test points is the median of seeds 0-4: two of them lie within another arm.)
+is 298 of 300 test points, with each of the seeds 0-4; all three arms begin in one point, the centre, which
+can be right for one of them only.)
 """
 
 import time
@@ -38,13 +39,13 @@ def prepare(
     trainer = Trainer(
         model, nn.CrossEntropyLoss(), optimizer, metrics=[Accuracy()],
         scheduler=CosineAnnealingLR(optimizer, epochs),  # long steps first, ever shorter ones to the end
-        callbacks=[ProgressBar(), Checkpoint(every=25)], compile=compile, out=out,
+        callbacks=[ProgressBar(), Checkpoint(every=50)], compile=compile, out=out,
     )  # fmt: skip
     return trainer, DataLoader(data, batch_size, shuffle=True), DataLoader(test, batch_size=len(test))
 
 
 def train(
-    epochs: int = 100, batch_size: int = 30, lr: float = 1e-2, seed: int = 0, out: str | None = None,
+    epochs: int = 200, batch_size: int = 30, lr: float = 1e-2, seed: int = 0, out: str | None = None,
     resume: bool = False, device: str = "cpu", compile: bool = True,
 ) -> dict[str, Any]:  # fmt: skip
     """Train, and leave a folder (`out`, or a new one under runs/); returns what is in its metrics.json."""
@@ -59,10 +60,9 @@ def train(
     lampion.save(trainer.model.state_dict(), run / "model.safetensors")
     history.save(run / "history.csv")
     accuracy, loss = history["validation_accuracy"][-1], history["validation_loss"][-1]
-    title = f"spiral, seed {seed}: {accuracy:.1%} of the test points right"
-    viz.curves(history, run / "curves.png", title)
+    viz.curves(history, run / "curves.png", f"spiral, seed {seed}: {accuracy:.1%} of the test points right")
     points, arms = next(iter(test))
-    viz.decision_boundary(trainer.model, points, arms, run / "boundary.png", title=title)
+    viz.decision_boundary(trainer.model, points, arms, run / "boundary.png", title="test points")
     return run.finish(test_accuracy=accuracy, test_loss=loss, seconds=round(seconds, 3))
 
 

@@ -128,6 +128,19 @@ def test_resume_of_nothing_begins_and_of_everything_ends(tmp_path):
     assert len(longer.fit(loader(), epochs=3, resume=True)) == 3
 
 
+def test_other_columns_are_refused_at_once(tmp_path):
+    trainer(out=tmp_path, callbacks=[Checkpoint()]).fit(loader(), epochs=1)
+    for data, options, expected in (
+        ((loader(), loader(8)), {}, "without validation data"),
+        ((loader(),), {"metrics": []}, "other metrics"),
+    ):
+        made = trainer(seed=5, out=tmp_path, callbacks=[Checkpoint()], **options)
+        before = made.model[0].weight.tolist()
+        with pytest.raises(LampionError, match=expected):
+            made.fit(*data, epochs=2, resume=True)
+        assert made.model[0].weight.tolist() == before
+
+
 def test_early_stopping_is_resumed(tmp_path):
     def run(out, epochs, seed=0, resume=False):
         made = trainer(

@@ -12,12 +12,16 @@ from lampion.training.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
+from lampion.training.finder import RateSearch, find_lr
 from lampion.training.history import History
+from lampion.training.loggers import CSVLogger, TensorBoardLogger
 from lampion.training.progress import Progress
 from lampion.training.run import Run
+from lampion.training.summary import Summary, summary
 from lampion.training.trainer import Trainer
 
 __all__ = [
-    "Callback", "Checkpoint", "CheckpointError", "EarlyStopping", "History", "LambdaCallback", "Progress",
-    "ProgressBar", "Run", "Schedule", "Trainer", "latest", "metrics", "read_checkpoint", "write_checkpoint",
+    "CSVLogger", "Callback", "Checkpoint", "CheckpointError", "EarlyStopping", "History", "LambdaCallback",
+    "Progress", "ProgressBar", "RateSearch", "Run", "Schedule", "Summary", "TensorBoardLogger", "Trainer",
+    "find_lr", "latest", "metrics", "read_checkpoint", "summary", "write_checkpoint",
 ]  # fmt: skip

@@ -47,6 +47,7 @@ def state_of(trainer: Trainer) -> dict[str, Any]:
 
 def load_state(trainer: Trainer, state: dict[str, Any]) -> None:
     """Set everything to what `state_of` returned."""
+    _check_columns(trainer, state)
     trainer.model.load_state_dict(state["model"])
     if isinstance(trainer.loss, Module):
         trainer.loss.load_state_dict(state["loss"])
@@ -65,6 +66,21 @@ def load_state(trainer: Trainer, state: dict[str, Any]) -> None:
         if reading is not None and name in state["loaders"]:
             reading.load_state_dict(state["loaders"][name])
     set_random_state(state["random"])  # the last: what is above may draw
+
+
+def _check_columns(trainer: Trainer, state: dict[str, Any]) -> None:
+    """A history has the same columns in all rows: better said now than at the end of an epoch."""
+    begun = bool(state["history"]) or state["counters"]["batch"]
+    if begun and list(state["metrics"]) != list(trainer.metrics):
+        raise LampionError("Trainer.fit", "the run that is resumed has other metrics",
+                           expected=", ".join(state["metrics"]) or "none",
+                           got=", ".join(trainer.metrics) or "none")  # fmt: skip
+    had = any(name.startswith("validation_") for row in state["history"] for name in row)
+    has = trainer.validation_reading is not None
+    if state["history"] and had != has and trainer.reading is not None:
+        words = {True: "with validation data", False: "without validation data"}
+        raise LampionError("Trainer.fit", "the run that is resumed has other columns in its history",
+                           expected=words[had], got=words[has])  # fmt: skip
 
 
 def _callbacks(trainer: Trainer) -> Iterator[tuple[str, Callback]]:

@@ -207,8 +207,7 @@ class Trainer:
         samples, loss = sum(sizes), 0.0
         for number, (parts, size) in enumerate(zip(group, sizes, strict=True)):
             first, last, share = number == 0, number == len(group) - 1, size / samples if samples else 1.0
-            step = self._function((first, last, share), lambda key: steps.training_step(
-                self.model, self.loss, self.optimizer, self.clip_norm, self.clip_value, *key))  # fmt: skip
+            step = self._function((first, last, share), self._training_step)
             value, prediction = step(*parts)
             loss += size * value.item()
             for metric in self.metrics.values():
@@ -217,6 +216,11 @@ class Trainer:
         self.step_loss, self.step_samples = loss / max(samples, 1), samples
         self.step += 1
         self.batch += len(group)
+
+    def _training_step(self, key: tuple[bool, bool, float]) -> Callable[..., Any]:
+        return steps.training_step(
+            self.model, self.loss, self.optimizer, self.clip_norm, self.clip_value, *key
+        )
 
     def _end_epoch(self) -> None:
         if not self._samples:

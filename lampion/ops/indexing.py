@@ -60,6 +60,8 @@ def getitem(x, key):
     bounds = _plain_bounds(x, key)
     if bounds is not None:
         return apply(slice_.primitive, x, bounds=bounds)
+    if _all_indices(x, key):
+        return apply(index_.primitive, x, *key, dims=tuple(range(len(key))))
     view, single, pairs = _taken_apart(x, key)
     for dim, at in reversed(single):
         view = _at_unknown_place(view, dim, at)
@@ -118,6 +120,8 @@ def _write_now(x, key, value):
     bounds = _plain_bounds(x, key)
     if bounds is not None:
         place, pairs = slice_.primitive.forward(None, array, bounds), ()
+    elif _all_indices(x, key):
+        view, place, pairs = x, array, list(enumerate(key))
     else:
         view, _, pairs = _taken_apart(x, key)
         place = view._array
@@ -133,6 +137,15 @@ def _write_now(x, key, value):
         write(np, place, value._array, [at._array for at in tensors], dims, False)
     x._version[0] += 1
     x._version[1] = here()
+
+
+def _all_indices(x, key):
+    """Whether a key is index tensors for the first dimensions of x, as in ``x[i, j]``, and nothing else."""
+    return (
+        type(key) is tuple
+        and 0 < len(key) <= len(x._array.shape)
+        and all(type(at) is Tensor and at._array.dtype.char == "l" and at._array.shape for at in key)
+    )
 
 
 def _is_plain_mask(x, key):

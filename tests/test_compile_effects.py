@@ -201,3 +201,51 @@ def generators_of_their_own(compile, note):
 @pytest.mark.parametrize("scenario", table.params())
 def test_effect(scenario):
     check(scenario)
+
+
+class Counting(lp.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("count", lp.zeros(()))
+        self.total = lp.zeros(2)
+
+    def forward(self, x):
+        self.count += 1
+        self.total += x
+        return x * self.count
+
+
+def test_tensors_of_a_module_are_changed_by_augmented_assignment():
+    """``self.count += 1`` also stores the tensor where it is already: no reason to run eagerly."""
+    model, memory = Counting(), {"sum": lp.zeros(2)}
+
+    @lp.compile
+    def step(x):
+        memory["sum"] += x
+        return model(x)
+
+    for number in range(1, 4):
+        assert step(lp.ones(2)).tolist() == [number, number]
+        assert model.count.item() == number
+        assert model.total.tolist() == memory["sum"].tolist() == [number, number]
+    model.count = lp.zeros(())
+    memory["sum"] = lp.ones(2)
+    assert step(lp.ones(2)).tolist() == [1, 1]
+    assert (model.count.item(), memory["sum"].tolist()) == (1, [2, 2])
+
+
+def test_a_tensor_stored_where_it_is_by_chance():
+    """Both names stood for one tensor when the function was read; later they do not."""
+    model = Counting()
+    model.other = model.total
+
+    @lp.compile
+    def step(x):
+        model.other = model.total
+        return x + model.total
+
+    step(lp.ones(2))
+    model.other = lp.ones(2)
+    with pytest.warns(RuntimeWarning, match="attribute `other` of Counting is set"):
+        step(lp.ones(2))
+    assert model.other is model.total

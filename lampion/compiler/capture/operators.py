@@ -265,6 +265,10 @@ def change_item(m: Frame, container: Any, key: Any, item: Any) -> None:
     kind = kind_of(container)
     if kind is not None and (m.rec.is_core_type(kind) or python_method(kind, "__setitem__") is not None):
         return  # Lampion's own affair, or a Python method that is followed itself
+    plain = type(container) is dict and is_known(key) and is_key(m, key)
+    if plain and m.rec.is_core(item) and container.get(key, MISSING) is item:
+        m.rec.reader.namespace(m, container, key, f"item {key!r} of a dict")
+        return  # as after ``table["count"] += 1``, which changed the tensor and puts it back
     if not m.is_fresh(container):
         m.abort(
             f"an item of a {policy.say_kind(kind)} made outside is set",

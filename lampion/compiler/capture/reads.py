@@ -397,6 +397,8 @@ class Reader:
             setter = isinstance(raw, property) and raw.fset is not None
             if self.rec.is_core(obj) and (setter or name in _SETTABLE):
                 return
+            if not setter and self._is_there(m, obj, name, item):
+                return  # as after ``self.count += 1``, which changed the tensor and puts it back
             owner = obj.__name__ if isinstance(obj, (type, ModuleType)) else type(obj).__name__
             m.abort(
                 f"attribute `{name}` of {owner} is set",
@@ -405,6 +407,20 @@ class Reader:
             )
         if is_known(obj) and not isinstance(obj, type) and not python_method(type(obj), "__setattr__"):
             m.appears(item, lambda: self._peek(obj, name))
+
+    def _is_there(self, m: Frame, obj: Any, name: str, item: Any) -> bool:
+        """Whether a tensor is what the attribute is already (a module keeps it in a table); then that is
+        guarded, and setting it changes nothing.
+        """
+        space = namespace_of(obj)
+        if space is None or not self.rec.is_core(item):
+            return False
+        for table in (space, space.get("_buffers"), space.get("_parameters")):
+            if type(table) is dict and table.get(name) is item:
+                self._class_of(obj, self.rec.note(m, ""))
+                self.namespace(m, table, name, f"attribute `{name}` of {type(obj).__name__}")
+                return True
+        return False
 
     @staticmethod
     def _peek(obj: Any, name: str) -> Any:

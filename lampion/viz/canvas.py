@@ -56,12 +56,13 @@ class Picture:
         self.figure = figure
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the picture, in the form that the name asks for: .png, .svg or .pdf."""
+        """Write the picture, in the form that the name asks for: .png, .svg or .pdf; make its folder."""
         kind = os.path.splitext(os.fspath(path))[1][1:].lower() or "png"
         if kind not in ("png", "svg", "pdf"):
             raise LampionError("Picture.save", "pictures are written as PNG, SVG or PDF",
                                expected="a name that ends in .png, .svg or .pdf",
                                got=repr(os.fspath(path)))  # fmt: skip
+        os.makedirs(os.path.dirname(os.fspath(path)) or ".", exist_ok=True)
         write_file(path, self._written(kind))
 
     def _written(self, kind: str) -> bytes:

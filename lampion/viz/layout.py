@@ -124,6 +124,7 @@ class _Item:
     width: float
     height: float
     rank: int = 0
+    place: int = 0  # in its rank, from the left
     x: float = 0.0  # of its middle
     is_lane: bool = False
     above: list[_Link] = field(default_factory=list)
@@ -278,15 +279,17 @@ class _Level:
             seen.add(id(item))
             ranks[item.rank].append(item)
             stack += [link.upper for link in sorted(item.above, key=_from_left)][::-1]
+        for rank in ranks:
+            _number(rank)
         best, fewest = [list(rank) for rank in ranks], _crossings(ranks)
         for sweep in range(12):
             if not fewest:
                 break
             down = sweep % 2 == 0
             for rank in ranks if down else ranks[::-1]:
-                _to_middles(rank, _positions(ranks), down)
+                _to_middles(rank, down)
             for rank in ranks:
-                _exchange(rank, _positions(ranks))
+                _exchange(rank)
             count = _crossings(ranks)
             if count < fewest:
                 best, fewest = [list(rank) for rank in ranks], count
@@ -396,38 +399,40 @@ def _lean(link: _Link) -> float:
     return link.lower.x + link.lower_offset - link.upper.x - link.upper_offset
 
 
-def _positions(ranks: list[list[_Item]]) -> dict[int, float]:
-    return {id(item): float(i) for rank in ranks for i, item in enumerate(rank)}
+def _number(rank: list[_Item]) -> None:
+    for place, item in enumerate(rank):
+        item.place = place
 
 
-def _upper_end(link: _Link, places: dict[int, float]) -> float:
-    return places[id(link.upper)] + _fraction(link.upper_offset, link.upper)
+def _upper_end(link: _Link) -> float:
+    return link.upper.place + _fraction(link.upper_offset, link.upper)
 
 
-def _lower_end(link: _Link, places: dict[int, float]) -> float:
-    return places[id(link.lower)] + _fraction(link.lower_offset, link.lower)
+def _lower_end(link: _Link) -> float:
+    return link.lower.place + _fraction(link.lower_offset, link.lower)
 
 
 def _fraction(offset: float, item: _Item) -> float:
     return 0.9 * offset / item.width if item.width else 0.0
 
 
-def _to_middles(rank: list[_Item], places: dict[int, float], down: bool) -> None:
+def _to_middles(rank: list[_Item], down: bool) -> None:
     """Sort a rank by the middle of each item's neighbours in the rank before."""
     middles: dict[int, float] = {}
     for item in rank:
         if down:
-            ends = [_upper_end(link, places) - _fraction(link.lower_offset, item) for link in item.above]
+            ends = [_upper_end(link) - _fraction(link.lower_offset, item) for link in item.above]
         else:
-            ends = [_lower_end(link, places) - _fraction(link.upper_offset, item) for link in item.below]
-        middles[id(item)] = sum(ends) / len(ends) if ends else places[id(item)]
+            ends = [_lower_end(link) - _fraction(link.upper_offset, item) for link in item.below]
+        middles[id(item)] = sum(ends) / len(ends) if ends else item.place
     rank.sort(key=lambda item: middles[id(item)])
+    _number(rank)
 
 
-def _exchange(rank: list[_Item], places: dict[int, float]) -> None:
+def _exchange(rank: list[_Item]) -> None:
     """Swap neighbours as long as that leaves fewer crossings."""
-    above = [sorted(_upper_end(link, places) for link in item.above) for item in rank]
-    below = [sorted(_lower_end(link, places) for link in item.below) for item in rank]
+    above = [sorted(_upper_end(link) for link in item.above) for item in rank]
+    below = [sorted(_lower_end(link) for link in item.below) for item in rank]
     changed, rounds = True, 0
     while changed and rounds < 4:
         changed, rounds = False, rounds + 1
@@ -439,6 +444,7 @@ def _exchange(rank: list[_Item], places: dict[int, float]) -> None:
                 above[i], above[j] = above[j], above[i]
                 below[i], below[j] = below[j], below[i]
                 changed = True
+    _number(rank)
 
 
 def _inversions(left: list[float], right: list[float]) -> int:
@@ -449,10 +455,9 @@ def _crossings(ranks: list[list[_Item]]) -> int:
     """How many pairs of links cross, between each rank and the next."""
     from bisect import bisect_right, insort
 
-    places = _positions(ranks)
     total = 0
     for rank in ranks:
-        ends = sorted((_upper_end(k, places), _lower_end(k, places)) for item in rank for k in item.below)
+        ends = sorted((_upper_end(k), _lower_end(k)) for item in rank for k in item.below)
         passed: list[float] = []
         for _, lower in ends:
             total += len(passed) - bisect_right(passed, lower)

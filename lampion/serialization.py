@@ -56,7 +56,7 @@ def to_bytes(state_dict: Any) -> bytes:
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """Read the tensors of a safetensors file, by name.
+    """Read the tensors of a safetensors file, or of NumPy's .npz, by name.
 
     The header's claims are checked against the size of the file before any memory is taken.
 
@@ -66,12 +66,17 @@ def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """
     from safetensors import SafetensorError, safe_open
 
-    with open(path, "rb"):
-        pass  # Python's own error for a missing file says more
+    with open(path, "rb") as opened:  # Python's own error for a missing file says more
+        if opened.read(4) in (b"PK\3\4", b"PK\5\6"):  # a zip, which no safetensors file begins like
+            from lampion.utils.npz import read_npz
+
+            return read_npz(path)
     try:
         with safe_open(os.fspath(path), framework="np") as file:
             kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118  # not a dict
             _check_kinds(path, kinds)
+            if "BF16" in kinds.values():
+                _ = dtypes.bfloat16.numpy  # NumPy knows the type from when Lampion first asks for it
             return {name: from_numpy(file.get_tensor(name)) for name in kinds}
     except SafetensorError as error:
         raise LampionError("load", f"{os.fspath(path)} is not a whole safetensors file", got=str(error),

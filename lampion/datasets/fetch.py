@@ -172,4 +172,5 @@ def open_plain_or_gzip(path: Path) -> IO[bytes]:
     if start != b"\x1f\x8b":
         return stream  # type: ignore[no-any-return]
     stream.close()
-    return gzip.open(path, "rb")
+    packed: Any = gzip.open(path, "rb")  # noqa: SIM115
+    return packed  # type: ignore[no-any-return]

@@ -13,8 +13,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from lampion.datasets.fetch import CHUNK, open_plain_or_gzip
+from lampion.datasets.fetch import open_plain_or_gzip
 from lampion.errors import LampionError
+
+_CHUNK = 1 << 16
 
 #: The types of an IDX file, by the third byte of the file.
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -58,7 +60,7 @@ def read_idx(path: str | os.PathLike[str], limit: int | None = None) -> Any:
                 )  # fmt: skip
             data = bytearray() if packed else bytearray(nbytes)
             if packed:
-                while len(data) <= nbytes and (chunk := stream.read(min(CHUNK, nbytes + 1 - len(data)))):
+                while len(data) <= nbytes and (chunk := stream.read(min(_CHUNK, nbytes + 1 - len(data)))):
                     data += chunk
             elif stream.readinto(data) != nbytes or stream.read(1):  # type: ignore[attr-defined]
                 raise EOFError("it changed meanwhile")
@@ -110,7 +112,7 @@ def read_cifar(path: str | os.PathLike[str], records: int | None = None) -> tupl
 class _Limited:
     """A stream that fails when more than so many bytes are asked of it: for what unpacks without end."""
 
-    def __init__(self, stream: IO[bytes], left: int) -> None:
+    def __init__(self, stream: gzip.GzipFile, left: int) -> None:
         self.stream, self.left = stream, left
 
     def read(self, size: int) -> bytes:

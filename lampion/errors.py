@@ -6,7 +6,10 @@ are `RuntimeError`s, as in PyTorch, so that `except RuntimeError` in a PyTorch s
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class LampionError(RuntimeError):

@@ -5,7 +5,11 @@
 """
 
 from lampion.debug.anomaly import anomaly
+from lampion.debug.lint import RULES, Finding, LintWarning, lint
 from lampion.debug.origins import Origin, origins
+from lampion.debug.profiler import profile
 from lampion.debug.watch import Watcher
 
-__all__ = ["Origin", "Watcher", "anomaly", "origins"]
+__all__ = [
+    "RULES", "Finding", "LintWarning", "Origin", "Watcher", "anomaly", "lint", "origins", "profile",
+]  # fmt: skip

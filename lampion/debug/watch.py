@@ -13,13 +13,14 @@ import contextlib
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from time import perf_counter_ns as now
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from lampion import primitive as door
 from lampion.autograd import walk
+from lampion.mode import mode
 from lampion.nn.module import Module
 from lampion.optim.optimizer import Optimizer
 
@@ -39,6 +40,10 @@ class Watcher:
     eager = False  # whether compiled functions run eagerly meanwhile, so that their operations are seen
 
     def __enter__(self) -> Self:
+        if mode.trace is not None:
+            mode.trace.refuse(
+                f"enters debug.{type(self).__name__}", "put that around the call of the function"
+            )
         _local.watchers = (*_local.watchers, self)
         with _lock:
             _count[0] += 1
@@ -143,9 +148,9 @@ def _forward_of(primitive: door.Primitive, compute: Callable[..., Any]) -> Calla
         # Others than the door ask for shapes, or compute for themselves.
         if not watchers or sys._getframe(1).f_code not in _DOORS:
             return compute(xp, *arrays, **params)
-        began = now()
+        began = perf_counter_ns()
         out = compute(xp, *arrays, **params)
-        ended = now()
+        ended = perf_counter_ns()
         if xp is np:
             out = np.asarray(out)  # as the door does: what is watched is the array that the tensor will hold
         for watcher in watchers:
@@ -161,9 +166,9 @@ def _direct_of(primitive: door.Primitive, compute: Callable[..., Any]) -> Callab
         watchers = _local.watchers
         if not watchers:
             return compute(*arrays)
-        began = now()
+        began = perf_counter_ns()
         out = compute(*arrays)
-        ended = now()
+        ended = perf_counter_ns()
         out = np.asarray(out)
         for watcher in watchers:
             watcher.computed(primitive, arrays, {}, out, began, ended)
@@ -177,11 +182,11 @@ def _module_call(call: Callable[..., Any]) -> Callable[..., Any]:
         watchers = _local.watchers
         for watcher in watchers:
             watcher.entering(self, args)
-        began = now()
+        began = perf_counter_ns()
         try:
             return call(self, *args, **kwargs)
         finally:
-            ended = now()
+            ended = perf_counter_ns()
             for watcher in watchers:
                 watcher.left(self, began, ended)
 
@@ -194,9 +199,9 @@ def _compiled_call(call: Callable[..., Any]) -> Callable[..., Any]:
         if any(watcher.eager for watcher in watchers) or self.refused is not None:
             return self.function(*args, **kwargs)
         with originals():
-            began = now()
+            began = perf_counter_ns()
             result = call(self, *args, **kwargs)
-            ended = now()
+            ended = perf_counter_ns()
         for watcher in watchers:
             watcher.ran(self, began, ended)
         return result
@@ -206,11 +211,11 @@ def _compiled_call(call: Callable[..., Any]) -> Callable[..., Any]:
 
 def _walk_of(original: Callable[..., Any]) -> Callable[..., Any]:
     def _walk(*args: Any) -> Any:
-        began = now()
+        began = perf_counter_ns()
         try:
             return original(*args)
         finally:
-            ended = now()
+            ended = perf_counter_ns()
             for watcher in _local.watchers:
                 watcher.walked(began, ended)
 
@@ -229,9 +234,9 @@ def _accumulate_of(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _step_of(original: Callable[..., Any]) -> Callable[..., Any]:
     def step(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
-        began = now()
+        began = perf_counter_ns()
         result = original(self, *args, **kwargs)
-        ended = now()
+        ended = perf_counter_ns()
         for watcher in _local.watchers:
             watcher.stepped(self, began, ended)
         return result

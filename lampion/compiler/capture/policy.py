@@ -194,7 +194,7 @@ def is_plumbing(filename: str) -> bool:
     return filename.startswith(stdlib) and "site-packages" not in filename
 
 
-_TRUSTED_ROOMS = ("ops", "autograd", "compiler", "backend", "func", "linalg", "fft", "signal")
+_TRUSTED_ROOMS = ("ops", "autograd", "compiler", "backend", "func", "linalg", "fft", "signal", "debug")
 
 
 def default_trusted() -> tuple[str, ...]:
@@ -257,8 +257,14 @@ _TRANSPARENT_FUNCTIONS = {
     functools.__file__: {"update_wrapper", "wraps", *_COMPARED},
     weakref.__file__: {"remove"},
 }
-# Where StopIteration is caught as a matter of course: a generator was run to its end.
-_CATCHING = frozenset({(contextlib.__file__, "_GeneratorContextManager.__exit__")})
+# Where StopIteration is caught as a matter of course (a generator was run to its end), and where an error is
+# only added to, and raised again.
+_CATCHING = frozenset(
+    {
+        (contextlib.__file__, "_GeneratorContextManager.__exit__"),
+        (os.path.join(_ROOT, "nn", "module.py"), "Module.__call__"),
+    }
+)
 
 
 def is_numpy_file(name: str) -> bool:

@@ -1,6 +1,6 @@
 """Where arrays live: which array library computes, chosen from the arrays that the door is handed."""
 
 from lampion.backend.choice import where
-from lampion.backend.select import namespace, quiet, restore, silence
+from lampion.backend.select import clip, namespace, quiet, restore, silence
 
-__all__ = ["namespace", "quiet", "restore", "silence", "where"]
+__all__ = ["clip", "namespace", "quiet", "restore", "silence", "where"]

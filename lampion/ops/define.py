@@ -281,7 +281,7 @@ def _written_at_once(primitive, x, *others):
         return False
     try:
         with silence():
-            primitive.direct(*arrays, array)
+            primitive.direct(*arrays, out=array)
     except (ValueError, TypeError, OverflowError):  # shapes that do not fit, before anything is written
         return False
     x._version[0] += 1

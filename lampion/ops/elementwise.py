@@ -6,7 +6,12 @@ machine instructions: so it uses operators and functions of the array library, a
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
+
 from lampion import dtype as dtypes
+from lampion.backend import clip
 from lampion.errors import DTypeError, LampionError
 from lampion.ops.creation import full
 from lampion.ops.define import apply_wide, cast_to, elementwise, promote, refuse_bools
@@ -214,7 +219,9 @@ class cos:
 class relu:
     """max(x, 0). The slope at 0 is 0, as in PyTorch."""
 
-    def forward(xp, x): return xp.maximum(x, 0)
+    def forward(xp, x):
+        return clip(x, 0, math.inf) if xp is np and x.dtype.char in "fd" else xp.maximum(x, 0)
+
     def vjp(g, y): return where(y > 0, g, 0.0)
 
 

@@ -201,6 +201,12 @@ class middle_place:
     def infer(x, dim, ignore): return reduced_shape(x.shape, (dim,), True), dtypes.int64.numpy
 
     def forward(xp, x, dim, ignore):
+        if not (x != x).any():  # then there is no need to sort: a 20th of the time
+            at = (x.shape[dim] - 1) // 2
+            value = xp.take(xp.partition(x, at, axis=dim), [at], axis=dim)
+            smaller = xp.count_nonzero(x < value, axis=dim, keepdims=True)
+            count = xp.cumsum(x == value, axis=dim)  # of equal ones, take that which sorting would put there
+            return xp.argmax(count == at + 1 - smaller, axis=dim, keepdims=True)
         places = xp.argsort(x, axis=dim, kind="stable")
         n = x.shape[dim]
         numbers = xp.count_nonzero(x == x, axis=dim, keepdims=True)

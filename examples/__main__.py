@@ -3,8 +3,8 @@
     python -m examples
     python -m examples from_scratch_1/chapter_6/optimizer_paths --out pictures
 
-An example is also a program of its own: `python examples/from_scratch_1/chapter_2/gates.py`. The options are the
-arguments of its main().
+An example is also a program of its own: `python examples/from_scratch_1/chapter_2/gates.py`. The options are
+the arguments of its main().
 """
 
 import argparse

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 LIMIT = 500
-FOLDERS = ("lampion", "tests", "benchmarks", "scripts")
+FOLDERS = ("lampion", "tests", "benchmarks", "scripts", "examples")
 
 
 def main() -> int:

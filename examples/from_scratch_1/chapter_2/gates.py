@@ -37,7 +37,9 @@ def main() -> dict[str, list[int]]:
     table = {name: gate(INPUTS).int().tolist() for name, gate in gates.items()}
     print("x1 x2  " + "  ".join(table))
     for row, (x1, x2) in enumerate(INPUTS.int().tolist()):
-        print(f"{x1:2} {x2:2}  " + "  ".join(f"{answers[row]:{len(name)}}" for name, answers in table.items()))
+        print(
+            f"{x1:2} {x2:2}  " + "  ".join(f"{answers[row]:{len(name)}}" for name, answers in table.items())
+        )
     return table
 
 

@@ -24,7 +24,9 @@ def main(out: str = "runs/examples", batch_size: int = 100) -> dict[str, float]:
     with canvas.style():
         picture = canvas.figure(10, 2.6)
         for number, axes in enumerate(picture.subplots(2, 10).ravel()):
-            image = test.images[(test.labels == number).nonzero()[0, 0]] if number < 10 else means[number - 10]
+            image = (
+                test.images[(test.labels == number).nonzero()[0, 0]] if number < 10 else means[number - 10]
+            )
             axes.imshow(image[0].numpy(), cmap="gray_r", vmin=0, vmax=1)
             axes.axis("off")
         picture.suptitle("A digit of each class, and the class's mean", x=0.012, ha="left", fontweight="bold")

@@ -1,8 +1,8 @@
 """Volume 1, chapter 5: back-propagated and numerical gradients agree.
 
 See: for every parameter of a network of two layers the mean difference is about 1e-10 or less. The slow way
-cannot be wrong, so the fast way is right; `lampion.testing.gradcheck` asks the same with two evaluations for each
-parameter tensor.
+cannot be wrong, so the fast way is right. `lampion.testing.gradcheck` asks the same with two evaluations for
+each parameter tensor.
 """
 
 import lampion

@@ -40,7 +40,8 @@ def main(out: str = "runs/examples", epochs: int = 15, lr: float = 0.5) -> dict[
             step(x, target)
         history["training"].append(accuracy(model, learn))
         history["test"].append(accuracy(model, test))
-    print(f"after {epochs} epochs: {history['training'][-1]:.1%} of those learnt, {history['test'][-1]:.1%} of others")
+    learnt, others = history["training"][-1], history["test"][-1]
+    print(f"after {epochs} epochs: {learnt:.1%} of those learnt, {others:.1%} of others")
 
     with canvas.style():
         picture = canvas.figure(6, 4)

@@ -46,7 +46,9 @@ def main(out: str = "runs/examples", trials: int = 100, epochs: int = 20) -> lis
         picture = canvas.figure(6.4, 4.4)
         axes = picture.subplots()
         scores, rates, decays = zip(*found, strict=True)
-        drawn = axes.scatter([math.log10(r) for r in rates], [math.log10(d) for d in decays], c=scores, vmin=0, vmax=1)
+        drawn = axes.scatter(
+            [math.log10(r) for r in rates], [math.log10(d) for d in decays], c=scores, vmin=0, vmax=1
+        )
         axes.set(title=f"{trials} trials", xlabel="learning rate, log10", ylabel="weight decay, log10")
         picture.colorbar(drawn, label="validation accuracy")
         canvas.save(picture, Path(out) / "hyperparameter_search.png")

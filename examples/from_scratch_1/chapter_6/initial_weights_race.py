@@ -4,6 +4,7 @@ See: from weights of size 0.01 nothing is learnt (hardly any gradient comes thro
 learn, He's faster, since it was made for ReLU.
 """
 
+from itertools import pairwise
 from pathlib import Path
 
 import lampion
@@ -23,7 +24,7 @@ WEIGHTS = {
 def network(initialize) -> nn.Module:
     sizes = [64, 100, 100, 100, 100, 10]
     layers = []
-    for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+    for inputs, outputs in pairwise(sizes):
         linear = nn.Linear(inputs, outputs)
         initialize(linear.weight)
         nn.init.zeros_(linear.bias)
@@ -54,7 +55,9 @@ def main(out: str = "runs/examples", epochs: int = 20) -> dict[str, list[float]]
     with canvas.style():
         picture = canvas.figure(7, 4.2)
         axes = picture.subplots()
-        for (name, values), color in zip(losses.items(), (canvas.GREY, canvas.BLUE, canvas.ORANGE), strict=True):
+        for (name, values), color in zip(
+            losses.items(), (canvas.GREY, canvas.BLUE, canvas.ORANGE), strict=True
+        ):
             axes.plot(values, label=f"weights {name}", color=color, linewidth=1.5)
         axes.set(title="Initial weights and learning", xlabel="step", ylabel="loss", ylim=(0, 2.6))
         axes.legend(frameon=False, loc="lower left")

@@ -45,7 +45,9 @@ def main(out: str = "runs/examples", steps: int = 30) -> dict[str, Tensor]:
         picture = canvas.figure(11, 5.6)
         for axes, (name, points) in zip(picture.subplots(2, 3).ravel(), paths.items(), strict=True):
             height = valley(x, y).numpy()
-            axes.contour(x.numpy(), y.numpy(), height, levels=[0.2, 1, 2, 4, 7], colors="#cccccc", linewidths=1)
+            axes.contour(
+                x.numpy(), y.numpy(), height, levels=[0.2, 1, 2, 4, 7], colors="#cccccc", linewidths=1
+            )
             axes.plot(*points.T.numpy(), "o-", color=canvas.BLUE, markersize=3, linewidth=1)
             axes.plot(0, 0, "+", color=canvas.ORANGE, markersize=12)
             axes.set(title=name, xlabel="x", ylabel="y", xlim=(-10, 10), ylim=(-4, 4))

@@ -54,7 +54,9 @@ def main(out: str = "runs/examples", epochs: int = 20) -> dict[str, list[float]]
     with canvas.style():
         picture = canvas.figure(7, 4.2)
         axes = picture.subplots()
-        for (name, values), color in zip(losses.items(), ("#999999", "#0072b2", "#009e73", "#d55e00"), strict=True):
+        for (name, values), color in zip(
+            losses.items(), ("#999999", "#0072b2", "#009e73", "#d55e00"), strict=True
+        ):
             axes.plot(values, label=name, color=color, linewidth=1.5)
         axes.set(title="The race of the optimizers", xlabel="step", ylabel="loss", ylim=(0, 2.5))
         axes.legend(frameon=False)

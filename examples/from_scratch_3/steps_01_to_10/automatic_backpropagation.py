@@ -1,7 +1,7 @@
 """Volume 3, steps 7-10: back-propagation by itself, and how to test it.
 
 See: each result knows the operation that made it (`grad_fn`), and that one knows the operations before it.
-`backward()` walks along these links. `gradcheck` compares a gradient with differences, and sees one that is wrong.
+`backward()` walks along these links. `gradcheck` compares a gradient with differences, and sees a wrong one.
 """
 
 import lampion
@@ -42,7 +42,9 @@ def main() -> dict[str, object]:
     points = lampion.rand(5, dtype=lampion.float64)
     right = gradcheck(Cube.apply, points, raise_exception=False)
     wrong = gradcheck(WrongCube.apply, points, raise_exception=False)
-    print(f"slope {x.grad.item()}; back along {' -> '.join(links)}; cube checked: {right}, wrong cube: {wrong}")
+    print(
+        f"slope {x.grad.item()}; back along {' -> '.join(links)}; cube checked: {right}, wrong cube: {wrong}"
+    )
     return {"gradient": x.grad.item(), "links": links, "right": right, "wrong": wrong}
 
 

@@ -17,8 +17,9 @@ OPERATORS = {
     "[x, x] @ [x, 1]": lambda x: lampion.stack([x, x]) @ lampion.stack([x, x / x]),
 }  # fmt: skip
 COMPARISONS = {
-    "x < 4": lambda x: x < 4, "4 < x": lambda x: 4 < x, "x <= 3": lambda x: x <= 3,
-    "x > 2": lambda x: x > 2, "x >= 4": lambda x: x >= 4, "x == 3": lambda x: x == 3, "x != 3": lambda x: x != 3,
+    "x < 4": lambda x: x < 4, "x <= 3": lambda x: x <= 3, "x == 3": lambda x: x == 3,
+    "x > 2": lambda x: x > 2, "x >= 4": lambda x: x >= 4, "x != 3": lambda x: x != 3,
+    "4 < x": lambda x: 4 < x,  # noqa: SIM300 - the number on the left is the point
 }  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Volume 3, steps 11-16: several inputs, a variable used twice, and the order of the walk back.
 
-See: what is used twice gets the sum of two gradients; gradients of two calls of `backward()` add up, until they are
-cleared; and where ways part and meet again, each operation waits until all that comes to it has arrived.
+See: what is used twice gets the sum of two gradients; gradients of two calls of `backward()` add up, until
+they are cleared; and where ways part and meet again, each operation waits for all that comes to it.
 """
 
 import lampion

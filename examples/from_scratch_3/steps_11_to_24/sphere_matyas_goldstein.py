@@ -1,7 +1,7 @@
 """Volume 3, step 24: gradients of functions that optimizers are tested with.
 
 See: sphere (2, 2), matyas (0.04, 0.04) and Goldstein-Price (-5376, 8064), each at (1, 1). The last is a
-polynomial of degree 8 with more than forty operations; nobody would like to do it by hand.
+polynomial of degree 8 with nearly forty operations; nobody would like to do it by hand.
 """
 
 import lampion

@@ -29,11 +29,17 @@ def main(out: str = "runs/examples", order: int = 4) -> dict[str, list[Tensor]]:
         for axes, (name, curves) in zip(picture.subplots(1, 2), found.items(), strict=True):
             for number, curve in enumerate(curves):
                 shade = 0.9 - 0.75 * number / order  # later derivatives are lighter
-                color = canvas.ORANGE if number == 0 else (0.75 - 0.75 * shade, 0.85 - 0.4 * shade, 0.9 - 0.2 * shade)
+                color = (
+                    canvas.ORANGE
+                    if number == 0
+                    else (0.75 - 0.75 * shade, 0.85 - 0.4 * shade, 0.9 - 0.2 * shade)
+                )
                 label = f"{name} x" if number == 0 else f"order {number}"
                 dashes = "--" if number == 0 else "-"  # the sine's fourth derivative lies under the sine
                 axes.plot(x.numpy(), curve.numpy(), dashes, label=label, color=color, zorder=9 - number)
-            axes.set(title=f"{name} and its derivatives", xlabel="x", ylim=(None, 1.25 * curves[-1].max().item()))
+            axes.set(
+                title=f"{name} and its derivatives", xlabel="x", ylim=(None, 1.25 * curves[-1].max().item())
+            )
             axes.legend(frameon=False, loc="upper center", ncols=order + 1, fontsize=8, columnspacing=1)
         canvas.save(picture, Path(out) / "derivatives.png")
     return {"x": [x], **found}

@@ -41,10 +41,23 @@ def main(out: str = "runs/examples", steps: int = 1000) -> dict[str, Tensor]:
     with canvas.style():
         picture = canvas.figure(10, 4.6)
         for axes, (name, path) in zip(picture.subplots(1, 2), paths.items(), strict=True):
-            axes.contour(x.numpy(), y.numpy(), height.numpy(), levels=[1, 5, 20, 60, 150, 400, 1000], colors="#cccccc", linewidths=1)
+            axes.contour(
+                x.numpy(),
+                y.numpy(),
+                height.numpy(),
+                levels=[1, 5, 20, 60, 150, 400, 1000],
+                colors="#cccccc",
+                linewidths=1,
+            )
             axes.plot(*path.T.numpy(), "o-", color=canvas.BLUE, markersize=3, linewidth=1)
             axes.plot(1, 1, "*", color=canvas.ORANGE, markersize=12)
-            axes.set(title=f"{name.title()}, {len(path) - 1} steps", xlabel="x", ylabel="y", xlim=(-2, 2), ylim=(-1, 3))
+            axes.set(
+                title=f"{name.title()}, {len(path) - 1} steps",
+                xlabel="x",
+                ylabel="y",
+                xlim=(-2, 2),
+                ylim=(-1, 3),
+            )
             axes.grid(False)
         canvas.save(picture, Path(out) / "rosenbrock.png")
     for name, path in paths.items():

@@ -28,7 +28,7 @@ def main() -> dict[float, dict[str, float]]:
         y, terms = sine(x, threshold)
         y.backward()
         found[threshold] = {"terms": terms, "y": y.item(), "slope": x.grad.item()}
-        print(f"terms below {threshold:g} left out: {terms} terms, sine {y.item():.14f}, slope {x.grad.item():.14f}")
+        print(f"down to {threshold:g}: {terms} terms, sine {y.item():.14f}, slope {x.grad.item():.14f}")
     return found
 
 

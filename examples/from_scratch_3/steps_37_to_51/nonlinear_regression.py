@@ -1,7 +1,7 @@
 """Volume 3, steps 43-46: a sine through noise, by a network in four ways of writing it, ever shorter.
 
 See: weights by hand, layers in a list, a model of one's own, and a ready Sequential with an optimizer are one
-and the same computation: the four losses are equal, to the last bits.
+and the same computation: the four losses are equal.
 """
 
 import math
@@ -16,16 +16,17 @@ from lampion.viz import canvas
 class TwoLayerNet(nn.Module):
     """A hidden layer with a sigmoid."""
 
-    def __init__(self, hidden: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.first = nn.Linear(1, hidden)
-        self.second = nn.Linear(hidden, 1)
+        self.first = nn.Linear(1, 10)
+        self.second = nn.Linear(10, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.second(F.sigmoid(self.first(x)))
 
 
-def descend(parameters: list[Tensor], lr: float) -> None:
+def descend(parameters, lr: float) -> None:
+    """Gradient descent, by hand."""
     with lampion.no_grad():
         for p in parameters:
             p -= lr * p.grad
@@ -36,51 +37,28 @@ def main(out: str = "runs/examples", steps: int = 10_000, lr: float = 0.2) -> di
     lampion.manual_seed(0)
     x = lampion.rand(100, 1)
     y = (2 * math.pi * x).sin() + lampion.rand(100, 1)
-    model = TwoLayerNet(10)
-    start = {name: p.detach().clone() for name, p in model.named_parameters()}
-    weights = [p.clone().requires_grad_() for p in start.values()]
-    layers = [nn.Linear(1, 10), nn.Linear(10, 1)]
+
+    model = TwoLayerNet()
+    layers = nn.ModuleList([nn.Linear(1, 10), nn.Linear(10, 1)])
     sequential = nn.Sequential(nn.Linear(1, 10), nn.Sigmoid(), nn.Linear(10, 1))
-    for copy in (nn.ModuleList(layers), sequential):  # all begin with the same weights
-        copy.load_state_dict(dict(zip(copy.state_dict(), start.values(), strict=True)))
+    for other in (layers, sequential):  # all begin with the same weights
+        other.load_state_dict(dict(zip(other.state_dict(), model.state_dict().values(), strict=True)))
+    w1, b1, w2, b2 = weights = [p.detach().clone().requires_grad_() for p in model.parameters()]
     optimizer = optim.SGD(sequential.parameters(), lr=lr)
 
-    @lampion.compile
-    def by_hand() -> Tensor:
-        w1, b1, w2, b2 = weights
-        loss = F.mse_loss(F.sigmoid(x @ w1.T + b1) @ w2.T + b2, y)
-        loss.backward()
-        descend(weights, lr)
-        return loss
-
-    @lampion.compile
-    def with_layers() -> Tensor:
-        loss = F.mse_loss(layers[1](F.sigmoid(layers[0](x))), y)
-        loss.backward()
-        descend([p for layer in layers for p in layer.parameters()], lr)
-        return loss
-
-    @lampion.compile
-    def with_model() -> Tensor:
-        loss = F.mse_loss(model(x), y)
-        loss.backward()
-        descend(list(model.parameters()), lr)
-        return loss
-
-    @lampion.compile
-    def with_optimizer() -> Tensor:
-        loss = F.mse_loss(sequential(x), y)
-        optimizer.zero_grad()
-        loss.backward()
+    def update_with_optimizer() -> None:
         optimizer.step()
-        return loss
+        optimizer.zero_grad()
 
-    losses = {}
-    for step in (by_hand, with_layers, with_model, with_optimizer):
-        for _ in range(steps):
-            loss = step()
-        losses[step.__name__] = loss.item()
-        print(f"{step.__name__}: loss {loss.item():.6f}")
+    ways = {
+        "by hand": (lambda: F.sigmoid(x @ w1.T + b1) @ w2.T + b2, lambda: descend(weights, lr)),
+        "layers": (lambda: layers[1](F.sigmoid(layers[0](x))), lambda: descend(layers.parameters(), lr)),
+        "model": (lambda: model(x), lambda: descend(model.parameters(), lr)),
+        "optimizer": (lambda: sequential(x), update_with_optimizer),
+    }
+    losses = {name: train(*way, y, steps) for name, way in ways.items()}
+    for name, loss in losses.items():
+        print(f"{name}: loss {loss:.6f}")
 
     line = lampion.linspace(0, 1, 200).unsqueeze(1)
     with canvas.style(), lampion.no_grad():
@@ -91,6 +69,21 @@ def main(out: str = "runs/examples", steps: int = 10_000, lr: float = 0.2) -> di
         axes.set(title="A sine, learnt", xlabel="x", ylabel="y")
         canvas.save(picture, Path(out) / "nonlinear_regression.png")
     return losses
+
+
+def train(predict, update, y: Tensor, steps: int) -> float:
+    """The loss of the last step."""
+
+    @lampion.compile
+    def step() -> Tensor:
+        loss = F.mse_loss(predict(), y)
+        loss.backward()
+        update()
+        return loss
+
+    for _ in range(steps):
+        loss = step()
+    return loss.item()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ import lampion.nn.functional as F
 
 
 def main() -> dict[str, lampion.Tensor]:
-    scores = lampion.tensor([[0.2, -0.4, 1.0], [0.3, 0.5, 0.0], [1.3, -3.2, 1.0], [1e4, 0.3, 0.0]], requires_grad=True)
+    scores = lampion.tensor(
+        [[0.2, -0.4, 1.0], [0.3, 0.5, 0.0], [1.3, -3.2, 1.0], [1e4, 0.3, 0.0]], requires_grad=True
+    )
     target = lampion.tensor([2, 0, 1, 0])
     probabilities = F.softmax(scores, dim=1)  # (4, 3); of e^10000 too
     loss = F.cross_entropy(scores, target)

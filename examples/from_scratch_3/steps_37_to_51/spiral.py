@@ -1,7 +1,8 @@
-"""Volume 3, steps 48-50: three arms of a spiral, a Dataset and a DataLoader, and where a network draws its lines.
+"""Volume 3, steps 48-50: three arms of a spiral, by a Dataset and a DataLoader, and the lines between them.
 
-See: no straight line parts the arms; a network of two layers bends its lines around them. The Dataset says what
-sample i is, the DataLoader shuffles and makes batches, and the loop does not care where the data comes from.
+See: no straight line parts the arms; a network of two layers bends its lines around them. The Dataset says
+what sample i is, the DataLoader shuffles and makes batches, and the loop does not care where the data comes
+from.
 """
 
 from pathlib import Path
@@ -54,7 +55,9 @@ def main(out: str = "runs/examples", epochs: int = 300, hidden: int = 10) -> dic
         picture = canvas.figure(5.4, 5)
         axes = picture.subplots()
         colors = ("#0072b2", "#d55e00", "#009e73")
-        axes.contourf(side.numpy(), side.numpy(), plane.numpy(), levels=[-0.5, 0.5, 1.5, 2.5], colors=colors, alpha=0.25)
+        axes.contourf(
+            side.numpy(), side.numpy(), plane.numpy(), levels=[-0.5, 0.5, 1.5, 2.5], colors=colors, alpha=0.25
+        )
         for arm, color in enumerate(colors):
             axes.scatter(*data.points[data.target == arm].T.numpy(), s=14, color=color)
         axes.set(title=f"{accuracy:.1%} right", xlabel="x", ylabel="y", aspect="equal")

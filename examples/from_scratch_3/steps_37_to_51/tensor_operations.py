@@ -1,7 +1,8 @@
 """Volume 3, steps 37-41: reshape, transpose, sum, broadcasting and the matrix product, and their gradients.
 
-See: the gradient has the shape of what it belongs to, always. Where forwards a row was stretched over a matrix,
-backwards its gradients are summed; where forwards there was a sum, backwards the gradient is stretched.
+See: the gradient has the shape of what it belongs to, always. Where forwards a row was stretched over a
+matrix, backwards its gradients are summed; where forwards there was a sum, backwards the gradient is
+stretched.
 """
 
 import lampion

@@ -1,7 +1,7 @@
 """Volume 3, step 54: dropout, which behaves differently when training and when testing.
 
-See: while training about half of the ones are zeros, and the others are doubled, so that the mean stays; after
-`eval()` nothing happens at all. No rescaling is left for later.
+See: while training about half of the ones are zeros, and the others are doubled, so that the mean stays;
+after `eval()` nothing happens at all. No rescaling is left for later.
 """
 
 import lampion

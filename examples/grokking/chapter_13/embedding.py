@@ -1,7 +1,8 @@
 """Grokking, chapter 13: words as rows of a table, layers with nonlinearities, and two losses.
 
 See: an index picks a row of the embedding, and backwards only the rows that were picked get a gradient; the
-others stay as they are. Mean squared error (after a sigmoid) and cross-entropy both learn what each word means.
+others stay as they are. Mean squared error (after a sigmoid) and cross-entropy both learn what each word
+means.
 """
 
 import lampion

@@ -1,7 +1,7 @@
 """Grokking, chapter 13: four examples, two weight matrices, and three ways to write the same training.
 
-See: with the updates by hand, with SGD, and with Sequential, a loss layer and SGD the losses are the same at every step;
-each way leaves less to write.
+See: with the updates by hand, with SGD, and with Sequential, a loss layer and SGD the losses are the same at
+every step; each way leaves less to write.
 """
 
 import lampion

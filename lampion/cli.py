@@ -50,15 +50,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return 0
     except KeyboardInterrupt as interrupt:
-        print("\nlampion: interrupted", *getattr(interrupt, "__notes__", ()), sep="\n", file=sys.stderr)
+        _complain("\nlampion: interrupted", interrupt)
         return 130
     except BrokenPipeError:
         # The reader (`| head`) has seen enough. What Python flushes at its end must go somewhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (LampionError, OSError) as error:
-        print(f"lampion: error: {error}", file=sys.stderr)
+        _complain(f"lampion: error: {error}", error)
         return 1
+
+
+def _complain(message: str, error: BaseException) -> None:
+    print(message, *getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,9 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--batch-size", type=_whole(1), help="samples in a step")
     train.add_argument("--lr", type=_rate, help="learning rate")
     train.add_argument("--seed", type=_whole(0, 2**63 - 1), help="what the random numbers start from")
-    train.add_argument(
-        "--out", metavar="FOLDER", help="where to put the results (default: a new one in runs/)"
-    )
+    train.add_argument("--out", metavar="FOLDER", type=_folder,
+                       help="where to put the results (default: a new one in runs/)")  # fmt: skip
     train.add_argument("--resume", action="store_true", default=None,
                        help="go on with the run in --out (default: the newest one in runs/)")  # fmt: skip
     train.add_argument("--device", help="where to compute (default: cpu)")
@@ -140,6 +143,13 @@ def _rate(text: str) -> float:
     return number
 
 
+def _folder(text: str) -> str:
+    """An argument type: the name of a folder. An empty one is a variable of the shell that was not set."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"expected the name of a folder, got {text!r}")
+    return text
+
+
 # -- recipes -------------------------------------------------------------------------------------------
 
 
@@ -158,7 +168,8 @@ def _list(options: argparse.Namespace) -> None:
         # Read, not imported: a list needs neither scikit-learn nor time.
         described = ast.get_docstring(ast.parse(source(name))) or ""
         _show(f"{name:12} ", described.partition("\n\n")[0].replace("\n", " "))
-    print("\nlampion train NAME runs one, lampion recipe NAME prints it.")
+    print()
+    _show("", "lampion train NAME runs one, lampion recipe NAME prints it.")
 
 
 def _print(options: argparse.Namespace) -> None:
@@ -166,6 +177,8 @@ def _print(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
+    from lampion.training import CheckpointError
+
     recipe = _recipe(options.name)
     try:
         lampion.set_num_threads(options.threads or lampion.get_num_threads())
@@ -182,9 +195,9 @@ def _train(options: argparse.Namespace) -> None:
         given = _settings_to_resume(options) | given
     try:
         recipe.train(**given)
-    except KeyboardInterrupt as interrupt:
+    except (KeyboardInterrupt, CheckpointError, OSError) as error:  # Ctrl-C, or the disk is full
         if line := _how_to_resume(options):
-            interrupt.add_note(line)
+            error.add_note(line)
         raise
 
 
@@ -223,7 +236,8 @@ def _how_to_resume(options: argparse.Namespace) -> str:
             return ""
     except (LampionError, OSError):
         return ""
-    return f"to go on: lampion train {options.name} --resume --out {shlex.quote(str(folder))}"
+    line = f"lampion train {options.name} --resume --out {shlex.quote(str(folder))}"
+    return f"to go on from its last checkpoint: {line}"
 
 
 # -- explain -------------------------------------------------------------------------------------------
@@ -260,8 +274,6 @@ def explain(name: str, batch_size: int | None = None) -> Any:
     trainer, batches, _ = recipe.prepare(**options)
     trainer.callbacks = [LambdaCallback(on_step_end=_stop)]  # without the recipe's: no bar, no checkpoint
     trainer.fit(batches, epochs=1)
-    if not trainer.step:
-        raise LampionError("explain", "there is nothing to train on", fix="a smaller --batch-size")
     (explanation,) = trainer.explain()
     return explanation
 

@@ -113,6 +113,7 @@ def test_explain_where_there_is_no_machine_code():
         (["train", "digits", "--lr", "0"], "--lr: expected a positive number, got '0'"),
         (["train", "digits", "--lr", "nan"], "expected a positive number"),
         (["train", "digits", "--threads", "0"], "--threads: expected"),
+        (["train", "digits", "--out", " "], "--out: expected the name of a folder, got ' '"),
     ],
 )
 def test_mistakes_on_the_command_line(arguments, message, capsys):
@@ -127,7 +128,11 @@ def test_mistakes_that_show_later(capsys, monkeypatch, tmp_path):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed: it draws the pictures")
     (tmp_path / "file").write_text("")
     assert cli.main(["train", "digits", "--out", str(tmp_path / "file")]) == 1
-    assert capsys.readouterr().err.startswith("lampion: error: ")
+    assert "file cannot be made: there is a file of that name" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").write_text("")
+    assert cli.main(["train", "digits"]) == 1
+    assert "the folder runs cannot be made: there is a file of that name" in capsys.readouterr().err
     assert cli.main(["train", "digits", "--batch-size", "5000", "--out", str(tmp_path / "new")]) == 1
     assert "nothing to train on" in capsys.readouterr().err
     assert cli.main(["train", "digits", "--device", "cuda", "--out", str(tmp_path / "new")]) == 1

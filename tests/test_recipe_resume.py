@@ -18,6 +18,8 @@ def digits(tmp_path, monkeypatch):
     from lampion.recipes import digits
 
     monkeypatch.chdir(tmp_path)
+    for picture in ("curves", "misclassified"):  # which are not what this is about
+        monkeypatch.setattr(digits.viz, picture, lambda *arguments: None)
     return digits
 
 
@@ -26,22 +28,20 @@ class Interrupted(ProgressBar):
 
     def on_step_end(self, trainer):
         super().on_step_end(trainer)
-        if trainer.epoch == 12 and trainer.batch == 3:
+        if trainer.epoch == 12 and trainer.batch == 1:
             raise KeyboardInterrupt
 
 
 def test_an_interrupted_run_goes_on_with_the_same_bits(digits, monkeypatch, capsys, tmp_path):
-    options = ["--epochs", "14", "--batch-size", "256", "--seed", "5", "--lr", "0.004", "--no-compile"]
+    options = ["--epochs", "14", "--batch-size", "700", "--seed", "5", "--lr", "0.004", "--no-compile"]
     assert cli.main(["train", "digits", *options, "--out", "whole"]) == 0
     with monkeypatch.context() as patch:
         patch.setattr(digits, "ProgressBar", Interrupted)
         assert cli.main(["train", "digits", *options]) == 130
     (folder,) = (tmp_path / "runs").iterdir()
     err = capsys.readouterr().err
-    assert (
-        f"lampion: interrupted\nto go on: lampion train digits --resume --out runs{os.sep}{folder.name}"
-        in err
-    )
+    line = f"lampion train digits --resume --out runs{os.sep}{folder.name}"
+    assert f"lampion: interrupted\nto go on from its last checkpoint: {line}\n" in err
     assert not (folder / "metrics.json").exists()
 
     assert cli.main(["train", "digits", "--resume"]) == 0  # the newest run, with its settings
@@ -97,3 +97,24 @@ def test_a_run_that_wrote_no_checkpoint_may_begin_again(tmp_path):
     assert Run("digits", 1, tmp_path, resume=True, epochs=4).settings["epochs"] == 4
     with pytest.raises(LampionError, match="begun with other settings"):
         Run("digits", 2, tmp_path, resume=True, epochs=4)
+
+
+def test_a_full_disk_loses_nothing_and_says_how_to_go_on(digits, monkeypatch, capsys):
+    from lampion.training import checkpoint
+
+    write, calls = checkpoint.write_folder, []
+
+    def full(target, files):
+        calls.append(target)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        write(target, files)
+
+    options = ["--epochs", "14", "--batch-size", "700", "--no-compile", "--out", "here"]
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "write_folder", full)
+        assert cli.main(["train", "digits", *options]) == 1
+    err = capsys.readouterr().err
+    assert "No space left on device" in err
+    assert "\nto go on from its last checkpoint: lampion train digits --resume --out here\n" in err
+    assert cli.main(["train", "digits", "--resume", "--out", "here"]) == 0

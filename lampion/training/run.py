@@ -50,7 +50,10 @@ class Run:
             self.folder = _new_folder(RUNS, f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-seed{seed}")
         else:
             self.folder = Path(out)
-            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise _no_folder(self.folder, error) from error
             if any(self.folder.glob("checkpoints/*")):
                 raise LampionError("train", f"{self.folder} holds the checkpoints of another run",
                                    fix="--resume (in Python: resume=True) goes on with it; "
@@ -124,6 +127,17 @@ def _is_not_finite(value: Any) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
 
 
+def _no_folder(folder: Path, error: OSError) -> LampionError:
+    why = (
+        "there is a file of that name"
+        if isinstance(error, FileExistsError | NotADirectoryError)
+        else error.strerror
+    )
+    return LampionError(
+        "train", f"the folder {folder} cannot be made: {why}", fix="another one: --out FOLDER"
+    )
+
+
 def _new_folder(parent: Path, name: str) -> Path:
     """Make a folder that did not exist: two runs begun in one second get one each."""
     for number in range(1, 1000):
@@ -132,7 +146,9 @@ def _new_folder(parent: Path, name: str) -> Path:
             folder.mkdir(parents=True)
         except FileExistsError:
             if not parent.is_dir():
-                raise
+                raise _no_folder(parent, NotADirectoryError()) from None
             continue
+        except OSError as error:
+            raise _no_folder(parent, error) from error
         return folder
     raise FileExistsError(f"there are a thousand folders {parent / name}-...")

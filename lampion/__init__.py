@@ -7,6 +7,7 @@ The names are PyTorch's. A tour in reading order: `tensor`, `primitive` (the one
 from __future__ import annotations
 
 import importlib as _importlib
+import math as _math
 import typing as _typing
 
 from lampion import autograd, errors, ops
@@ -25,6 +26,7 @@ from lampion.layouts import channels_last, channels_last_3d, contiguous_format, 
 from lampion.printing import set_printoptions
 from lampion.tensor import Tensor, as_tensor, asarray, from_dlpack, from_numpy, frombuffer, tensor
 
+pi, e, inf, nan, newaxis = _math.pi, _math.e, _math.inf, _math.nan, None
 float = float32
 double = float64
 int = int32
@@ -73,6 +75,11 @@ if _typing.TYPE_CHECKING:
     from lampion.func.mapping import vmap
 
 __all__ = [
+    "e",
+    "inf",
+    "nan",
+    "newaxis",
+    "pi",
     "CompiledFunction",
     "DType",
     "Tensor",

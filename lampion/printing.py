@@ -82,7 +82,7 @@ def format_tensor(tensor: Any) -> str:
     if tensor.dtype not in silent:
         notes.append(f"dtype={tensor.dtype}")
     if tensor.grad_fn is not None:
-        notes.append(f"grad_fn=<{tensor.grad_fn.name}>")
+        notes.append(f"grad_fn=<{tensor.grad_fn.name()}>")
     elif tensor.requires_grad:
         notes.append("requires_grad=True")
     return _with_notes(head, body, notes)

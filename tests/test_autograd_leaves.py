@@ -148,8 +148,10 @@ def test_leaves():
     assert x.is_leaf
     assert x.grad_fn is None
     assert not y.is_leaf
-    assert y.grad_fn.name == "MulBackward"
-    assert y.grad_fn.next_functions == (x,)
+    assert y.grad_fn.name() == "MulBackward"
+    ((end, number), *_) = y.grad_fn.next_functions
+    assert end.variable is x
+    assert (end.name(), number, end.next_functions) == ("AccumulateGrad", 0, ())
     assert (lp.ones(1) * 2).is_leaf
     with pytest.raises(GradientError, match="follows from its inputs"):
         y.requires_grad_(False)

@@ -54,7 +54,7 @@ def test_gradients_of_any_order():
         assert gradcheck(function, (a, b))
         assert gradgradcheck(function, (a, b))
     y = Exponential.apply(leaf(0.5))
-    assert y.grad_fn.name == "ExponentialBackward"
+    assert y.grad_fn.name() == "ExponentialBackward"
 
 
 def test_an_output_that_nobody_uses():

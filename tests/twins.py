@@ -85,7 +85,7 @@ class Picture:
 def picture(thing):
     """A copy of everything in a tree, as it is now."""
     if isinstance(thing, lp.Tensor):
-        made_by = None if thing.grad_fn is None else thing.grad_fn.name
+        made_by = None if thing.grad_fn is None else thing.grad_fn.name()
         array = np.array(thing.detach().numpy())
         return Picture(array, thing.requires_grad, thing.is_leaf, made_by, thing._version[0])
     if isinstance(thing, dict):

@@ -58,22 +58,24 @@ class Node:
     hooks: Hooks | None  # what the user has to say about this node; None nearly always
 
     def __repr__(self) -> str:
-        return f"<{self.name}>"
+        return f"<{self.name()}>"
 
     @property
     def where(self) -> Where | None:
         """The user's line that ran the operation."""
         return None if self.at is None else Where(*self.at)
 
-    @property
     def name(self) -> str:
         """The name that PyTorch would print: ``MulBackward``."""
         return "".join(part.title() for part in self.primitive.name.split("_")) + "Backward"
 
     @property
-    def next_functions(self) -> tuple[Any, ...]:
-        """The nodes (or leaf tensors) that this one passes gradients on to."""
-        return tuple(edge for edge in self.edges if edge is not None)
+    def next_functions(self) -> tuple[tuple[Any, int], ...]:
+        """For each input, the node that the gradient is passed on to, with 0 (the number of its output).
+
+        A leaf stands there as an `AccumulateGrad`, an input that needs no gradient as None.
+        """
+        return tuple((AccumulateGrad(edge) if isinstance(edge, Tensor) else edge, 0) for edge in self.edges)
 
     def register_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(input_gradients, output_gradients)``, two tuples, when the node's gradient is computed.
@@ -153,6 +155,32 @@ class Node:
         if self.saved:  # a node that saved nothing can be passed again
             self.saved = None
             self.versions = []
+
+
+class AccumulateGrad:
+    """The end of the tape at a leaf, as `next_functions` shows it: here a gradient comes to rest.
+
+    Attributes:
+        variable: the leaf.
+    """
+
+    next_functions: tuple[Any, ...] = ()
+
+    def __init__(self, variable: Tensor) -> None:
+        self.variable = variable
+
+    def name(self) -> str:
+        """``AccumulateGrad``."""
+        return type(self).__name__
+
+    def __repr__(self) -> str:
+        return f"<{self.name()}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AccumulateGrad) and other.variable is self.variable
+
+    def __hash__(self) -> int:
+        return hash((AccumulateGrad, id(self.variable)))
 
 
 def record(

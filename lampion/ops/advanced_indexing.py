@@ -42,7 +42,7 @@ class index_:
                 return xp.take(x, indices[0], axis=dims[0])
             return xp.ascontiguousarray(x[_key(x, indices, dims)])
         except IndexError:
-            refuse_out_of_range("index", x, indices, dims)
+            refuse_out_of_range("index", x, indices, dims, wraps)
             raise
 
     def vjp(g, *saved, dims, wraps=True):
@@ -67,7 +67,7 @@ class index_put_:
         if not wraps:
             refuse_negative("index_put", x, indices, dims)
         out = x.copy()
-        write(xp, out, value, indices, dims, accumulate)
+        write(xp, out, value, indices, dims, accumulate, wraps)
         return out
 
     def vjp(g, *saved, dims, accumulate, wraps=True):
@@ -83,7 +83,7 @@ class index_put_:
     def call(x, value, *indices, **params): return apply(index_put_.primitive, x, value, *indices, **params)
 
 
-def write(xp, out, value, indices, dims, accumulate):
+def write(xp, out, value, indices, dims, accumulate, wraps=True):
     """Put or add `value` into an array."""
     key = _key(out, indices, dims)
     try:
@@ -94,7 +94,7 @@ def write(xp, out, value, indices, dims, accumulate):
         else:
             out[key] = value
     except IndexError:
-        refuse_out_of_range("index_put", out, indices, dims)
+        refuse_out_of_range("index_put", out, indices, dims, wraps)
         raise
 
 
@@ -129,13 +129,13 @@ def _key(x, indices, dims):
     return tuple(key)
 
 
-def refuse_out_of_range(name, x, indices, dims):
+def refuse_out_of_range(name, x, indices, dims, wraps=True):
     """The error about an index that is none, if there is one."""
     for dim, at in zip(dims, indices, strict=True):
         size = x.shape[dim]
         bad = at[(at < -size) | (at >= size)]
         if bad.size:
-            raise wrong_index(name, int(bad.flat[0]), size, dim)
+            raise wrong_index(name, int(bad.flat[0]), size, dim, wraps)
 
 
 def refuse_negative(name, x, indices, dims):

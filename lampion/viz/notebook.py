@@ -44,7 +44,7 @@ def facts_of(x: Tensor) -> list[tuple[str, str]]:
     elif array.size and array.dtype.kind == "b":
         facts.append(("true", f"{int(array.sum()):,} of {array.size:,}"))
     if x.grad_fn is not None:
-        facts.append(("made by", x.grad_fn.name))
+        facts.append(("made by", x.grad_fn.name()))
     elif x.requires_grad:
         facts.append(("gradient", "wanted" if x.grad is None else "there"))
     return facts

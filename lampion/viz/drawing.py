@@ -50,7 +50,8 @@ def summary_of(array: Any) -> str:
     finite = flat[np.isfinite(flat)] if flat.dtype.kind == "f" else flat
     if not finite.size:
         return "no finite number"
-    text = f"{_number(float(finite.min()))} … {_number(float(finite.max()))}"
+    low, high = float(finite.min()), float(finite.max())
+    text = f"all {_number(low)}" if low == high else f"{_number(low)} … {_number(high)}"
     return text if finite.size == flat.size else f"{text}, {flat.size - finite.size} not finite"
 
 

@@ -11,6 +11,7 @@ at the upper edge and leave at the lower one. So the boxes of a group can never 
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -186,7 +187,7 @@ class _Level:
     # -- ranks ---------------------------------------------------------------------------------------
 
     def _rank(self, ends: list[tuple[Key, Key]]) -> None:
-        """Everything below what it needs; then whatever has more arrows out than in, down to its readers."""
+        """Everything below what it needs; then whatever has as many arrows out as in, down to its readers."""
         after: dict[Key, list[Key]] = {key: [] for key in self.items}
         before: dict[Key, list[Key]] = {key: [] for key in self.items}
         for source, target in ends:
@@ -213,11 +214,19 @@ class _Level:
         if any(_is_gate(key, _OUT) for key in self.items):
             boxes = [item.rank for key, item in self.items.items() if not _is_gate(key, _OUT)]
             last = max(boxes, default=0) + 1
+        # What moves along, since nothing else reads it nor what it is made of, gets no longer arrows by it.
+        free: dict[Key, bool] = {}
+        for key in ordered:
+            free[key] = len(after[key]) == 1 and not _is_gate(key, _IN) and all(free[k] for k in before[key])
         for key in reversed(ordered):
             item = self.items[key]
             if _is_gate(key, _OUT):
                 item.rank = last
-            elif after[key] and not _is_gate(key, _IN) and len(after[key]) >= len(before[key]):
+            elif (
+                after[key]
+                and not _is_gate(key, _IN)
+                and len(after[key]) >= sum(not free[k] for k in before[key])
+            ):
                 item.rank = min(self.items[target].rank for target in after[key]) - 1
 
     # -- order ---------------------------------------------------------------------------------------
@@ -278,7 +287,7 @@ class _Level:
                 continue
             seen.add(id(item))
             ranks[item.rank].append(item)
-            stack += [link.upper for link in sorted(item.above, key=_from_left)][::-1]
+            stack += [link.upper for link in sorted(item.above, key=lambda link: link.lower_offset)][::-1]
         for rank in ranks:
             _number(rank)
         best, fewest = [list(rank) for rank in ranks], _crossings(ranks)
@@ -391,10 +400,6 @@ def _is_gate(key: Key, kind: str) -> bool:
     return isinstance(key, tuple) and len(key) == 2 and key[0] == kind
 
 
-def _from_left(link: _Link) -> float:
-    return link.lower_offset
-
-
 def _lean(link: _Link) -> float:
     return link.lower.x + link.lower_offset - link.upper.x - link.upper_offset
 
@@ -453,8 +458,6 @@ def _inversions(left: list[float], right: list[float]) -> int:
 
 def _crossings(ranks: list[list[_Item]]) -> int:
     """How many pairs of links cross, between each rank and the next."""
-    from bisect import bisect_right, insort
-
     total = 0
     for rank in ranks:
         ends = sorted((_upper_end(k), _lower_end(k)) for item in rank for k in item.below)

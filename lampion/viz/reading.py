@@ -265,7 +265,7 @@ class _Listener:
             self.table[self.key] = gradients[0]._array
 
 
-_SIGNS = {"add": "+", "sub": "−", "mul": "×", "div": "÷", "neg": "−", "pow": "power", "matmul": "matmul"}
+_SIGNS = {"add": "+", "sub": "−", "mul": "×", "div": "÷", "neg": "−", "pow": "power", "affine": "linear"}
 
 
 def _title(node: Node) -> str:

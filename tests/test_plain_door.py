@@ -25,7 +25,7 @@ def fields(result):
     saved = [id(x) if isinstance(x, np.ndarray) and x is not result._array else type(x) for x in node.saved]
     versions = [None if v is None else (v[0] == result._version or id(v[0]), v[1]) for v in node.versions]
     return (
-        result.requires_grad, node.primitive, list(map(id, node.edges)), list(map(tuple, node.shapes)), saved,
+        result.requires_grad, node.primitive, list(map(id, node.edges)), list(node.shapes), saved,
         versions, node.params, node.output_shape, node.released, node.hooks,
     )  # fmt: skip
 

@@ -3,6 +3,8 @@
 import json
 import os
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -37,6 +39,14 @@ def test_a_round_trip_keeps_bits_shapes_and_types(path):
     for name, tensor in state.items():
         assert loaded[name].dtype is tensor.dtype and loaded[name].shape == tensor.shape
         assert loaded[name].numpy().tobytes() == tensor.numpy().tobytes(), name
+
+
+def test_bfloat16_is_read_by_a_program_that_has_not_used_it(path):
+    """NumPy learns of the type only when Lampion first asks for it: reading a file is such a moment."""
+    lampion.save({"w": lampion.tensor([1.0, -2.5], dtype=lampion.bfloat16)}, path)
+    code = "import sys, lampion; print(lampion.load(sys.argv[1])['w'])"
+    shown = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "tensor([ 1.0000, -2.5000], dtype=lampion.bfloat16)"
 
 
 def test_views_are_saved_in_index_order(path):

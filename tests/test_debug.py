@@ -183,6 +183,8 @@ def test_nothing_stays_behind_and_other_threads_see_nothing():
         ]  # fmt: skip
 
     before = places()
+    codes = [f.__code__ for p in PRIMITIVES.values() for f in (p.forward, p.direct) if hasattr(f, "__code__")]
+    assert all("watch" not in code.co_filename for code in codes)  # none left by the tests before
     results = []
     with pytest.raises(AnomalyError), debug.anomaly(), debug.profile():
         assert places() != before
@@ -255,6 +257,20 @@ def test_a_shape_error_names_the_layer_the_trail_and_the_fix():
         "    head (Linear), which fails",
         "  try: Linear(in_features=6, out_features=2), or give it an input whose last size is 5",
     ]
+
+
+def test_several_operations_of_a_layer_are_one_step_and_its_parameters_are_not_the_way():
+    class Mixing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight, self.bias = nn.Parameter(lp.ones(3, 3)), nn.Parameter(lp.ones(4))
+
+        def forward(self, x):
+            return self.weight.T @ x + self.bias  # the parameter comes first
+
+    text = message(nn.Sequential(nn.Linear(4, 4), Mixing(), nn.ReLU(), nn.Linear(5, 2)), lp.ones(3, 4))
+    rows = [row.split()[0] for row in text.split("trail:\n")[1].splitlines()]
+    assert rows == ["input", "0", "1", "relu", "3", "try:"]
 
 
 def test_a_trail_without_a_tape():

@@ -98,15 +98,11 @@ def test_evaluated_in_training_mode(layer):
     assert check.findings == []
 
 
-def test_a_checkpointed_module_is_no_evaluation():
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_a_checkpointed_module_is_no_evaluation(reentrant):
     model = network()
-    x = X.clone().requires_grad_()
     with debug.lint(model) as check:
-        lp.utils.checkpoint.checkpoint(model, x, use_reentrant=False).sum().backward()
-        model.zero_grad()
-        lp.utils.checkpoint.checkpoint(
-            model, x.detach().requires_grad_(), use_reentrant=True
-        ).sum().backward()
+        checkpoint(model, X.clone().requires_grad_(), use_reentrant=reentrant).sum().backward()
     assert check.findings == []
 
 

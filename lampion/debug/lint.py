@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from lampion.autograd import recompute
 from lampion.autograd.tape import Node
-from lampion.debug.places import inside_file, local_of, path_of, running
+from lampion.debug.places import local_of, path_of, running
 from lampion.debug.watch import Watcher
 from lampion.errors import LampionError
 from lampion.mode import mode
@@ -195,8 +194,6 @@ class lint(Watcher):
         chain = (*running()[0], module)
         path = path_of(chain)
         if module.training and not mode.grad:
-            if inside_file(recompute.__file__):
-                return  # `checkpoint` computes without recording first
             self._warn(
                 "evaluated-in-training-mode",
                 f"{path} is in training mode, but no gradients are recorded: this looks like an evaluation; "

@@ -58,9 +58,7 @@ class origins(Watcher):
 
 def origin_of(tensor: Tensor) -> Origin | None:
     """`Tensor.origin`."""
-    array = tensor._array
-    entry = _known.get(id(array))
-    known = entry if entry is not None and entry[0]() is array else None
+    known = _known.get(id(tensor._array))
     edge: Any = tensor._edge()
     if edge is not None and not isinstance(edge, Tensor):
         module = "" if known is None else path_of(known[3])

@@ -49,16 +49,6 @@ def local_of(function: Any, name: str, depth: int = 2) -> Any:
     return None
 
 
-def inside_file(name: str, depth: int = 2) -> bool:
-    """Whether a function of this file is running."""
-    frame: FrameType | None = sys._getframe(depth)
-    while frame is not None:
-        if frame.f_code.co_filename == name:
-            return True
-        frame = frame.f_back
-    return False
-
-
 def path_of(chain: Sequence[Module]) -> str:
     """How a reader would name the last module of a chain: ``encoder.0 (Linear)``; its type, if outermost."""
     if not chain:

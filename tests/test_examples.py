@@ -3,6 +3,7 @@
 import importlib.util
 import inspect
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -61,7 +62,7 @@ def test_examples_are_short_and_say_what_to_see():
 
 def test_options_come_from_main(tmp_path):
     words = ["from_scratch_1/chapter_4/gradient_field", "--out", str(tmp_path)]
-    environment = {"PYTHONPATH": str(FOLDER.parent), "MPLBACKEND": "agg"}
+    environment = os.environ | {"PYTHONPATH": str(FOLDER.parent), "MPLBACKEND": "agg"}
     done = subprocess.run([sys.executable, "-m", "examples"], env=environment, capture_output=True, text=True,
                           cwd=FOLDER.parent, check=True)  # fmt: skip
     assert len(done.stdout.splitlines()) == len(CASES) and words[0] in done.stdout
@@ -276,6 +277,7 @@ def _(found):
     sizes = [len(found[name].boxes) for name in ("tanh_1", "tanh_2", "tanh_3")]
     assert sizes == sorted(set(sizes))
     assert len(found["goldstein_price"].boxes) == 40  # 38 operations, x and y
+    assert "5376" in found["goldstein_price"].svg and "8064" in found["goldstein_price"].svg
 
 
 @example("from_scratch_3/steps_25_to_36/taylor_sine")

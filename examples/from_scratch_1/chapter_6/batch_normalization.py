@@ -48,9 +48,8 @@ def main(out: str = "runs/examples", epochs: int = 15, sizes: int = 3) -> dict[f
     found = {}
     with canvas.style():
         picture = canvas.figure(3.4 * sizes, 3.4)
-        for axes, size in zip(
-            picture.subplots(1, sizes, sharey=True), (0.001, 0.01, 0.1)[:sizes], strict=True
-        ):
+        rows = picture.subplots(1, sizes, sharey=True, squeeze=False)
+        for axes, size in zip(rows[0], (0.001, 0.01, 0.1)[:sizes], strict=True):
             found[size] = {"with": train(size, True, epochs), "without": train(size, False, epochs)}
             axes.plot(range(1, epochs + 1), found[size]["with"], color=canvas.BLUE, label="normalised")
             axes.plot(range(1, epochs + 1), found[size]["without"], "--", color=canvas.ORANGE, label="not")

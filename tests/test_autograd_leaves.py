@@ -108,7 +108,7 @@ def taken_over(monkeypatch, operation, gradient_of):
 def test_a_gradient_that_nobody_else_holds_is_not_copied(monkeypatch):
     x = lp.randn(64, 64)
     assert taken_over(monkeypatch, lp.mul, lambda w: (w * x).sum())
-    assert taken_over(monkeypatch, lp.matmul, lambda w: (x @ w.T).sum())  # a layer's weight: most of what there is
+    assert taken_over(monkeypatch, lp.matmul, lambda w: (x @ w.T).sum())
 
 
 def test_a_gradient_that_somebody_holds_is_copied():

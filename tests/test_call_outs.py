@@ -18,23 +18,30 @@ from lampion.primitive import apply
 class ranked:
     """The rows in order."""
 
-    def infer(x): return x.shape, x.dtype
-    def forward(xp, x): return xp.sort(x, -1)
-    def call(x): return apply(ranked.primitive, x)
+    def infer(x):
+        return x.shape, x.dtype
+
+    def forward(xp, x):
+        return xp.sort(x, -1)
+
+    def call(x):
+        return apply(ranked.primitive, x)
 
 
 @kernel(public=False)
 class picky:
     """x, if nothing in it is negative."""
 
-    def infer(x): return x.shape, x.dtype
+    def infer(x):
+        return x.shape, x.dtype
 
     def forward(xp, x):
         if (x < 0).any():
             raise LampionError("picky", "something is negative")
         return x
 
-    def call(x): return apply(picky.primitive, x)
+    def call(x):
+        return apply(picky.primitive, x)
 
 
 @elementwise(public=False, saves="inputs")
@@ -42,8 +49,12 @@ class triple:
     """3 x, which machine code must not see."""
 
     native = False
-    def forward(xp, x): return np.multiply(x, 3)
-    def vjp(g, x): return triple(g)
+
+    def forward(xp, x):
+        return np.multiply(x, 3)
+
+    def vjp(g, x):
+        return triple(g)
 
 
 def both(function, *arguments):
@@ -126,9 +137,14 @@ def test_an_error_leaves_the_users_tensors_as_they_were():
 def test_a_wrong_shape_rule_is_told():
     @kernel(public=False)
     class wrong:
-        def infer(x): return (2,), x.dtype
-        def forward(xp, x): return x
-        def call(x): return apply(wrong.primitive, x)
+        def infer(x):
+            return (2,), x.dtype
+
+        def forward(xp, x):
+            return x
+
+        def call(x):
+            return apply(wrong.primitive, x)
 
     compiled = lp.compile(lambda x: wrong(x) + 1)
     with pytest.raises(AssertionError, match=r"wrong: forward gave float32\(3,\)"):
@@ -148,7 +164,10 @@ def test_complex_values_between_native_parts():
 
 
 def test_sixteen_bits():
-    eager, compiled, told = both(lambda x: (x.bfloat16() * 2 + lp.ones(3, dtype=lp.bfloat16)).float(), numbers(3))
+    def function(x):
+        return (x.bfloat16() * 2 + lp.ones(3, dtype=lp.bfloat16)).float()
+
+    eager, compiled, told = both(function, numbers(3))
     lp.testing.assert_identical(compiled, eager)
     assert told.fallbacks == 0
 

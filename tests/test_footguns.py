@@ -464,6 +464,22 @@ def a_compiled_function_of_somebody_else(compile, note):
     note(step(A))
 
 
+@table(eager=True)
+def a_view_made_with_gradients_on(compile, note):
+    weight = randn(4, requires_grad=True)
+    first = weight[:2]
+    optimizer = lp.optim.SGD([weight], lr=0.1)
+
+    @compile
+    def step(x):
+        optimizer.zero_grad()
+        (first * x[:2]).sum().backward()  # HERE
+        optimizer.step()
+
+    for _ in range(3):
+        note(step(A), weight, weight.grad, first)
+
+
 @pytest.mark.parametrize("scenario", table.params())
 def test_footgun(scenario):
     check(scenario)

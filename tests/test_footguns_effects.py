@@ -458,22 +458,6 @@ def an_accumulator_takes_a_graph(compile, note):
 
 
 @table(eager=True)
-def a_view_made_with_gradients_on(compile, note):
-    weight = randn(4, requires_grad=True)
-    first = weight[:2]
-    optimizer = lp.optim.SGD([weight], lr=0.1)
-
-    @compile
-    def step(x):
-        optimizer.zero_grad()
-        (first * x[:2]).sum().backward()  # HERE
-        optimizer.step()
-
-    for _ in range(3):
-        note(step(A), weight, weight.grad, first)
-
-
-@table(eager=True)
 def a_leaf_made_inside_is_returned(compile, note):
     @compile  # HERE
     def step(x):

@@ -1,4 +1,4 @@
-"""The door for common visitors leaves what the whole door leaves: results, errors, and every field of the tape."""
+"""The door for common visitors leaves what the whole door leaves: results, errors, fields of the tape."""
 
 import inspect
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import lampion as lp
 from lampion.compiler.capture import CaptureError
-from lampion.errors import InplaceError, LampionError, OverwrittenError, ShapeError
+from lampion.errors import InplaceError, OverwrittenError, ShapeError
 from lampion.testing import assert_close, assert_compiled, assert_identical, assert_interpreted, gradcheck
 
 
@@ -476,3 +476,27 @@ def test_rows_picked_by_a_tensor_can_be_written_to():
     x[rows] = 1.0
     x[[1, 2]] += 2.0
     assert x.tolist() == [[1.0, 1.0], [2.0, 2.0], [3.0, 3.0], [0.0, 0.0]]
+
+
+def test_written_at_once_where_there_is_no_history():
+    """NumPy writes into the tensor's own memory, also where both sides lie in it; the version counts it."""
+    x = lp.arange(9.0).reshape(3, 3)
+    want, version = (x + x.T).numpy(), x._version[0]
+    x += x.T
+    np.testing.assert_array_equal(x.numpy(), want)
+    assert x._version[0] == version + 1
+    row = x[1]
+    row *= 2.0
+    np.testing.assert_array_equal(x.numpy()[1], want[1] * 2)
+    with pytest.raises(ShapeError):
+        row += x
+    weight = lp.ones(3, requires_grad=True)
+    y = lp.ones(3)
+    y *= weight
+    y.sum().backward()
+    np.testing.assert_array_equal(weight.grad.numpy(), np.ones(3, np.float32))
+    z = (weight * weight).exp()
+    with lp.no_grad():
+        weight += 1.0
+    with pytest.raises(OverwrittenError):
+        z.sum().backward()

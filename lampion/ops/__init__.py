@@ -6,8 +6,10 @@ What a decorator publishes is public at once: `lampion.NAME`, and mostly `Tensor
 read the stub beside this file, which `scripts/stubs.py` writes.
 """
 
-from lampion.ops import complex_numbers, composite, creation, elementwise, indexing, matrix, movement, random, reduce
-from lampion.ops import arithmetic, comparison, error_functions, exponentials, gamma, logic, rounding, trigonometry
+from lampion.ops import complex_numbers, composite, creation, elementwise, indexing, matrix, movement
+from lampion.ops import random, reduce
+from lampion.ops import arithmetic, comparison, error_functions, exponentials, gamma, logic, rounding
+from lampion.ops import trigonometry
 from lampion.ops import advanced_indexing, arranging, joining, masking, scatter, splitting, view_writes, views
 from lampion.ops import counting, cumulative, differences, distances, samplers, sorting, statistics
 from lampion.ops import aliases

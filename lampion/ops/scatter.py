@@ -39,7 +39,7 @@ class gather:
 
     def forward(xp, x, index, dim):
         check_index("gather", index, x.shape[dim], dim)
-        return xp.take(x, _places(xp, x.shape, index, dim))
+        return x.take(_places(xp, x.shape, index, dim))
 
     def vjp(g, x, index, dim):
         return lambda shape: scatter_add(zeros(shape, dtype=g.dtype), dim, index, g), None
@@ -299,11 +299,12 @@ def _numbers(number, index, dtype):
 
 def _places(xp, shape, index, dim):
     """Where the elements that `index` picks along `dim` stand, counted through a tensor of that shape."""
-    step = math.prod(shape[dim + 1 :])
-    places = index.astype(xp.int64) * step if step > 1 else index.astype(xp.int64)
+    places = xp.multiply(index, math.prod(shape[dim + 1 :]), dtype=xp.int64)
     for axis, n in enumerate(index.shape):
         if axis != dim and n > 1:  # each element's own place elsewhere
-            own = xp.arange(n) * math.prod(shape[axis + 1 :])
+            own = xp.arange(n)
+            if axis < len(shape) - 1:
+                own *= math.prod(shape[axis + 1 :])
             places += own.reshape((n,) + (1,) * (index.ndim - axis - 1))
     return places
 

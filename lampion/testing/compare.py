@@ -9,8 +9,8 @@ import numpy as np
 from lampion.tensor import Tensor
 
 #: (rtol, atol) where none are given: those of `torch.testing.assert_close`.
-TOLERANCES = {name: (1.3e-6, 1e-5) for name in ("float32", "complex64")}
-TOLERANCES |= {name: (1e-7, 1e-7) for name in ("float64", "complex128")}
+TOLERANCES = dict.fromkeys(("float32", "complex64"), (1.3e-6, 1e-5))
+TOLERANCES |= dict.fromkeys(("float64", "complex128"), (1e-7, 1e-7))
 
 
 def assert_close(

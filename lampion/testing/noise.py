@@ -59,7 +59,7 @@ def _run(fn: Callable[..., Any], args: Any, noise: float, seed: int) -> tuple[li
 
 
 def shaken(graph: Any, noise: float, rng: Any) -> Any:
-    """The graph with its rounded intermediate results (not its outputs) multiplied by one of two numbers near 1.
+    """The graph with its rounded intermediate results (not its outputs) multiplied by numbers near 1.
 
     So are the terms of sums and products of matrices, which may be added up in any order.
     """

@@ -4,7 +4,7 @@ Every entry of PyTorch's table whose name Lampion has is called with the same ar
 or is left out, stands in the files `opinfo_*.py` beside this one, a family of operations in each:
 
     CALLS     name: the function to call instead of the one of that name
-    EXCLUDED  name: {reason: predicate}, samples that Lampion leaves out; a reason that excludes none is an error
+    EXCLUDED  name: {reason: predicate}, samples left out; a reason that excludes none is an error
     LEFT_OUT  name: reason, for entries that are there under that name and do something else
     CLOSE     name: {"rtol": ..., "atol": ...}, with a comment that says why
     RANDOM    names whose values are drawn (or undefined): shapes and types are compared
@@ -41,8 +41,10 @@ CLOSE, SINGLE = map(gathered, ("CLOSE", "SINGLE"))
 SETTLED = gathered("SETTLED")
 RANDOM = {name for family in FAMILIES for name in getattr(family, "RANDOM", ())}
 #: Homes of operations, as PyTorch names them.
-HOMES = {"nn.functional.": "lampion.nn.functional", "linalg.": "lampion.linalg", "fft.": "lampion.fft",
-         "special.": "lampion.special", "masked.": "lampion.masked", "signal.windows.": "lampion.signal.windows"}  # fmt: skip
+HOMES = {
+    f"{home}.": f"lampion.{home}"
+    for home in ("nn.functional", "linalg", "fft", "special", "masked", "signal.windows")
+}
 
 
 def resolve(info):
@@ -145,8 +147,8 @@ def check_slopes(out, theirs, our_inputs, their_inputs, twice, close):
 
 
 # Sums of some products of two numbers up to 9, in another order: 1e-7 of the sum of their sizes.
-SUMS = ("histogram", "matmul", "__rmatmul__", "mm", "bmm", "nn.functional.linear")
-SUMS = dict.fromkeys(SUMS, {"rtol": 1e-5, "atol": 1e-4}) | gathered("SUMS")
+_SUMS = ("histogram", "matmul", "__rmatmul__", "mm", "bmm", "nn.functional.linear")
+SUMS = {name: {"rtol": 1e-5, "atol": 1e-4} for name in _SUMS} | gathered("SUMS")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int64", "uint8", "bool"])

@@ -124,12 +124,12 @@ def optimizer_paths(
         heights = function(tensor(across), tensor(up)).detach().numpy()
     with canvas.style():
         drawing, panels = canvas.panels(len(ways), 4.4, 3.5, columns=2)
-        low, high = float(np.nanmin(heights)), float(np.nanmax(heights))
-        # Closer together towards the valley, where what matters happens.
-        levels = low + (high - low) * np.linspace(0.02, 1, 14) ** 2.2
+        # Spread over the whole picture, however steep it is, and closer together in the valley.
+        levels = np.unique(np.nanquantile(heights, np.linspace(0.012, 0.97, 14) ** 1.3))
+        size = min(3.2, 160 / steps)
         for axes, (name, way) in zip(panels, ways.items(), strict=True):
             axes.contour(across, up, heights, levels, colors=canvas.GREY, linewidths=0.7, alpha=0.55)
-            axes.plot(*way.T, color=canvas.ORANGE, linewidth=1.3, marker="o", markersize=3.2)
+            axes.plot(*way.T, color=canvas.ORANGE, linewidth=1.3, marker="o", markersize=size)
             axes.plot(*way[0], marker="o", color=canvas.INK, markersize=5)
             if minimum is not None:
                 axes.plot(*minimum, marker="+", color=canvas.BLUE, markersize=11, markeredgewidth=2)

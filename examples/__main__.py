@@ -18,7 +18,7 @@ FOLDER = Path(__file__).resolve().parent
 
 
 def examples() -> list[str]:
-    """The names of all examples: their paths, without .py, in the order of the books."""
+    """The names of all examples: their paths, without .py."""
     return [path.relative_to(FOLDER).with_suffix("").as_posix() for path in sorted(FOLDER.glob("*/*/*.py"))]
 
 

@@ -98,6 +98,14 @@ def test_nan_that_was_there_before_is_told_apart():
         assert lp.tensor([1.0, float("nan")]).nan_to_num().isnan().any().item() is False
 
 
+def test_what_is_new_beside_what_was_handed():
+    x = lp.tensor([0.0, float("nan")])
+    with pytest.raises(AnomalyError, match="log: its output is the first with 1 inf, at"):
+        _anomaly(x, nan=False)
+    with pytest.raises(AnomalyError, match="log: its output is the first with 1 inf, at"):
+        _anomaly(x)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64", "complex64"])
 def test_every_type_that_has_nan(dtype):
     with (
@@ -320,13 +328,13 @@ def test_a_shape_error_outside_of_modules_and_one_within_a_compiled_step():
 
 
 def test_errors_travel_between_processes():
-    for function in (lambda: Net((4, 6, 5, 2))(lp.ones(3, 4)), lambda: _anomaly()):
+    for function in (lambda: Net((4, 6, 5, 2))(lp.ones(3, 4)), lambda: _anomaly(lp.zeros(1))):
         with pytest.raises(lp.errors.LampionError) as caught:
             function()
         copied = pickle.loads(pickle.dumps(caught.value))
         assert type(copied) is type(caught.value) and str(copied) == str(caught.value)
 
 
-def _anomaly():
-    with debug.anomaly():
-        lp.zeros(1).log()
+def _anomaly(x, **options):
+    with debug.anomaly(**options):
+        x.log()

@@ -114,6 +114,13 @@ def test_a_plan_made_under_the_profiler_holds_nothing_of_it():
     assert kept and all("debug" not in f.__code__.co_filename for f in kept)
 
 
+def test_what_an_operation_does_within_is_not_an_event():
+    with debug.profile() as p:
+        lp.arange(4.0).topk(3)  # `leading` sorts by calling the forward of `order`
+    names = [e.name for e in p.events]
+    assert "leading" in names and "order" not in names
+
+
 def test_the_trace_is_what_chrome_loads(tmp_path):
     path = tmp_path / "trace.json"
     p = profiled(1)

@@ -67,12 +67,17 @@ class anomaly(Watcher):
         if not (nans or infs) or not tensors:
             return
         before = [faults(array) for array in arrays]
-        handed = any(n for n, _ in before)
-        made_inf = self.inf and infs and not handed and not any(i for _, i in before)
-        if not (self.nan and nans) and not made_inf:
+        new = [
+            f"{count} {what}"
+            for position, (count, what, wanted) in enumerate(
+                ((nans, "NaN", self.nan), (infs, "inf", self.inf))
+            )
+            if wanted and count and not any(there[position] for there in before)
+        ]
+        handed = self.nan and nans and not new
+        if not new and not handed:
             return
-        counts = [f"{n} {what}" for n, what in ((nans, "NaN"), (infs, "inf")) if n]
-        problem = f"its output is the first with {' and '.join(counts)}"
+        problem = f"its output is the first with {' and '.join(new)}"
         fix = _FIXES.get(primitive.name, "look at the ranges of the inputs, and at where they come from")
         if handed:
             problem = "it was handed NaN that no operation in this block has made"

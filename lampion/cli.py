@@ -31,8 +31,8 @@ from lampion.errors import LampionError
 _RECIPES = Path(__file__).parent / "recipes"
 # Environment variables that change how fast NumPy or Lampion runs: the first thing to look at.
 _VARIABLES = (
-    "LAMPION_NUM_THREADS", "LAMPION_CACHE", "LAMPION_CACHE_DIR", "LAMPION_DATA", "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE", "MKL_NUM_THREADS",
+    "LAMPION_NUM_THREADS", "LAMPION_CACHE", "LAMPION_CACHE_DIR", "LAMPION_DATA", "LAMPION_HOME",
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE", "MKL_NUM_THREADS",
 )  # fmt: skip
 # What is not needed to train: the package, what it is for, and the extra that brings it.
 _EXTRAS = (
@@ -375,14 +375,17 @@ def _threads() -> str:
 
 
 def _data() -> str:
-    folder = os.environ.get("LAMPION_DATA")
-    if folder is None:
-        return "datasets are fetched when they are first used; LAMPION_DATA=FOLDER reads them from there"
+    from lampion.datasets.fetch import cache_folder
+
+    fetched = f"fetched into {cache_folder()} when they are first used"
+    folder = os.environ.get("LAMPION_DATA", "").strip()
+    if not folder:
+        return f"datasets are {fetched}; LAMPION_DATA=FOLDER would be read first"
     try:
-        found = sorted(path.name for path in Path(folder).iterdir())
+        found = sorted(path.name for path in Path(folder).expanduser().iterdir())
     except OSError as error:
-        return f"LAMPION_DATA={folder} cannot be read ({error.strerror})"
-    return f"read from LAMPION_DATA={folder}: {', '.join(found) or 'which is empty'}"
+        return f"LAMPION_DATA={folder} cannot be read ({error.strerror}); datasets are {fetched}"
+    return f"LAMPION_DATA={folder} is read first ({', '.join(found) or 'it is empty'}); others are {fetched}"
 
 
 def _cupy() -> str:

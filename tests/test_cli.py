@@ -54,6 +54,31 @@ def test_doctor(capsys, monkeypatch):
     assert lampion.__version__ in out and "OPENBLAS_CORETYPE=Haswell" in out and "unset it" in out
 
 
+def test_doctor_says_where_data_comes_from(capsys, monkeypatch, tmp_path):
+    def said(folder):
+        monkeypatch.setenv("LAMPION_DATA", folder)
+        assert cli.main(["doctor"]) == 0
+        return next(line for line in capsys.readouterr().out.splitlines() if line.startswith("data "))
+
+    monkeypatch.setenv("LAMPION_HOME", str(tmp_path / "home"))
+    assert f"fetched into {tmp_path / 'home'}" in said("") and "is read first (it is empty)" in said(
+        str(tmp_path)
+    )
+    (tmp_path / "mnist").mkdir()
+    assert "is read first (mnist)" in said(str(tmp_path))
+    assert "nowhere cannot be read (No such file or directory)" in said(str(tmp_path / "nowhere"))
+
+
+def test_lines_are_broken_at_the_edge_of_a_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "50")
+    monkeypatch.setattr(type(cli.sys.stdout), "isatty", lambda stream: True)
+    for command in ("doctor", "recipes"):
+        assert cli.main([command]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert any(line.startswith("             ") for line in lines)
+        assert all(len(line) < 50 for line in lines if "/" not in line)  # a path is not broken
+
+
 def test_doctor_says_what_is_missing(capsys, monkeypatch):
     find = cli.importlib.util.find_spec
     monkeypatch.setattr(

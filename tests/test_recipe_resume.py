@@ -33,7 +33,7 @@ class Interrupted(ProgressBar):
 
 
 def test_an_interrupted_run_goes_on_with_the_same_bits(digits, monkeypatch, capsys, tmp_path):
-    options = ["--epochs", "14", "--batch-size", "700", "--seed", "5", "--lr", "0.004", "--no-compile"]
+    options = ["--epochs", "14", "--batch-size", "700", "--seed", "5", "--lr", "0.004"]
     assert cli.main(["train", "digits", *options, "--out", "whole"]) == 0
     with monkeypatch.context() as patch:
         patch.setattr(digits, "ProgressBar", Interrupted)
@@ -110,7 +110,7 @@ def test_a_full_disk_loses_nothing_and_says_how_to_go_on(digits, monkeypatch, ca
             raise OSError(28, "No space left on device")
         write(target, files)
 
-    options = ["--epochs", "14", "--batch-size", "700", "--no-compile", "--out", "here"]
+    options = ["--epochs", "14", "--batch-size", "700", "--out", "here"]
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "write_folder", full)
         assert cli.main(["train", "digits", *options]) == 1

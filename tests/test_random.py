@@ -266,3 +266,13 @@ def test_dropout_draws_on_in_program_order():
     lp.manual_seed(1)
     F.dropout(lp.ones(64))
     assert_identical(F.dropout(lp.ones(64)), b)
+
+
+def test_small_draws_are_the_numbers_of_a_large_one():
+    """They come from a store, which is filled in steps that must not show."""
+    one, many = lp.Generator().manual_seed(3), lp.Generator().manual_seed(3)
+    sizes = [4, 252, 256, 256, 2000, 8, 4] * 4
+    pieces = [many.bits(n).numpy() for n in sizes]
+    np.testing.assert_array_equal(np.concatenate(pieces), one.bits(sum(sizes)).numpy())
+    many.manual_seed(4)
+    assert (many.bits(4).numpy() != pieces[0]).any()

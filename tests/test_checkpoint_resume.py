@@ -230,6 +230,15 @@ def test_damage_is_found_and_the_one_before_is_taken(name, damage, out):
     assert folders(out) == ["000003"] and latest(out).name == "000003"
 
 
+def test_a_number_that_changed_is_found(out):
+    path = out / "checkpoints" / "000002" / "checkpoint.json"
+    text = path.read_text()
+    assert text.count('"epoch": 2, "step": 12') == 1
+    path.write_text(text.replace('"epoch": 2, "step": 12', '"epoch": 2, "step": 13'))
+    with pytest.raises(CheckpointError, match=r"(?s)is not whole.*checkpoint.json has another checksum"):
+        read_checkpoint(path.parent)
+
+
 def test_when_none_is_whole_the_run_does_not_begin_anew(out):
     for folder in folders(out):
         (out / "checkpoints" / folder / "model.safetensors").unlink()

@@ -52,7 +52,6 @@ SCHEDULES = {
 OPTIMIZERS = {
     "Adam": lambda p: lp.optim.Adam(p, lr=0.01),
     "SGD": lambda p: lp.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
-    "NAdam": lambda p: lp.optim.NAdam(p, lr=0.01),
 }
 
 

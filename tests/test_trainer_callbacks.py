@@ -139,13 +139,23 @@ def test_the_bar_shows_what_was_measured(tmp_path):
     trainer(out=tmp_path, callbacks=[ProgressBar(stream), Checkpoint()]).fit(loader(), loader(8), epochs=2)
     lines = stream.getvalue().splitlines()
     assert len(lines) == 2 and lines[0].startswith("epoch 1/2  loss ")
-    for word in (" accuracy ", " validation loss ", " validation accuracy ", " lr 0.01", " samples/s"):
+    for word in (" accuracy ", " validation loss ", " validation accuracy ", " samples/s"):
         assert word in lines[0]
     stream = io.StringIO()
     trainer(out=tmp_path, callbacks=[ProgressBar(stream), Checkpoint()]).fit(
         loader(), loader(8), epochs=3, resume=True
     )
     assert [line[:9] for line in stream.getvalue().splitlines()] == ["epoch 3/3"]
+
+
+def test_the_bar_on_a_terminal_shows_the_accuracy_so_far():
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    stream = Terminal()
+    history = trainer(callbacks=[ProgressBar(stream)]).fit(loader(), epochs=2)
+    assert f"acc {history['accuracy'][-1]:.1%}" in stream.getvalue().split("\r")[-1]
 
 
 # -- the search for a learning rate ----------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lampion.errors import OptionError
 from lampion.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
+from lampion.training.metrics import Accuracy
 from lampion.training.progress import Progress
 
 if TYPE_CHECKING:
@@ -190,20 +191,32 @@ class ProgressBar(Progress, Callback):
         self.__enter__()
         self._open = True
 
+    def on_epoch_start(self, trainer: Trainer) -> None:
+        accuracy = _accuracy(trainer)
+        self._before = (0.0, 0) if accuracy is None else (accuracy.total, accuracy.count)
+
     def on_step_end(self, trainer: Trainer) -> None:
         if self._open:
-            self.update(trainer.step_samples, trainer.step_loss)
+            accuracy, right = _accuracy(trainer), None
+            if accuracy is not None:
+                total, count = accuracy.total - self._before[0], accuracy.count - self._before[1]
+                right = trainer.step_samples * total / max(count, 1)  # one sample may have many answers
+                self._before = (accuracy.total, accuracy.count)
+            self.update(trainer.step_samples, trainer.step_loss, right)
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         if self._open:
-            self.epoch(
-                **{name: value for name, value in trainer.row.items() if name not in ("epoch", "loss")}
-            )
+            self.epoch(**{name: value for name, value in trainer.row.items() if name not in ("epoch", "lr")})
 
     def on_fit_end(self, trainer: Trainer) -> None:
         if self._open:
             self._open = False
             self.__exit__()
+
+
+def _accuracy(trainer: Trainer) -> Accuracy | None:
+    """The trainer's first metric of right answers."""
+    return next((metric for metric in trainer.metrics.values() if isinstance(metric, Accuracy)), None)
 
 
 def mode_of(monitor: str | None, mode: str | None) -> str:

@@ -208,9 +208,9 @@ def write_checkpoint(folder: str | os.PathLike[str], number: int, state: dict[st
         write_folder(target, files)
     except OSError as error:
         older = latest(target.parent.parent) if target.parent.name == "checkpoints" else None
-        size = sum(map(len, files.values())) / 1e6
+        size = sum(map(len, files.values()))
         raise CheckpointError(
-            "Checkpoint", f"{target} could not be written: {error}", expected=f"room for {size:.1f} MB",
+            "Checkpoint", f"{target} could not be written: {error}", expected=f"room for {size:,} bytes",
             fix="make room and fit(..., resume=True)"
             + (f": {older} is whole" if older else ""),
         ) from error  # fmt: skip

@@ -16,6 +16,8 @@ MODULES = {
     "threads": "threads",
     "memory": "memory",
     "overhead": "overhead",
+    "loading": "loading",
+    "accuracy": "accuracy",
 }
 
 

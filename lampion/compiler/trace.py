@@ -76,7 +76,8 @@ class Source:
 class Trace:
     """A recording in progress."""
 
-    compiles = True  # so what is read from Python is fixed for later calls; inside of `lampion.func` it is not
+    # So what is read from Python is fixed for later calls; inside of `lampion.func` it is not.
+    compiles = True
 
     def __init__(self) -> None:
         self.graph = Graph()

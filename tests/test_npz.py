@@ -80,6 +80,15 @@ def test_what_is_wrong_is_refused(data, path):
         lampion.load(path)
 
 
+def test_an_error_does_not_show_the_whole_file(path):
+    path.write_bytes(
+        with_bytes(zipped(("a.npy", member(data=bytes(50_000), shape="(12500,)"))), 26, b"\xff\xff")
+    )
+    with pytest.raises(LampionError) as caught:
+        lampion.load(path)
+    assert len(str(caught.value)) < 1000
+
+
 def test_every_truncation_is_refused(path):
     for length in range(4, len(GOOD)):
         path.write_bytes(GOOD[:length])

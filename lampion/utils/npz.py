@@ -48,7 +48,7 @@ def read_npz(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     ) as error:  # fmt: skip  # all of them are ways in which zipfile says that something is wrong
         if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
             raise  # it cannot be opened
-        raise _damaged(path, str(error) or type(error).__name__) from None
+        raise _damaged(path, str(error)[:200] or type(error).__name__) from None  # zipfile may show all of it
     except _Wrong as error:
         raise _damaged(path, str(error)) from None
 

@@ -1,9 +1,10 @@
-"""MNIST: 70,000 handwritten digits, 28 x 28 pixels; a network of two hidden layers, about 98.6% in a minute.
+"""MNIST: 70,000 handwritten digits, 28 x 28 pixels; a network of two hidden layers, 98.6% in half a minute.
 
     lampion train mnist
 
 fetches the images when it is first run (or reads them from the folder that LAMPION_DATA names), trains,
-and leaves weights, history, curves and the mistakes in a folder under runs/.
+and leaves weights, history, curves and the mistakes in a folder under runs/. (98.6% is the median of seeds
+0-2 on the 10,000 test images: 98.65%, 98.64%, 98.58%.)
 """
 
 import time

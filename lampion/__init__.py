@@ -59,6 +59,7 @@ _LAZY = {
     "set_num_threads": "lampion.compiler.runtime",
     "signal": "lampion.signal",
     "special": "lampion.special",
+    "summary": "lampion.training.summary",
     "testing": "lampion.testing",
     "training": "lampion.training",
     "utils": "lampion.utils",
@@ -73,6 +74,7 @@ if _typing.TYPE_CHECKING:
     from lampion.compiler.function import CompiledFunction, compile
     from lampion.compiler.runtime import get_num_threads, set_num_threads
     from lampion.func.mapping import vmap
+    from lampion.training.summary import summary
 
 __all__ = [
     "CompiledFunction",
@@ -148,6 +150,7 @@ __all__ = [
     "signal",
     "special",
     "strided",
+    "summary",
     "tensor",
     "testing",
     "training",

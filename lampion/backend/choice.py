@@ -50,4 +50,4 @@ def _bits(x: Any, dtype: np.dtype[Any]) -> Any:
 
 def _differs(bits: Any, like: Any) -> bool:
     """Whether the result would not have the shape of `like`."""
-    return bits.ndim > 0 and bits.shape != like.shape
+    return bool(bits.ndim > 0 and bits.shape != like.shape)

@@ -42,6 +42,7 @@ class index_:
                 return xp.take(x, indices[0], axis=dims[0])
             return xp.ascontiguousarray(x[_key(x, indices, dims)])
         except IndexError:
+            _index_shape(x, indices, dims)  # do they fit each other at all?
             refuse_out_of_range("index", x, indices, dims, wraps)
             raise
 
@@ -94,6 +95,7 @@ def write(xp, out, value, indices, dims, accumulate, wraps=True):
         else:
             out[key] = value
     except IndexError:
+        _index_shape(out, indices, dims)
         refuse_out_of_range("index_put", out, indices, dims, wraps)
         raise
 

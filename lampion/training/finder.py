@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -42,7 +43,8 @@ def find_lr(
         smoothing: how much of the mean of losses is kept at each update.
         divergence: see above.
 
-    Returns: rates, losses, and a suggestion: the rate where the loss fell fastest per factor of the rate.
+    Returns: rates, losses, and a suggestion: the rate where the loss fell fastest per factor of the rate
+    (NaN, with a warning, where it never fell).
 
     Source: L. Smith: "Cyclical learning rates for training neural networks" (WACV 2017), section 3.3; in this
     form from fast.ai.
@@ -89,17 +91,28 @@ def find_lr(
                 break
             rates.append(rate)
             losses.append(smooth)
-    return RateSearch(rates, losses, _steepest(rates, losses))
+    return RateSearch(rates, losses, _steepest(rates, losses, smoothing))
 
 
-def _steepest(rates: list[float], losses: list[float]) -> float:
-    """The rate at which the loss falls fastest, before its least value."""
+def _steepest(rates: list[float], losses: list[float], smoothing: float) -> float:
+    """The rate at which the loss falls fastest, before its least value.
+
+    The mean of the losses tells of what happened s / (1 - s) updates before, and so does its slope.
+    """
     if len(rates) < 3:
         raise OptionError("find_lr", "the loss diverged at once", expected="3 updates or more",
                           got=f"{len(rates)} before it did", fix="a lower `lowest`")  # fmt: skip
-    end = max(losses.index(min(losses)), 2)
-    slopes = [losses[i + 1] - losses[i - 1] for i in range(1, end)]
-    return rates[1 + slopes.index(min(slopes))]
+    late = round(smoothing / (1 - smoothing)) if smoothing < 1 else 0
+    first = late if len(losses) > 2 * late + 3 else 0  # before, the mean is one of a few losses
+    slopes = [after - before for before, after in zip(losses, losses[2:], strict=False)]
+    if min(slopes) > -1e-6 * abs(losses[0]):
+        warnings.warn("find_lr: the loss fell at no rate, so there is nothing to suggest", stacklevel=3)
+        return math.nan
+    end = first + losses[first:].index(min(losses[first:]))
+    falling = slopes[first : max(end - 1, first + 1)]
+    if min(falling) >= 0:  # its least value is where it began: the network has been trained before
+        first, falling = 0, slopes
+    return rates[max(first + 1 + falling.index(min(falling)) - late, 0)]
 
 
 def _again_and_again(loader: Iterable[Any]) -> Iterator[Any]:

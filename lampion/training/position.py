@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from lampion.errors import LampionError
 from lampion.ops import Generator, default_generator, get_rng_state, set_rng_state
+
+_END = object()
 
 
 def random_state() -> dict[str, Any]:
@@ -58,8 +61,11 @@ class Reading:
             now = random_state()
             self._set_start(self.start)
             batches = iter(self.loader)
-            for _ in range(skip):
-                next(batches)
+            for done in range(skip):
+                if next(batches, _END) is _END:
+                    raise LampionError("Trainer.fit", "the loader has fewer batches than were read of it",
+                                       expected=f"{skip} or more", got=str(done),
+                                       fix="resume with the data of the saved run")  # fmt: skip
             set_random_state(now)
         else:
             if not self.knows_itself:
@@ -99,6 +105,12 @@ class Reading:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned: the next loop is the rest of that pass."""
+        if ("loader" in state) != self.knows_itself:
+            raise LampionError(
+                "Trainer.fit", "the run that is resumed read its data from another kind of loader",
+                expected="a DataLoader" if "loader" in state else "a loader without a state of its own",
+                got=type(self.loader).__name__, fix="resume with the kind of loader that the run began with",
+            )  # fmt: skip
         self.ended, self._loaded = state["ended"], True
         if self.knows_itself:
             self.loader.load_state_dict(state["loader"])

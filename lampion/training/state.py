@@ -36,6 +36,7 @@ def state_of(trainer: Trainer) -> dict[str, Any]:
         "model": trainer.model.state_dict(),
         "loss": trainer.loss.state_dict() if isinstance(trainer.loss, Module) else {},
         "optimizer": trainer.optimizer.state_dict(),
+        "optimizer_kind": type(trainer.optimizer).__name__,
         "counters": {name: getattr(trainer, name) for name in _COUNTERS},
         "history": trainer.history.rows,
         "metrics": {name: metric.state_dict() for name, metric in trainer.metrics.items()},
@@ -48,6 +49,10 @@ def state_of(trainer: Trainer) -> dict[str, Any]:
 def load_state(trainer: Trainer, state: dict[str, Any]) -> None:
     """Set everything to what `state_of` returned."""
     _check_columns(trainer, state)
+    kind = type(trainer.optimizer).__name__
+    if state.get("optimizer_kind", kind) != kind:
+        raise LampionError("Trainer.fit", "the run that is resumed has another optimizer",
+                           expected=state["optimizer_kind"], got=kind)  # fmt: skip
     trainer.model.load_state_dict(state["model"])
     if isinstance(trainer.loss, Module):
         trainer.loss.load_state_dict(state["loss"])

@@ -10,6 +10,7 @@ from typing import Any
 
 from lampion.errors import LampionError, OptionError
 from lampion.ops import cat
+from lampion.optim import LBFGS
 from lampion.tensor import Tensor
 from lampion.training import steps
 from lampion.training.callbacks import Callback, Schedule
@@ -68,6 +69,9 @@ class Trainer:
         for name, limit in (("clip_norm", clip_norm), ("clip_value", clip_value)):
             if limit is not None and not limit > 0:
                 raise OptionError("Trainer", f"{name} is not positive", got=str(limit))
+        if isinstance(optimizer, LBFGS):
+            raise OptionError("Trainer", "LBFGS computes the loss several times a step, as fit does not",
+                              fix="call optimizer.step(closure) in a loop of your own")  # fmt: skip
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.metrics = _named(metrics)
         self.callbacks = list(callbacks)

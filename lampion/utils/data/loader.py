@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
@@ -216,7 +216,16 @@ class DataLoader:
             "position": 0 if now is None else now.position,
             "start": None if now is None else now.start,
             "generator": None if own is default_generator else [own.seed_value, own.offset],
+            "batches": self._batches_of(),
         }
+
+    def _batches_of(self) -> list[int | None]:
+        """What a position counts: the size of the batches, and of the dataset; None where it is not known."""
+        size = getattr(self.batch_sampler, "batch_size", self.batch_size)
+        return [
+            size if isinstance(size, int) else None,
+            len(self.dataset) if isinstance(self.dataset, Sized) else None,
+        ]
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a state that `state_dict` returned: the next loop yields the rest of the pass.
@@ -234,6 +243,14 @@ class DataLoader:
         except (KeyError, TypeError, ValueError) as error:
             raise LampionError("DataLoader.load_state_dict", "this is not the state of a DataLoader",
                                expected="what state_dict() returned", got=repr(error)) from None  # fmt: skip
+        batches = state_dict.get("batches", self._batches_of())
+        if position and list(batches) != self._batches_of():
+            raise LampionError(
+                "DataLoader.load_state_dict", "a part of a pass was saved, with other batches or data",
+                expected="batches of {} of {} samples".format(*batches),
+                got="batches of {} of {} samples".format(*self._batches_of()),
+                fix="use the dataset and the batch size of the saved run, or save between two passes",
+            )  # fmt: skip
         source = self._source()
         if seeds[1] is not None and source is not default_generator:
             source.seed_value, source.offset = seeds[1]

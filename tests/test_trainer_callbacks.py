@@ -288,3 +288,16 @@ def test_a_killed_run_loses_nothing():
     found = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
     assert found.returncode == 0, found.stderr
     assert found.stdout.startswith("kills: 3, ")
+
+
+def test_summary_counts_each_call_of_a_module():
+    class Twice(lp.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = lp.nn.Linear(100, 100, bias=False)
+
+        def forward(self, x):
+            return self.layer(self.layer(x))
+
+    table = lp.summary(Twice(), (1, 100))
+    assert (table.total_params, table.total_mult_adds) == (10_000, 20_000)

@@ -109,9 +109,7 @@ def summary(
     inputs = _inputs(input_size, input_data, dtypes)
     outputs = _run(model, inputs) if inputs else {}
     layers = list(_layers(model, outputs, depth))
-    leaves = (
-        outputs[id(part)] for part in model.modules() if id(part) in outputs and not _has_children(part)
-    )
+    leaves = [x for part in model.modules() if not _has_children(part) for x in outputs.get(id(part), ())]
     return Summary(layers, inputs, model, sum(x.numel() * x.element_size() for x in leaves if x is not None))
 
 
@@ -131,12 +129,12 @@ def _inputs(sizes: Any, given: Any, dtypes: Any) -> tuple[Any, ...]:
     return tuple(made)
 
 
-def _run(model: Module, inputs: Sequence[Any]) -> dict[int, Tensor | None]:
-    """The first output of each module that is called, by its id."""
-    outputs: dict[int, Tensor | None] = {}
+def _run(model: Module, inputs: Sequence[Any]) -> dict[int, list[Tensor | None]]:
+    """What each module put out at each of its calls (of several outputs, the first), by its id."""
+    outputs: dict[int, list[Tensor | None]] = {}
 
     def note(module: Module, args: Any, output: Any) -> None:
-        outputs.setdefault(id(module), _first_tensor(output))
+        outputs.setdefault(id(module), []).append(_first_tensor(output))
 
     parts = list(model.modules())
     handles = [part.register_forward_hook(note) for part in parts]
@@ -161,7 +159,7 @@ def _first_tensor(output: Any) -> Tensor | None:
     return output if isinstance(output, Tensor) else None
 
 
-def _layers(model: Module, outputs: dict[int, Tensor | None], depth: int) -> Iterator[Layer]:
+def _layers(model: Module, outputs: dict[int, list[Tensor | None]], depth: int) -> Iterator[Layer]:
     seen: set[int] = set()
     counted: set[int] = set()
     numbers = [0] * (depth + 1)
@@ -172,11 +170,12 @@ def _layers(model: Module, outputs: dict[int, Tensor | None], depth: int) -> Ite
         seen.add(id(part))
         own = part if level < depth else None  # at the last level: with all that is below
         parameters = [] if again else _own(part, own is None, counted)
-        out = outputs.get(id(part))
+        out = outputs.get(id(part), [None])[0]
+        uses = (_uses(home, key, p, x) for key, p, home in parameters for x in outputs.get(id(home), ()))
         yield Layer(
             name, type(part).__name__, level, numbers[level], None if out is None else tuple(out.shape),
             sum(p.numel() for _, p, _ in parameters),
-            sum(_uses(home, key, p, outputs.get(id(home))) for key, p, home in parameters), again,
+            sum(uses), again,
         )  # fmt: skip
         if own is not None and not again:
             for key, child in part._modules.items():

@@ -2,7 +2,10 @@
 
 import lampion as lp
 
-CALLS = {"where": lp.Tensor.where}  # the sample's input comes first, as in the method
+CALLS = {
+    "where": lp.Tensor.where,  # the sample's input comes first, as in the method
+    "zero_": lambda x: x.clone().zero_(),  # a leaf cannot be written to; PyTorch's entry works on a copy too
+}
 
 RANDOM = {
     "randn", "randn_like", "rand_like", "randint", "empty", "empty_like", "empty_permuted", "empty_strided",

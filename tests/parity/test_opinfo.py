@@ -151,6 +151,12 @@ _SUMS = ("histogram", "matmul", "__rmatmul__", "mm", "bmm", "nn.functional.linea
 SUMS = {name: {"rtol": 1e-5, "atol": 1e-4} for name in _SUMS} | gathered("SUMS")
 
 
+def fills_with_less_than_0(name, sample):
+    """A negative number for uint8: an error here, another number in PyTorch."""
+    numbers = [x for x in (sample.input, *sample.args) if isinstance(x, int | float)]
+    return name in ("full_like", "scalar_tensor") and any(x < 0 for x in numbers)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "int64", "uint8", "bool"])
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_values_of_other_types(name, dtype):
@@ -160,7 +166,7 @@ def test_values_of_other_types(name, dtype):
     if name in ("any", "all") and dtype == "uint8":
         pytest.skip("PyTorch's result is uint8 here, from the time before it had booleans")
     for sample in samples_of(name, getattr(torch, dtype), False):
-        if excluded(name, sample) is not None:
+        if excluded(name, sample) is not None or (dtype == "uint8" and fills_with_less_than_0(name, sample)):
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -8,7 +8,7 @@ import numpy as np
 
 from lampion.compiler import kernel_ir as ir
 from lampion.compiler.graph import Graph, Value, interpret
-from lampion.compiler.lower import NoLowering, lower
+from lampion.compiler.lower import lower
 from lampion.compiler.parts import Parts
 from lampion.compiler.passes import optimize
 from lampion.compiler.strides import contiguous_strides
@@ -105,14 +105,9 @@ def make_engine(
     for value, array in zip(graph.inputs, arrays, strict=True):
         if any(s % value.dtype.itemsize for s in array.strides):
             if strict:
-                raise NoLowering("an array whose elements are not whole elements apart")
+                raise LampionError("compile", "an array has elements that are not whole elements apart")
             return Interpreted(graph, targets, "an array has elements that are not whole elements apart")
         strides[value] = tuple(s // value.dtype.itemsize for s in array.strides)
     for value in graph.constants:
         strides[value] = contiguous_strides(value.shape, 1)
-    try:
-        return Native(graph, strides, targets, target)
-    except NoLowering as missing:
-        if strict:
-            raise
-        return Interpreted(graph, targets, f"there is no native kernel for {missing}")
+    return Native(graph, strides, targets, target)

@@ -18,10 +18,6 @@ from lampion.ops.advanced_indexing import index_
 _SAFE = frozenset({"matmul", "reshape", "put", "cat", "random_bits"})
 
 
-class NoLowering(Exception):
-    """What no plan can be made of: the graph is interpreted instead."""
-
-
 def lower(graph: Graph, strides: dict[Value, tuple[int, ...]], targets: Sequence[Value | None]) -> ir.Plan:
     """Turn a graph into a plan.
 

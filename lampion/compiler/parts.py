@@ -85,9 +85,9 @@ def call_out(call: ir.Call, table: Any, arena: int) -> None:
     token = backend.quiet()
     try:
         result = np.asarray(kernel.forward(np, *inputs, **kernel.params))
+    except LampionError:
+        raise
     except (ValueError, TypeError, IndexError) as error:
-        if isinstance(error, LampionError):
-            raise
         raise LampionError(kernel.name, str(error)) from None
     finally:
         backend.restore(token)

@@ -15,9 +15,9 @@ from lampion.ops.creation import full
 from lampion.ops.define import cast_to, composite, elementwise, widened
 from lampion.ops.elementwise import add, cast, clone, div, exp, log, mul, ne, neg, sigmoid, sub, where
 from lampion.ops.exponentials import log1p
-from lampion.ops.indexing import gather, scatter_add
 from lampion.ops.matrix import matmul
 from lampion.ops.reduce import amax, mean, sum
+from lampion.ops.scatter import gather, scatter_add
 from lampion.ops.shapes import normalize_dim
 from lampion.ops.views import matrix_transpose
 from lampion.tensor import as_tensor

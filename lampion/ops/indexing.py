@@ -26,11 +26,10 @@ from lampion.ops.advanced_indexing import (
 from lampion.ops.creation import full
 from lampion.ops.define import cast_to
 from lampion.ops.elementwise import second, where
-from lampion.ops.joining import cat, stack
+from lampion.ops.joining import stack
 from lampion.ops.movement import broadcast_to, reshape, slice_
-from lampion.ops.scatter import check_index, gather, out_of_range, scatter_add
 from lampion.ops.shapes import broadcast_shapes
-from lampion.ops.views import movedim, narrow, squeeze_dim
+from lampion.ops.views import movedim, squeeze_dim
 from lampion.origin import where as here
 from lampion.primitive import apply
 from lampion.tensor import Tensor, as_tensor
@@ -410,9 +409,3 @@ def _at_unknown_place(view, dim, at):
     source, copy = mode.trace.read(view), mode.trace.read(picked)
     copy.base, copy.doubt, source.doubt[0] = source, source.doubt, True
     return squeeze_dim(picked, dim)
-
-
-__all__ = [
-    "cat", "check_index", "gather", "getitem", "narrow", "out_of_range", "scatter_add", "setitem",
-    "squeeze_dim", "stack",
-]  # fmt: skip

@@ -307,7 +307,8 @@ def _extreme(of_all, place, of_two, x, dim, keepdim):
 
 def found_at(x, dim, indices, keepdim):
     """The elements that `indices` (of size 1 along `dim`) name, with them."""
-    from lampion.ops.indexing import gather, squeeze_dim
+    from lampion.ops.scatter import gather
+    from lampion.ops.views import squeeze_dim
 
     if not x.ndim:
         return Found(x.clone(), indices)

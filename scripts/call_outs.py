@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the tree, not an installed copy
 
 import lampion  # noqa: E402
-from lampion.compiler.lower import KERNELS  # noqa: E402
+from lampion.compiler.lowering import KERNELS  # noqa: E402
 from lampion.primitive import PRIMITIVES, Primitive  # noqa: E402
 
 HOMES = ("lampion.ops.", "lampion.nn.", "lampion.linalg", "lampion.fft", "lampion.special")

@@ -5,7 +5,7 @@ trace      the backend that records instead of computing
 graph      what was recorded: typed, printable, checked, interpreted
 passes/    rewrites of the graph
 schedule   which equations become one kernel
-lower      kernels and places in memory: a plan
+lowering/  kernels and places in memory: a plan
 codegen/   kernels and plans as LLVM, and the emitters of each kind
 runtime    the threads; cache: object code on disk
 bind       a plan tied to the user's tensors; function: `lampion.compile` itself

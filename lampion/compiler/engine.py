@@ -8,7 +8,7 @@ import numpy as np
 
 from lampion.compiler import kernel_ir as ir
 from lampion.compiler.graph import Graph, Value, interpret
-from lampion.compiler.lower import lower
+from lampion.compiler.lowering import lower
 from lampion.compiler.parts import Parts
 from lampion.compiler.passes import optimize
 from lampion.compiler.strides import contiguous_strides

@@ -1,0 +1,176 @@
+"""From groups to a plan: kernel records for each group, a place in memory for each stored value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lampion.compiler import kernel_ir as ir
+from lampion.compiler.graph import Equation, Graph, Value
+from lampion.compiler.lowering.body import Body, Record
+from lampion.compiler.lowering.registry import GROUPS, SAFE
+from lampion.compiler.memory import Arena
+from lampion.compiler.schedule import MACHINE_TYPES, Layout, Schedule, has_machine_code
+from lampion.compiler.strides import contiguous_strides
+
+
+class Lowering:
+    """A plan in the making: where each value lives, and the kernel calls so far."""
+
+    def __init__(
+        self, graph: Graph, strides: dict[Value, tuple[int, ...]], targets: Sequence[Value | None]
+    ) -> None:
+        self.graph = graph
+        self.schedule = Schedule(graph, strides)
+        self.layouts = self.schedule.layouts
+        self.places: dict[Value, ir.Place] = {}
+        self.calls: list[ir.Call] = []
+        self.arena = Arena()
+        known = [*graph.inputs, *graph.constants]
+        for slot, value in enumerate(known):
+            self.places[value] = ir.Place(False, slot, value.nbytes)
+        self.externals = len(known)
+        # The last group that can fail: upon an index out of range, a singular matrix...
+        self.last_check = max(
+            (
+                number
+                for number, group in enumerate(self.schedule.groups)
+                if group.kind == "other" and group.main and not _is_safe(group.main)
+            ),
+            default=-1,
+        )
+        self.copies: list[tuple[Value, Layout]] = []  # what has to be copied to its output at the end
+        self._bind_outputs(targets)
+
+    def _bind_outputs(self, targets: Sequence[Value | None]) -> None:
+        """Let kernels write outputs where they belong; note those that need a copy at the end."""
+        direct: set[Value] = set()
+        for value, target in zip(self.graph.outputs, targets, strict=True):
+            computed = value in self.schedule.position and value not in direct
+            if target is None:
+                slot = ir.Place(False, self.externals, value.nbytes)
+                self.externals += 1
+                if computed:
+                    self.places[value] = slot
+                    direct.add(value)
+                else:
+                    stand_in = Value(-1, value.shape, value.dtype)
+                    self.places[stand_in] = slot
+                    self.copies.append(
+                        (value, Layout(stand_in, value.shape, contiguous_strides(value.shape, 1)))
+                    )
+            elif computed and self._may_overwrite(value, target):
+                self.places[value] = self.places[target]
+                direct.add(value)
+            else:
+                self.copies.append((value, self.layouts[target]))
+
+    def _may_overwrite(self, value: Value, target: Value) -> bool:
+        """Whether the kernel that computes `value` may write it straight over the input `target`.
+
+        It may if nothing reads the target's old contents later, or in the same kernel at another point.
+        """
+        layout = self.layouts[target]
+        if value.shape != target.shape or layout.strides != contiguous_strides(target.shape, 1):
+            return False
+        own = self.schedule.position[value]
+        if own < self.last_check:
+            return False  # a later kernel may find an error, after which the user's tensors are as they were
+        for index, group in enumerate(self.schedule.groups):
+            for equation in group.equations:
+                for read in equation.values:
+                    if self._root(read) is not target:
+                        continue
+                    same_point = read is target and group.kind in ("map", "matmul", "reduce") and (
+                        equation is not group.main and (group.kind == "map" or equation in group.epilogue)
+                    )  # fmt: skip
+                    if index > own or (index == own and not same_point):
+                        return False
+        return all(self._root(v) is not target for v in self.graph.outputs)
+
+    def _root(self, value: Value) -> Value | None:
+        """The value whose memory a kernel looks at where it reads this one; None for Python numbers."""
+        while value in self.schedule.inlined:
+            (value,) = self.schedule.inlined[value].inputs
+        return None if value in self.schedule.numbers else self.layouts[value].root
+
+    # -- the plan -----------------------------------------------------------------------------------
+
+    def plan(self) -> ir.Plan:
+        for group in self.schedule.groups:
+            GROUPS[group.kind](self, group)
+        self._final_copies()
+        _check_reads(self.calls)
+        calls = self.arena.place(self.calls)
+        return ir.Plan(tuple(calls), self.arena.nbytes, self.externals)
+
+    def _final_copies(self) -> None:
+        overwritten = {layout.root for _, layout in self.copies}
+        ready = []
+        for value, layout in self.copies:
+            if self._root(value) in overwritten:
+                # Another copy overwrites what this one reads: set it aside first.
+                aside = Value(-1, value.shape, value.dtype)
+                self.layouts[aside] = Layout(aside, value.shape, contiguous_strides(value.shape, 1))
+                self.copy(value, self.layouts[aside], "set aside")
+                value = aside
+            ready.append((value, layout))
+        for value, layout in ready:
+            self.copy(value, layout, "write back")
+
+    def place(self, root: Value) -> ir.Place:
+        found = self.places.get(root)
+        if found is None:
+            found = self.places[root] = self.arena.take(root.nbytes)
+        return found
+
+    def call(self, record: Record, kernel: Any, label: str) -> None:
+        self.calls.append(ir.Call(kernel, tuple(record.places), label))
+
+    # -- pieces ---------------------------------------------------------------------------------------
+
+    def layout(self, value: Value) -> Layout:
+        """Where a value can be read; numbers are written out first."""
+        if value not in self.layouts:
+            to = Layout(value, value.shape, contiguous_strides(value.shape, 1))
+            self.copy(value, to, "full")
+            self.layouts[value] = to
+        return self.layouts[value]
+
+    def copy(self, value: Value, to: Layout, label: str) -> None:
+        """Write a value (broadcast) to a layout."""
+        record = Record(self)
+        if value.dtype not in MACHINE_TYPES:
+            number = self.schedule.numbers.get(value)
+            if number is None:
+                source = record.window(self.layouts[value], value.dtype)
+            else:
+                source = value.dtype.numpy.type(number)
+            out = record.window(to, value.dtype, written=True)
+            kernel = ir.CallOut("copy", _identity, (source,), {}, out, tuple(record.operands))
+            self.call(record, kernel, label)
+            return
+        body = Body(self, record, to.shape)
+        number = body.read(value)
+        store = ir.Store(record.window(to, value.dtype, written=True), number)
+        self.call(record, ir.Map(to.shape, tuple(record.operands), tuple(body.values), (store,)), label)
+
+
+def _check_reads(calls: list[ir.Call]) -> None:
+    """No kernel may read a place of the arena that none before it has written: that would be any number."""
+    written: set[int] = set()
+    for call in calls:
+        for place, operand in zip(call.places, call.kernel.operands, strict=True):
+            if place.arena and not operand.written and place.index not in written:
+                raise AssertionError(f"kernel `{call.label}` reads what is written after it")
+        for place, operand in zip(call.places, call.kernel.operands, strict=True):
+            if place.arena and operand.written:
+                written.add(place.index)
+
+
+def _is_safe(main: Equation) -> bool:
+    return main.primitive.name in SAFE and has_machine_code(main)
+
+
+def _identity(xp: Any, x: Any) -> Any:
+    return x

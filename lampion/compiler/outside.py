@@ -39,14 +39,9 @@ class Reached:
 
     def add_guards(self, guards: Guards) -> None:
         """Note all that the guards look at again (not what else objects hold than the attributes read)."""
-        for _, _, want in (*guards.entries, *guards.types):
-            self.add(want)
-        for thing, *_ in (*guards.objects, *guards.sequences, *guards.dicts):
-            self.add(thing)
-        for _, want in guards.cells:
-            self.add(want)
-        for _, _, defaults, kwdefaults in guards.functions:
-            self.add((defaults, kwdefaults))
+        for row in guards.rows:
+            for thing in row.reached():
+                self.add(thing)
 
     def add(self, thing: Any) -> None:
         """Note an object, and what plain containers, methods and partials hold."""

@@ -33,8 +33,8 @@ MAX_STREAMS = 16
 LARGE = 1 << 18
 #: The element types that machine code computes with. Others are called out to NumPy.
 MACHINE_TYPES = frozenset({
-    dtypes.bool_, dtypes.uint8, dtypes.uint32, dtypes.uint64, dtypes.int8, dtypes.int16, dtypes.int32,
-    dtypes.int64, dtypes.float32, dtypes.float64,
+    dtypes.bool_, dtypes.uint8, dtypes.uint16, dtypes.uint32, dtypes.uint64, dtypes.int8, dtypes.int16,
+    dtypes.int32, dtypes.int64, dtypes.float16, dtypes.bfloat16, dtypes.float32, dtypes.float64,
 })  # fmt: skip
 
 

@@ -96,12 +96,12 @@ class Row:
             dtype = self.k.dtypes[window.operand]
             value = values[store.value].astype(dtype).spread(lanes).value
             if lanes == 1 or _inner_stride(window) == 1:
-                self.k.store(value, self._pointer(window, inner), dtype, mask)
+                self.k.store(value, self._pointer(window, inner), dtype, mask, is_rounded=True)
                 continue
             if mask is not None:
                 raise ValueError("a masked store needs a window of stride 1")
             for n in range(lanes):
-                self.k.store(self.k.lane(value, n), self._pointer(window, inner, n), dtype)
+                self.k.store(self.k.lane(value, n), self._pointer(window, inner, n), dtype, is_rounded=True)
 
     def prefetch(self, inner: IRValue | int, lanes: int) -> None:
         """Have the caches fetch what the loads along the row will need at these points."""

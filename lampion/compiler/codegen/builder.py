@@ -6,7 +6,7 @@ runs the chunks [lo, hi) and returns 0, or 1 + the flat position of the element 
 
 Vectors are emitted as such (there is no auto-vectorizer to please), of any width: LLVM splits a vector
 that is wider than a register into several. A vector of one lane is a plain scalar. A bool is one byte in
-memory and one bit in registers.
+memory and one bit in registers; a float16 or bfloat16 is two bytes in memory and a float32 in registers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import llvmlite.ir as ir
+import numpy as np
 
+from lampion.compiler.codegen import halves
 from lampion.compiler.codegen.symbols import undefined_symbols
 from lampion.compiler.codegen.target import ALLOWED_SYMBOLS, Target
 from lampion.compiler.kernel_ir import Operand
@@ -28,7 +30,7 @@ from lampion.dtype import DType
 IRValue = Any  # llvmlite has no type annotations: an LLVM value,
 IRType = Any  # and an LLVM type
 
-I1, I8, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
+I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 POINTER = ir.PointerType()
 
 
@@ -37,8 +39,13 @@ def element(dtype: DType) -> IRType:
     if dtype.kind == "b":
         return I1
     if dtype.kind == "f":
-        return ir.FloatType() if dtype.itemsize == 4 else ir.DoubleType()
+        return ir.DoubleType() if dtype.itemsize == 8 else ir.FloatType()
     return ir.IntType(8 * dtype.itemsize)
+
+
+def stored(dtype: DType) -> IRType:
+    """The type of one element in memory."""
+    return I8 if dtype.kind == "b" else I16 if dtype.is_half else element(dtype)
 
 
 def register(dtype: DType, lanes: int) -> IRType:
@@ -262,13 +269,11 @@ class KernelBuilder:
         return self.address(self.operands[operand], self.dtypes[operand], offset)
 
     def address(self, base: IRValue, dtype: DType, offset: IRValue | int) -> IRValue:
-        stored = I8 if dtype.kind == "b" else element(dtype)
-        return self.ir.gep(base, [self.i64(offset)], inbounds=True, source_etype=stored)
+        return self.ir.gep(base, [self.i64(offset)], inbounds=True, source_etype=stored(dtype))
 
     def load(self, pointer: IRValue, dtype: DType, lanes: int = 1, mask: IRValue | None = None) -> IRValue:
         """`lanes` adjacent elements, aligned as one of them; 0 where the mask is off."""
-        stored = I8 if dtype.kind == "b" else element(dtype)
-        typ = stored if lanes == 1 else ir.VectorType(stored, lanes)
+        typ = stored(dtype) if lanes == 1 else ir.VectorType(stored(dtype), lanes)
         if mask is None:
             value = self.ir.load(pointer, typ=typ, align=dtype.itemsize)
         else:
@@ -277,13 +282,25 @@ class KernelBuilder:
             value = self.ir.call(load, [pointer, align, mask, Splat(typ, "zeroinitializer")])
         if dtype.kind == "b":
             return self.ir.icmp_unsigned("!=", value, Splat(typ, "zeroinitializer" if lanes > 1 else "0"))
-        return value
+        return halves.widen(self, value, dtype) if dtype.is_half else value
 
-    def store(self, value: IRValue, pointer: IRValue, dtype: DType, mask: IRValue | None = None) -> None:
-        """Write a scalar or a vector of adjacent elements; none where the mask is off."""
+    def store(
+        self,
+        value: IRValue,
+        pointer: IRValue,
+        dtype: DType,
+        mask: IRValue | None = None,
+        *,
+        is_rounded: bool = False,
+    ) -> None:
+        """Write a scalar or a vector of adjacent elements; none where the mask is off.
+
+        A float16 or bfloat16 is rounded, unless it `is_rounded` already.
+        """
         if dtype.kind == "b":
-            stored = ir.VectorType(I8, value.type.count) if is_vector(value) else I8
-            value = self.ir.zext(value, stored)
+            value = self.ir.zext(value, ir.VectorType(I8, value.type.count) if is_vector(value) else I8)
+        elif dtype.is_half:
+            value = halves.narrow(self, value, dtype, is_rounded=is_rounded)
         if mask is None:
             self.ir.store(value, pointer, align=dtype.itemsize)
             return
@@ -339,13 +356,21 @@ def _constant_text(dtype: DType, value: bool | int | float) -> str:
         wrapped = int(value) % (1 << bits)
         return str(wrapped - (1 << bits) if wrapped >> (bits - 1) else wrapped)
     number = float(value)
-    if dtype.itemsize == 4 and math.isfinite(number):
+    if dtype.is_half:
+        number = _rounded(dtype, number)
+    elif dtype.itemsize == 4 and math.isfinite(number):
         try:
             number = struct.unpack("f", struct.pack("f", number))[0]
         except OverflowError:  # beyond float32
             number = math.copysign(math.inf, number)
     # LLVM wants a float written as the bits of the double that it equals.
     return f"0x{struct.unpack('<Q', struct.pack('<d', number))[0]:016X}"
+
+
+def _rounded(dtype: DType, number: float) -> float:
+    """The number of a short type nearest to it."""
+    with np.errstate(over="ignore"):
+        return float(np.array(number).astype(dtype.numpy))
 
 
 def optimize(module: Any, target: Target, machine: Any = None) -> Any:

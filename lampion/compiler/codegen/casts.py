@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lampion.compiler.codegen.builder import IRValue, register
-from lampion.dtype import DType, int32, int64, uint64
+from lampion.compiler.codegen import halves
+from lampion.compiler.codegen.builder import IRValue, element, register
+from lampion.dtype import DType, float32, int32, int64, uint64
 
 if TYPE_CHECKING:
     from lampion.compiler.codegen.lanes import Lanes
@@ -15,11 +16,17 @@ def cast(x: Lanes, dtype: DType) -> Lanes:
     """x with another element type."""
     xp, b = x.xp, x.xp.k.ir
     old, new = x.dtype, dtype
-    typ = register(new, x.count)
     if new.kind == "b":
         return x != 0
+    if new.is_half:
+        if old.kind != "f":
+            x = x.astype(float32)
+        return type(x)(xp, halves.rounded(xp.k, x.value, new), new)
+    typ = register(new, x.count)
     if new.kind == "f":
         if old.kind == "f":
+            if element(new) == element(old):  # a short float, which is a float32 in registers
+                return type(x)(xp, x.value, new)
             emit = b.fpext if new.itemsize > old.itemsize else b.fptrunc
         else:
             emit = b.sitofp if old.kind == "i" else b.uitofp

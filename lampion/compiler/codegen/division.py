@@ -90,6 +90,8 @@ def power(xp: Emitter, x: Operand, y: Operand) -> Lanes:
     """x ** y. Small constant exponents of floats are multiplied out, within 2 ulp."""
     known = xp.number_of(y)
     base, exponent = xp.together(x, y)
+    if base.dtype.is_half:
+        base, exponent = base.astype(float32), exponent.astype(float32)
     if base.dtype.kind == "f":
         if known in _MULTIPLIED_OUT:
             return _MULTIPLIED_OUT[known](xp, base)

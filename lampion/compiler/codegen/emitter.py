@@ -1,7 +1,8 @@
 """NumPy's names on LLVM vectors: what an elementwise primitive's `forward` runs on to emit its code.
 
 `Emitter` stands for the `numpy` module, `Lanes` for its arrays. Each operation gives NumPy's answer, to
-the bit for + - * / and sqrt: integers wrap around and divide by zero to 0, `maximum` propagates NaN, a
+the bit for + - * / and sqrt, whose results are rounded to float16 and bfloat16 where the arguments are such
+(functions of those are float32): integers wrap around and divide by zero to 0, `maximum` propagates NaN, a
 cast from float to integer is what NumPy does on x86.
 """
 
@@ -14,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from lampion.compiler.codegen import angles, division, hyperbolic, library, mathlib
+from lampion.compiler.codegen import angles, division, halves, hyperbolic, library, mathlib
 from lampion.compiler.codegen.builder import IRValue, KernelBuilder, Splat
 from lampion.compiler.codegen.lanes import Lanes, Operand
-from lampion.dtype import DType, bool_, float64, of
+from lampion.dtype import DType, bfloat16, bool_, float32, float64, of
 
 
 class Emitter:
@@ -62,12 +63,20 @@ class Emitter:
         return [x.spread(count) for x in lanes]
 
     def floating(self, *args: Operand) -> list[Lanes]:
-        """The same for functions that compute in floats: integers become float64."""
+        """The same for functions that compute in floats: integers become float64, short floats float32."""
+        lanes = self._floats(*args)
+        return [x.astype(float32) for x in lanes] if lanes[0].dtype.is_half else lanes
+
+    def _floats(self, *args: Operand) -> list[Lanes]:
         lanes = self.together(*args)
         return lanes if lanes[0].dtype.kind == "f" else [x.astype(float64) for x in lanes]
 
     def made(self, value: IRValue, like: Lanes) -> Lanes:
         return Lanes(self, value, like.dtype)
+
+    def result(self, value: IRValue, like: Lanes) -> Lanes:
+        """The same for results of arithmetic, which may have more digits than a short float holds."""
+        return self.made(halves.rounded(self.k, value, like.dtype) if like.dtype.is_half else value, like)
 
     # Arithmetic --------------------------------------------------------------------------------------
 
@@ -75,24 +84,24 @@ class Emitter:
         x, y = self.together(x, y)
         b = self.k.ir
         emit = {"f": b.fadd, "b": b.or_}.get(x.dtype.kind, b.add)
-        return self.made(emit(x.value, y.value), x)
+        return self.result(emit(x.value, y.value), x)
 
     def subtract(self, x: Operand, y: Operand) -> Lanes:
         x, y = self.together(x, y)
         if x.dtype.kind == "b":
             raise TypeError("subtract: booleans have no difference; use ^")
         emit = self.k.ir.fsub if x.dtype.kind == "f" else self.k.ir.sub
-        return self.made(emit(x.value, y.value), x)
+        return self.result(emit(x.value, y.value), x)
 
     def multiply(self, x: Operand, y: Operand) -> Lanes:
         x, y = self.together(x, y)
         b = self.k.ir
         emit = {"f": b.fmul, "b": b.and_}.get(x.dtype.kind, b.mul)
-        return self.made(emit(x.value, y.value), x)
+        return self.result(emit(x.value, y.value), x)
 
     def divide(self, x: Operand, y: Operand) -> Lanes:
-        x, y = self.floating(x, y)
-        return self.made(self.k.ir.fdiv(x.value, y.value), x)
+        x, y = self._floats(x, y)
+        return self.result(self.k.ir.fdiv(x.value, y.value), x)
 
     def negative(self, x: Operand) -> Lanes:
         (x,) = self.together(x)
@@ -116,7 +125,7 @@ class Emitter:
         return self.where(x < 0, -x, x) if x.dtype.kind == "i" else x
 
     def copysign(self, x: Operand, y: Operand) -> Lanes:
-        x, y = self.floating(x, y)
+        x, y = self._floats(x, y)
         return self.made(self.k.intrinsic("copysign", x.value, y.value), x)
 
     def sign(self, x: Operand) -> Lanes:
@@ -169,14 +178,18 @@ class Emitter:
             raise TypeError("reciprocal: expected a float; integers have no reciprocals")
         return self.divide(1.0, x)
 
+    def _widened(self, x: Operand, y: Operand) -> list[Lanes]:
+        """The same as `together`, with short floats as float32."""
+        return [lanes.astype(float32) if lanes.dtype.is_half else lanes for lanes in self.together(x, y)]
+
     def floor_divide(self, x: Operand, y: Operand) -> Lanes:
-        return division.floor_divide(self, *self.together(x, y))
+        return division.floor_divide(self, *self._widened(x, y))
 
     def remainder(self, x: Operand, y: Operand) -> Lanes:
-        return division.remainder(self, *self.together(x, y))
+        return division.remainder(self, *self._widened(x, y))
 
     def fmod(self, x: Operand, y: Operand) -> Lanes:
-        return division.fmod(self, *self.together(x, y))
+        return division.fmod(self, *self._widened(x, y))
 
     def power(self, x: Operand, y: Operand) -> Lanes:
         return division.power(self, x, y)
@@ -197,7 +210,7 @@ class Emitter:
         return self._rounded("trunc", x)
 
     def rint(self, x: Operand) -> Lanes:
-        return self._rounded("rint", *self.floating(x))
+        return self._rounded("rint", *self._floats(x))
 
     # Choosing, comparing -----------------------------------------------------------------------------
 
@@ -246,11 +259,11 @@ class Emitter:
         return x.bits() >> (8 * x.dtype.itemsize - 1) != 0
 
     def isinf(self, x: Operand) -> Lanes:
-        (x,) = self.floating(x)
+        (x,) = self._floats(x)
         return self.absolute(x) == math.inf
 
     def isfinite(self, x: Operand) -> Lanes:
-        (x,) = self.floating(x)
+        (x,) = self._floats(x)
         return self.absolute(x) < math.inf
 
     def logical_not(self, x: Operand) -> Lanes:
@@ -321,8 +334,8 @@ class Emitter:
     # Functions ---------------------------------------------------------------------------------------
 
     def sqrt(self, x: Operand) -> Lanes:
-        (x,) = self.floating(x)
-        return self.made(self.k.intrinsic("sqrt", x.value), x)
+        (x,) = self._floats(x)
+        return self.result(self.k.intrinsic("sqrt", x.value), x)
 
     def exp(self, x: Operand) -> Lanes:
         return mathlib.exp(self, *self.floating(x))
@@ -411,7 +424,12 @@ def _type_of(x: Operand) -> Any:
 @functools.cache
 def _common(*types: Any) -> DType:
     """NumPy's result type, where bool, int and float stand for Python's numbers."""
+    if {getattr(t, "name", None) for t in types if t not in _NUMBERS} == {"bfloat16"}:
+        return bfloat16  # NumPy does not know that a Python float yields to it
     return of(np.result_type(*(t(0) if isinstance(t, type) else t for t in types)))
+
+
+_NUMBERS = (bool, int, float)
 
 
 def _in_width(amount: Operand, dtype: DType) -> bool:

@@ -49,7 +49,7 @@ class Lanes:
         return self if dtype is self.dtype else casts.cast(self, dtype)
 
     def bits(self) -> Lanes:
-        """The bits of a float as an unsigned integer of the same size."""
+        """The bits of a float32 or float64 as an unsigned integer of the same size."""
         return self._reinterpret(uint32 if self.dtype.itemsize == 4 else uint64)
 
     def as_float(self) -> Lanes:

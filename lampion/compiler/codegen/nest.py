@@ -116,7 +116,7 @@ def power_of_two(limit: int) -> int:
 
 
 def _size(dtype: DType) -> int:
-    return dtype.itemsize
+    return 4 if dtype.is_half else dtype.itemsize  # in registers
 
 
 def dear(body: Sequence[Value]) -> bool:

@@ -95,13 +95,29 @@ class Target:
         return self.vector_bytes == 64 and _llvm().llvm_version_info[0] >= 22
 
     @property
+    def converts_halves(self) -> bool:
+        """Whether float16 to float32 and back is one instruction (F16C on x86; every 64-bit Arm has it)."""
+        if not self.on_x86:
+            return True
+        return "+f16c" in self.features.split(",") or self.cpu in ("haswell", "skylake-avx512")
+
+    @property
+    def multiplies_bfloat16(self) -> bool:
+        """Whether there are products of pairs of bfloat16, summed in float32 (vdpbf16ps), 16 at a time."""
+        return self.vector_bytes == 64 and "+avx512bf16" in self.features.split(",")
+
+    @property
+    def on_x86(self) -> bool:
+        return "neon" not in self.features and _is_x86()
+
+    @property
     def key(self) -> str:
         """What object code depends on, for caches."""
         return f"{_llvm().get_process_triple()}|{self.cpu}|{self.features}|{self.vector_bytes}|{self.fma}"
 
     def lanes(self, dtype: DType) -> int:
-        """How many elements one vector register holds."""
-        return self.vector_bytes // dtype.itemsize
+        """How many elements one vector register holds (of floats of 16 bits: as float32)."""
+        return self.vector_bytes // (4 if dtype.is_half else dtype.itemsize)
 
     def machine(self) -> Any:
         """A new llvmlite TargetMachine. Small and position-independent code: constants are read in

@@ -5,8 +5,8 @@ The rules, and why:
 - One process each, started beforehand: no contender's threads, allocator or import hooks touch another's.
 - Turns of half a second in rounds, in rotating order: when the machine slows down, it does so for all.
   A ratio is taken within a round, and the median over the rounds is reported.
-- The same weights to start from and the same batches; losses are compared at steps 1, 10 and 200, so that
-  nobody is fast by leaving work out. Each call gets another batch as its argument.
+- The same weights to start from and the same batches; losses are compared at steps 1, 10 and 200 (the large
+  workloads stop earlier), so that nobody is fast by leaving work out. Each call gets another batch as its argument.
 - Before a turn the others settle. OpenMP's threads spin for some milliseconds after their last work and
   then sleep, so a pause ends what would be stolen from the next turn. OMP_WAIT_POLICY=passive would end it
   too, but also slow each of PyTorch's parallel regions by a wake-up; it stays unset. Workers report the
@@ -30,7 +30,7 @@ from typing import Any
 
 from benchmarks import machine
 from benchmarks.contenders import CONTENDERS
-from benchmarks.training import CHECKED_STEPS, Training
+from benchmarks.training import Training
 from benchmarks.unlocked import preload_library
 
 BASE = "lampion compiled"  # ratios are against this one, where it takes part
@@ -197,13 +197,15 @@ def race(
     peak_before = ask_child("benchmarks.peak")
     try:
         for name in options.contenders:
+            if not CONTENDERS[name].takes(training):
+                continue
             if reason := CONTENDERS[name].missing():
                 absent[name] = reason
                 continue
             options.say(f"{training.name}: starting {name}")
             worker = WorkerProcess(name, training.name)
             try:
-                checks[name] = worker.ask(600, do="check", steps=list(CHECKED_STEPS))
+                checks[name] = worker.ask(600, do="check", steps=list(training.checked))
                 workers[name] = worker
             except WorkerFailedError as failure:
                 worker.close()
@@ -219,6 +221,7 @@ def race(
     return {
         "workload": training.name,
         "title": training.title,
+        "checked": list(training.checked),
         "kind": "race",
         "rounds": options.rounds,
         "others_cpu": turns.others_cpu,
@@ -233,7 +236,7 @@ def race(
             name: summary(name, times, turns, checks[name], training.gflop, peak) for name in times.rounds
         },
         "absent": absent,
-        "agreement": agreement({name: checks[name]["losses"] for name in times.rounds}, training.tolerance),
+        "agreement": agreement({name: checks[name]["losses"] for name in times.rounds}, training),
         "targets": [target.record() for target in targets(times, peak)],
     }
 
@@ -290,16 +293,16 @@ def summary(
     }
 
 
-def agreement(losses: dict[str, dict[str, float]], tolerance: dict[int, float]) -> dict[str, Any]:
+def agreement(losses: dict[str, dict[str, float]], training: Training) -> dict[str, Any]:
     """How far the contenders' losses lie apart at each checked step, relative to their mean."""
     found: dict[str, Any] = {}
-    for step in CHECKED_STEPS:
-        values = [loss[str(step)] for loss in losses.values()]
+    for step in training.checked:
+        values = [loss[str(step)] for loss in losses.values() if str(step) in loss]
         if values:
             spread = (max(values) - min(values)) / abs(sum(values) / len(values))
             found[str(step)] = {
                 "spread": spread,
-                "allowed": tolerance[step],
-                "agree": spread <= tolerance[step],
+                "allowed": training.tolerance[step],
+                "agree": spread <= training.tolerance[step],
             }
     return found

@@ -73,7 +73,8 @@ def race_lines(record: Record) -> list[str]:
     lines = [
         f"  FMA peak: {peak['before']:.0f} GFLOP/s before, {peak['after']:.0f} after{floor}",
         f"  {record['rounds']} rounds; other programs used {others} of the processor",
-        f"  {'':28}{'a step':>10}{'ratio':>8}{'of peak':>9}{'first call':>12}   loss at 1, 10, 200",
+        f"  {'':28}{'a step':>10}{'ratio':>8}{'of peak':>9}{'first call':>12}   loss at "
+        + ", ".join(map(str, record["checked"])),
     ]
     for name, row in sorted(record["contenders"].items(), key=lambda item: item[1]["us"]):
         ratio = f"{row['times_base']:.2f}x" if row["times_base"] else ""

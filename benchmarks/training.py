@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 Arrays = tuple[np.ndarray, np.ndarray]
-CHECKED_STEPS = (1, 10, 200)
 
 
 @dataclass(frozen=True)
@@ -28,6 +27,11 @@ class Training:
     shapes: dict[str, tuple[int, ...]]  # the network's state_dict: names and shapes
     batch: Callable[[np.random.Generator], Arrays]
     optimizer: tuple[str, dict[str, float]]  # PyTorch's class name and arguments
+    #: What a step is: "train" (forward, backward, optimizer), "gradient" (the loss and its gradient with
+    #: respect to x; no optimizer), or "update" (the optimizer alone, with gradients that stay as they are).
+    step: str = "train"
+    checked: tuple[int, ...] = (1, 10, 200)  # steps at which the losses are compared
+    pool: int = 64  # batches made ready for a turn
     gflop: float | None = None  # multiply-adds of one step x 2 / 1e9, where they are what takes the time
     # How far apart the contenders' losses may lie, relative to their mean. Float32 rounding differs with the
     # order of summation, and training amplifies it from step to step; these are some ten times what correct
@@ -45,6 +49,11 @@ class Training:
             else:
                 made[name] = np.full(shape, 0.0 if name.endswith("bias") else 1.0, np.float32)
         return made
+
+    def gradients(self) -> dict[str, np.ndarray]:
+        """For a step that is the optimizer alone: the gradients, in every contender the same."""
+        rng = np.random.default_rng(11)
+        return {name: rng.standard_normal(shape, dtype=np.float32) for name, shape in self.shapes.items()}
 
     def batch_number(self, number: int) -> Arrays:
         """Batch `number` of the stream: the same arrays in every contender."""

@@ -23,7 +23,6 @@ from benchmarks import workloads
 from benchmarks.contenders import CONTENDERS, Session
 from benchmarks.training import Training
 
-POOL = 64  # batches made ready for a turn; each call gets the next one
 SLICE_SECONDS = 0.008  # long enough for the clock and for asynchronous dispatch, short against disturbances
 
 
@@ -54,7 +53,9 @@ class Worker:
         # A waiting worker should use no processor time: its threads would be stealing from the others' turns.
         idle_cpu = time.process_time() - self.cpu_mark
         first = (number + 1) * 1000  # batches that the check did not see, and new ones for each turn
-        pool = [self.session.prepare(self.training.batch_number(first + i)) for i in range(POOL)]
+        pool = [
+            self.session.prepare(self.training.batch_number(first + i)) for i in range(self.training.pool)
+        ]
 
         self._slice(pool, 3)  # threads are parked and caches belong to someone else: not counted
         length = 4

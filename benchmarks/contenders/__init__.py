@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from benchmarks.training import Training
+
 
 class Session(Protocol):
     """One contender, ready to train one workload."""
@@ -35,6 +37,11 @@ class Contender:
     package: str
     options: dict[str, Any] = field(default_factory=dict)
     unlocked: bool = False  # preload mkl_unlocked.c
+    only: tuple[str, ...] = ()  # the workloads that it is for; empty: all
+
+    def takes(self, training: Training) -> bool:
+        """Whether it has a part in that workload."""
+        return not self.only or training.name in self.only
 
     def missing(self) -> str | None:
         """Why this contender cannot run here, or None."""

@@ -13,6 +13,8 @@ MODULES = {
     "import": "import_",
     "spiral": "spiral",
     "mlp": "mlp",
+    "chargpt": "chargpt",
+    "chargpt-written": "chargpt_written",
     "threads": "threads",
     "memory": "memory",
     "overhead": "overhead",

@@ -66,17 +66,17 @@ def _rewrite(equation: Equation, made_by: dict[Value, Equation]) -> Equation | V
     return equation
 
 
-def _whole_put(equation: Equation) -> Equation:
+def _whole_put(equation: Equation) -> Equation | Value:
     """Writing all of a tensor through a reshaped view of it is a reshape of what is written."""
     (base, value), chain = equation.inputs, equation.params["chain"]
-    if (
-        len(chain) == 1
-        and chain[0][0].name == "reshape"
-        and isinstance(value, Value)
-        and value.size == base.size
-    ):
-        return Equation(chain[0][0], (value,), {"shape": base.shape}, equation.output, equation.where)
-    return equation
+    if not isinstance(value, Value) or any(step.name != "reshape" for step, _ in chain):
+        return equation
+    if value.type == base.type:
+        return value
+    if value.size != base.size or value.dtype is not base.dtype:
+        return equation
+    reshape = chain[-1][0]
+    return Equation(reshape, (value,), {"shape": base.shape}, equation.output, equation.where)
 
 
 def _with_numbers(equation: Equation, made_by: dict[Value, Equation]) -> Equation:

@@ -86,7 +86,25 @@ class Result:
     dtype: DType
 
 
-Value = Load | Literal | Compute | Result
+@dataclass(frozen=True)
+class Position:
+    """The index along the last axis of the loop nest."""
+
+    dtype: DType
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Among a row's values (see `Rows`): value number `value` of its points, at the point that value number
+    `index` of the row says. An index outside of the row is reported through the kernel's status.
+    """
+
+    value: int
+    index: int
+    dtype: DType
+
+
+Value = Load | Literal | Compute | Result | Position | Chosen
 
 
 @dataclass(frozen=True)
@@ -110,6 +128,30 @@ class Map:
     operands: tuple[Operand, ...]
     body: tuple[Value, ...]
     stores: tuple[Store, ...]
+
+
+#: The length of the windows of a Map that runs over tensors of any length.
+ANY_LENGTH = 1 << 40
+
+
+@dataclass(frozen=True)
+class Segments:
+    """One flat `Map` over several tensors, one after the other: the update of all parameters, say.
+
+    The windows of `map` run over `ANY_LENGTH` points with stride 1, or 0 for one number. Operand n of the
+    map is, for tensor s, operand ``s * len(map.operands) + n`` of this kernel.
+    """
+
+    map: Map
+    lengths: tuple[int, ...]
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        return self.map.operands * len(self.lengths)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (sum(self.lengths),)
 
 
 @dataclass(frozen=True)
@@ -140,6 +182,40 @@ class Reduce:
     @property
     def kept(self) -> tuple[int, ...]:
         return tuple(n for axis, n in enumerate(self.shape) if axis not in self.axes)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Several walks along each row, which stays in cache meanwhile: softmax, layer norm, their gradients.
+
+    A row is the points of the last axes of `shape`; which axes are outside, `outer` says: the first ones.
+    There are values at each point, and values of the row as a whole; the latter's windows have the shape of
+    the outer axes. Each may refer to the other, in any way that can be evaluated:
+
+        points: `Result(n)` is value number n of the row;
+        rows:   `Result(n)` is the n-th reduction over the row's points.
+
+    How many walks that takes, and what is kept from one to the next, is for the code generator to find out.
+    No stored operand is loaded.
+    """
+
+    shape: tuple[int, ...]
+    outer: int
+    operands: tuple[Operand, ...]
+    points: tuple[Value, ...]
+    rows: tuple[Value, ...]
+    reductions: tuple[Reduction, ...]
+    stores: tuple[Store, ...]
+    row_stores: tuple[Store, ...]
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        return self.shape[: self.outer]
+
+    @property
+    def choices(self) -> tuple[Chosen, ...]:
+        """What can come upon an index out of range."""
+        return tuple(value for value in self.rows if isinstance(value, Chosen))
 
 
 @dataclass(frozen=True)
@@ -244,6 +320,46 @@ class RandomBits:
     operands: tuple[Operand, ...]
 
 
+@dataclass(frozen=True)
+class Attention:
+    """``out = softmax(scale * q @ k.T) @ v`` for each head: see `ops/attention.py`.
+
+    The windows have shape (*batch, length, size), the heads in the batch; their innermost stride is 1.
+    """
+
+    q: Window
+    k: Window
+    v: Window
+    out: Window
+    causal: bool
+    scale: float
+    operands: tuple[Operand, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (*self.q.shape[:-1], self.k.shape[-2])
+
+
+@dataclass(frozen=True)
+class AttentionSlopes:
+    """The gradients of q, k and v, from `g`, the gradient of an `Attention`'s result."""
+
+    g: Window
+    q: Window
+    k: Window
+    v: Window
+    dq: Window
+    dk: Window
+    dv: Window
+    causal: bool
+    scale: float
+    operands: tuple[Operand, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (*self.q.shape[:-1], self.k.shape[-2])
+
+
 @dataclass(frozen=True, eq=False)
 class CallOut:
     """``out = forward(numpy, *inputs, **params)``: what has no machine code, between native parts of a plan.
@@ -263,7 +379,7 @@ class CallOut:
         return self.out.shape
 
 
-Kernel = Map | Reduce | Matmul | Gather | ScatterAdd | RandomBits | CallOut
+Kernel = Map | Segments | Reduce | Rows | Matmul | Gather | ScatterAdd | RandomBits | Attention | AttentionSlopes | CallOut
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,7 @@ The innermost axis in memory is the one across vectors, whichever kind it is of:
   reduced  the lanes of a wide vector accumulate a row side by side, and are folded in halves at its end;
   kept     each lane accumulates its own column, down the rows.
 
-Either way a kept point belongs to one chunk, and no more than `_IN_SEQUENCE` values are combined one after
-the other before their total goes into another accumulator: a tree of fixed form, like NumPy's pairwise
-summation, whose rounding error grows with the logarithm of the length.
+Either way a kept point belongs to one chunk, and values are combined in the order that `combine` fixes.
 """
 
 from __future__ import annotations
@@ -20,6 +18,7 @@ from typing import Any
 
 from lampion.compiler.codegen.body import Row
 from lampion.compiler.codegen.builder import IRValue, KernelBuilder
+from lampion.compiler.codegen.combine import Accumulators, Combining, sequence_length
 from lampion.compiler.codegen.emitter import Emitter
 from lampion.compiler.codegen.lanes import Lanes
 from lampion.compiler.codegen.nest import (
@@ -33,10 +32,9 @@ from lampion.compiler.codegen.nest import (
     windows_of,
 )
 from lampion.compiler.codegen.target import Target
-from lampion.compiler.kernel_ir import Reduce, Reduction, Window
+from lampion.compiler.kernel_ir import Reduce, Window
 from lampion.dtype import bool_
 
-_IN_SEQUENCE = 32
 _ALONG = 4  # vectors side by side, along a row: additions take longer than it takes to start a few
 _ACROSS = 8  # the same across columns: more, for longer pieces of each row come from memory at a time
 _UNITS = (128, 64, 32, 16)  # kept columns of one item of work: as many as leave eight items to share
@@ -44,9 +42,7 @@ _UNITS = (128, 64, 32, 16)  # kept columns of one item of work: as many as leave
 _CACHE = 2 << 20  # bytes that are in a cache, perhaps
 _AHEAD = 128  # columns from those in work to those that are fetched: about one item
 
-Accumulators = list[Lanes]  # one for each reduction
 Index = dict[int, Any]  # of each axis whose loop we are in
-Step = Callable[[Any, Accumulators], Accumulators]  # (number, so far) -> and now
 Point = Callable[[Index, Accumulators], Accumulators]
 
 
@@ -107,31 +103,16 @@ class _Nest:
         return replace(window, shape=shape, strides=tuple(window.strides[axis] for axis in self.kept))
 
 
-class _Combiner:
-    """One of the reductions: what it starts from, and how it combines."""
-
-    def __init__(self, xp: Emitter, reduction: Reduction) -> None:
-        primitive, self.dtype, self.value = reduction.primitive, reduction.dtype, reduction.value
-        if primitive.combine is None or primitive.identity is None:
-            raise TypeError(f"{primitive.name} has no combine and identity, and is no reduction")
-        self.identity = xp.literal(primitive.identity(self.dtype), self.dtype)
-        self._xp, self._combine = xp, primitive.combine
-
-    def __call__(self, x: Lanes, y: Lanes) -> Lanes:
-        out: Lanes = self._combine(self._xp, x, y)
-        return out.astype(self.dtype)
-
-
 class _Emission:
     def __init__(self, k: KernelBuilder, kernel: Reduce) -> None:
         self.k = k
         self.xp = Emitter(k)
-        self.reductions = [_Combiner(self.xp, reduction) for reduction in kernel.reductions]
+        self.combining = Combining(k, self.xp, kernel.reductions)
         self.nest = _Nest(kernel)
         self.empty = math.prod(kernel.shape) == 0
         dtypes = [value.dtype for value in kernel.body] + [r.dtype for r in kernel.reductions]
         vectors = min(
-            _ACROSS if self.nest.across else _ALONG, k.target.registers // 2 // len(self.reductions)
+            _ACROSS if self.nest.across else _ALONG, k.target.registers // 2 // len(kernel.reductions)
         )
         if dear(kernel.body):
             vectors = min(vectors, _ALONG)
@@ -166,9 +147,9 @@ class _Emission:
         steps, rest = divmod(nest.length, self.width)
         index = dict(zip(nest.kept, outer, strict=True))
         along = functools.partial(self._along, steps, rest)
-        per_point = _sequence_length(steps, 1) + (rest > 0)
-        totals = self._over(axes, index, self._identities(self.width), along, per_point)
-        self._finish(outer, 1, [self._folded(*pair) for pair in zip(self.reductions, totals, strict=True)])
+        per_point = sequence_length(steps, 1) + (rest > 0)
+        totals = self._over(axes, index, self.combining.identities(self.width), along, per_point)
+        self._finish(outer, 1, self.combining.folded(totals))
 
     def _along(self, steps: int, rest: int, index: Index, so_far: Accumulators) -> Accumulators:
         """Combine one row into the accumulators."""
@@ -176,27 +157,16 @@ class _Emission:
         row = Row(k, self.nest.body, [index[axis] for axis in sorted(index)])
 
         def step(i: IRValue | int, so_far: Accumulators) -> Accumulators:
-            return self._combined(so_far, self._values(row, k.affine(0, (i, width)), width))
+            return self.combining.combined(so_far, self._values(row, k.affine(0, (i, width)), width))
 
-        so_far = self._sequence(steps, 1, so_far, step)
+        so_far = self.combining.sequence(steps, 1, so_far, step)
         if not rest:
             return so_far
         # The last vector ends with the row; the lanes that the one before had already count for nothing.
         fresh = [lane >= width - rest for lane in range(width)]
         mask = Lanes(self.xp, k.mask(fresh), bool_)
-        values = zip(self._values(row, length - width, width), self._identities(width), strict=True)
-        return self._combined(so_far, [self.xp.where(mask, value, none) for value, none in values])
-
-    def _folded(self, reduction: _Combiner, total: Lanes) -> Lanes:
-        """All lanes of an accumulator combined: halves, halves of halves..."""
-        while total.count > 1:
-            half = total.count // 2
-            parts = (range(half), range(half, 2 * half))
-            low, high = (
-                self.xp.made(self.k.shuffle(total.value, total.value, part), total) for part in parts
-            )
-            total = reduction(low, high)
-        return total
+        values = zip(self._values(row, length - width, width), self.combining.identities(width), strict=True)
+        return self.combining.combined(so_far, [self.xp.where(mask, value, none) for value, none in values])
 
     # The innermost axis is kept ----------------------------------------------------------------------
 
@@ -209,9 +179,11 @@ class _Emission:
             row = Row(self.k, nest.body, [index[axis] for axis in sorted(index)])
             if nest.streams:
                 row.prefetch(self.k.affine(_AHEAD, (column, 1)), lanes)
-            return self._combined(so_far, self._values(row, column, lanes))
+            return self.combining.combined(so_far, self._values(row, column, lanes))
 
-        self._finish((*outer, column), lanes, self._over(axes, index, self._identities(lanes), point, 1))
+        self._finish(
+            (*outer, column), lanes, self._over(axes, index, self.combining.identities(lanes), point, 1)
+        )
 
     # Both --------------------------------------------------------------------------------------------
 
@@ -226,67 +198,21 @@ class _Emission:
         axis, inner = axes[0], axes[1:]
         shape = self.nest.axes.shape
         for n in reversed([shape[a] for a in inner]):
-            per_point = _sequence_length(n, per_point)
+            per_point = sequence_length(n, per_point)
 
         def step(i: IRValue | int, so_far: Accumulators) -> Accumulators:
             return self._over(inner, {**index, axis: i}, so_far, point, per_point)
 
-        return self._sequence(shape[axis], per_point, so_far, step)
-
-    def _sequence(self, count: int, per_step: int, so_far: Accumulators, step: Step) -> Accumulators:
-        """`count` steps that combine `per_step` values each, in sequence or, if that is long, in blocks."""
-        k = self.k
-        if count == 1:
-            return step(0, so_far)
-        block = _block(count, per_step)
-        if block >= count:
-            return self._looped(0, count, so_far, step)
-
-        def steps(i: IRValue | int, so_far: Accumulators) -> Accumulators:
-            first = k.affine(0, (i, block))
-            last = k.affine(block, (first, 1))
-            if count % block:
-                last = k.smaller(last, count)
-            nothing = self._identities(so_far[0].count)
-            part = step(i, nothing) if block == 1 else self._looped(first, last, nothing, step)
-            return self._combined(so_far, part)
-
-        return self._sequence(-(-count // block), 1, so_far, steps)
-
-    def _looped(
-        self, first: IRValue | int, last: IRValue | int, so_far: Accumulators, step: Step
-    ) -> Accumulators:
-        with self.k.loop(first, last, carried=[lanes.value for lanes in so_far]) as loop:
-            now = step(loop.index, [self.xp.made(v, a) for v, a in zip(loop.values, so_far, strict=True)])
-            loop.carry(*(lanes.value for lanes in now))
-        return [self.xp.made(v, a) for v, a in zip(loop.results, so_far, strict=True)]
-
-    def _identities(self, lanes: int) -> Accumulators:
-        return [reduction.identity.spread(lanes) for reduction in self.reductions]
+        return self.combining.sequence(shape[axis], per_point, so_far, step)
 
     def _values(self, row: Row, inner: IRValue | int, lanes: int) -> Accumulators:
-        values = row.values(inner, lanes)
-        return [values[r.value].astype(r.dtype).spread(lanes) for r in self.reductions]
-
-    def _combined(self, x: Accumulators, y: Accumulators) -> Accumulators:
-        return [reduction(a, b) for reduction, a, b in zip(self.reductions, x, y, strict=True)]
+        return self.combining.values(row.values(inner, lanes), lanes)
 
     def _finish(self, kept: Sequence[IRValue | int], lanes: int, totals: Accumulators) -> None:
         """The epilogue at `lanes` kept points from these indices on."""
         inner = kept[-1] if kept else 0
         row = Row(self.k, self.nest.epilogue, kept[:-1], self.nest.stores)
         row.store(row.values(inner, lanes, results=totals), inner, lanes)
-
-
-def _block(count: int, per_step: int) -> int:
-    """How many of `count` steps may follow one another."""
-    return min(count, max(1, _IN_SEQUENCE // per_step))
-
-
-def _sequence_length(count: int, per_step: int) -> int:
-    """How many values are combined in sequence by `_Emission._sequence`, at its outermost level."""
-    block = _block(count, per_step)
-    return count * per_step if block == count else _sequence_length(-(-count // block), 1)
 
 
 def _width(nest: _Nest, lanes: int, vectors: int) -> int:

@@ -17,6 +17,11 @@ def show_kernel(kernel: ir.Kernel) -> str:
     """The kernel as pseudo-Python: ``for i in range(100): ...``."""
     if isinstance(kernel, ir.Map):
         return "\n".join(_nest(kernel.shape, _body(kernel.body, "v") + _stores(kernel.stores, "v")))
+    if isinstance(kernel, ir.Segments):
+        inner = _body(kernel.map.body, "v") + _stores(kernel.map.stores, "v")
+        names = ", ".join(f"b{n}" for n in range(len(kernel.map.operands)))
+        head = f"for {names}, length in tensors:  # {len(kernel.lengths)} of them"
+        return "\n".join([head, *_indent(["for i in range(length):", *_indent(inner)])])
     if isinstance(kernel, ir.Reduce):
         return _reduce(kernel)
     if isinstance(kernel, ir.Matmul):

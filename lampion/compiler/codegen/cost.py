@@ -21,6 +21,7 @@ from lampion.compiler.kernel_ir import (
     RandomBits,
     Reduce,
     ScatterAdd,
+    Segments,
     Store,
     Value,
     Window,
@@ -39,6 +40,9 @@ def nanoseconds(kernel: Kernel, target: Target) -> float:
 def _cycles(kernel: Kernel, target: Target) -> float:
     if isinstance(kernel, Map):
         return math.prod(kernel.shape) * _point(kernel.body, kernel.stores, target)
+    if isinstance(kernel, Segments):
+        points = sum(kernel.lengths) * _point(kernel.map.body, kernel.map.stores, target)
+        return points + 30.0 * len(kernel.lengths)
     if isinstance(kernel, Reduce):
         combined = [_per_lane(reduction.dtype, target) for reduction in kernel.reductions]
         inside = math.prod(kernel.shape) * (_point(kernel.body, (), target) + sum(combined))

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import llvmlite.ir as ir
 
 from lampion.compiler import cache, runtime
-from lampion.compiler.codegen import cost, gather, map, matmul, order, random, reduce
+from lampion.compiler.codegen import cost, gather, map, matmul, order, random, reduce, segments
 from lampion.compiler.codegen.builder import I64, POINTER, emit_object, optimize
 from lampion.compiler.codegen.loader import Library
 from lampion.compiler.codegen.pool import CLAIM, CLAIMS, EVENT, NOW, OK, STATUS, WAIT, WAKE
@@ -42,10 +42,12 @@ from lampion.compiler.kernel_ir import (
     RandomBits,
     Reduce,
     ScatterAdd,
+    Segments,
 )
 
 _MODULES: dict[type, ModuleType] = {
     Map: map,
+    Segments: segments,
     Reduce: reduce,
     Matmul: matmul,
     Gather: gather,
@@ -249,6 +251,10 @@ class _Emitter:
         return self.module
 
     def _kernel(self, kernel: Kernel) -> ir.Function:
+        if isinstance(kernel, Segments):
+            for other, code in self.kernels.items():
+                if isinstance(other, Segments) and other.map == kernel.map:
+                    return code
         name = f"{type(kernel).__name__.lower()}_{len(self.kernels)}"
         _MODULES[type(kernel)].emit(self.module, name, kernel, self.target)
         function = self.module.get_global(name)
@@ -270,7 +276,7 @@ class _Emitter:
         b = ir.IRBuilder(function.append_basic_block("entry"))
         for number, (call, chunks) in enumerate(zip(self.plan.calls, self.chunks, strict=True)):
             if chunks:
-                pointers = [_pointer(b, place, table, arena) for place in call.places]
+                pointers = self._pointers(b, number, table, arena)
                 status = b.call(self.kernels[call.kernel], [*pointers, I64(0), I64(chunks)])
                 if order.can_fail(call.kernel):
                     with b.if_then(b.icmp_signed("!=", status, I64(0)), likely=False):
@@ -370,11 +376,19 @@ class _Emitter:
     def _run(self, number: int, lo: Any, hi: Any) -> None:
         """Some chunks of a call. The least (call, position) of all that failed is kept."""
         b, call = self.b, self.plan.calls[number]
-        pointers = [_pointer(b, place, self.table, self.arena) for place in call.places]
+        pointers = self._pointers(b, number, self.table, self.arena)
         status = b.call(self.kernels[call.kernel], [*pointers, lo, hi])
         if order.can_fail(call.kernel):
             with b.if_then(b.icmp_signed("!=", status, I64(0)), likely=False):
                 b.atomic_rmw("umin", _at(b, self.sync, STATUS), _where(b, number, status), "seq_cst")
+
+    def _pointers(self, b: ir.IRBuilder, number: int, table: Any, arena: Any) -> list[Any]:
+        """What a call hands to its kernel: where its operands are."""
+        call = self.plan.calls[number]
+        if not isinstance(call.kernel, Segments):
+            return [_pointer(b, place, table, arena) for place in call.places]
+        listing = segments.listing(self.module, f"listing_{number}", call.kernel, call.places)
+        return [listing, table, arena]
 
     def _goal(self, number: int) -> int:
         """What a call's word counts to."""

@@ -9,6 +9,7 @@ from lampion.compiler import kernel_ir as ir
 from lampion.compiler.graph import Equation, Graph, Value
 from lampion.compiler.lowering.body import Body, Record
 from lampion.compiler.lowering.registry import GROUPS, SAFE
+from lampion.compiler.lowering.segments import merged
 from lampion.compiler.memory import Arena
 from lampion.compiler.schedule import MACHINE_TYPES, Layout, Schedule, has_machine_code
 from lampion.compiler.strides import contiguous_strides
@@ -101,7 +102,7 @@ class Lowering:
             GROUPS[group.kind](self, group)
         self._final_copies()
         _check_reads(self.calls)
-        calls = self.arena.place(self.calls)
+        calls = self.arena.place(merged(self.calls))
         return ir.Plan(tuple(calls), self.arena.nbytes, self.externals)
 
     def _final_copies(self) -> None:

@@ -33,6 +33,8 @@ def show_kernel(kernel: ir.Kernel) -> str:
         reads, far = _picked(kernel)
         sign = "+=" if kernel.adds else "="
         return "\n".join(_nest(kernel.source.shape, [*reads, f"{far} {sign} {_at(kernel.source)}"]))
+    if isinstance(kernel, ir.Attention | ir.AttentionSlopes):
+        return _attention(kernel)
     if isinstance(kernel, ir.CallOut):
         inputs = [f"b{x.operand}" if isinstance(x, ir.Window) else repr(x) for x in kernel.inputs]
         options = [f"{name}={value!r}" for name, value in kernel.params.items()]
@@ -80,6 +82,34 @@ def _matmul(kernel: ir.Matmul) -> str:
         *_stores(kernel.stores, "e", indices),
     ]
     return "\n".join(_nest(shape, inner))
+
+
+def _attention(kernel: ir.Attention | ir.AttentionSlopes) -> str:
+    """In whole rows: the kernel takes the queries in blocks, of which the scores stay in cache."""
+    shape = kernel.q.shape
+    indices = list(_NAMES[: len(shape)])
+    *batch, query, size = indices
+    stop = f"{query} + 1" if kernel.causal else str(kernel.k.shape[-2])
+
+    def row(window: ir.Window, position: str = query) -> str:
+        start = _at(window, names=[*batch, position, size])[:-1].removesuffix(f" + {size}")
+        return f"{start} : + {window.shape[-1]}]"
+
+    lines = [
+        f"w = softmax([{kernel.scale:.6g} * sum({row(kernel.q)} * {row(kernel.k, 't')}) for t in range({stop})])"
+    ]
+    if isinstance(kernel, ir.Attention):
+        lines.append(f"{row(kernel.out)} = sum(w[t] * {row(kernel.v, 't')} for t in range({stop}))")
+    else:
+        lines += [
+            f"d = [sum({row(kernel.g)} * {row(kernel.v, 't')}) for t in range({stop})]",
+            f"s = {kernel.scale:.6g} * w * (d - sum(w * d))",
+            f"{row(kernel.dq)} = sum(s[t] * {row(kernel.k, 't')} for t in range({stop}))",
+            f"for t in range({stop}):",
+            f"    {row(kernel.dk, 't')} += s[t] * {row(kernel.q)}",
+            f"    {row(kernel.dv, 't')} += w[t] * {row(kernel.g)}",
+        ]
+    return "\n".join(_nest(shape[:-1], lines))
 
 
 def _picked(kernel: ir.Gather | ir.ScatterAdd) -> tuple[list[str], str]:

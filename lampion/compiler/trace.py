@@ -371,7 +371,7 @@ _STRETCHING = frozenset({"broadcast_to", "windows", "strided"})
 #: Kernels whose results lie in order whatever their inputs do; cat and gather keep those' order.
 _ALWAYS_CONTIGUOUS = frozenset({
     "full", "matmul", "put", "scatter_add", "random_bits", "index", "index_put", "scatter", "scatter_combine",
-    "unview", "first_nonzero", "coordinates",
+    "unview", "first_nonzero", "coordinates", "attention", "attention_slopes",
 })  # fmt: skip
 
 

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from lampion.compiler.codegen.prices import price
 from lampion.compiler.codegen.target import Target
 from lampion.compiler.kernel_ir import (
+    Attention,
+    AttentionSlopes,
     Compute,
     Gather,
     Kernel,
@@ -56,6 +58,11 @@ def _cycles(kernel: Kernel, target: Target) -> float:
         return 2.0 * kernel.out.size
     if isinstance(kernel, ScatterAdd):
         return 3.0 * kernel.source.size
+    if isinstance(kernel, Attention | AttentionSlopes):
+        pairs = math.prod(kernel.shape) * (0.5 if kernel.causal else 1.0)
+        sizes = kernel.q.shape[-1] + kernel.v.shape[-1]
+        products = sizes if isinstance(kernel, Attention) else 3 * sizes - kernel.v.shape[-1]
+        return pairs * (products + 20) * _per_lane(kernel.operands[kernel.q.operand].dtype, target)
     if isinstance(kernel, RandomBits):
         return 40.0 * kernel.size / (2 * target.lanes(float32))
     raise TypeError(f"not a kernel: {kernel!r}")

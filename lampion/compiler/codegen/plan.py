@@ -26,12 +26,14 @@ from typing import Any, NamedTuple
 import llvmlite.ir as ir
 
 from lampion.compiler import cache, runtime
-from lampion.compiler.codegen import cost, gather, map, matmul, order, random, reduce, segments
+from lampion.compiler.codegen import attention, attention_slopes, cost, gather, map, matmul, order, random, reduce, segments
 from lampion.compiler.codegen.builder import I64, POINTER, emit_object, optimize
 from lampion.compiler.codegen.loader import Library
 from lampion.compiler.codegen.pool import CLAIM, CLAIMS, EVENT, NOW, OK, STATUS, WAIT, WAKE
 from lampion.compiler.codegen.target import Target
 from lampion.compiler.kernel_ir import (
+    Attention,
+    AttentionSlopes,
     Compute,
     Gather,
     Kernel,
@@ -53,6 +55,8 @@ _MODULES: dict[type, ModuleType] = {
     Gather: gather,
     ScatterAdd: gather,
     RandomBits: random,
+    Attention: attention,
+    AttentionSlopes: attention_slopes,
 }
 
 # Below this, waking other threads costs more than they save (ns on one core).

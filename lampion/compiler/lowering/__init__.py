@@ -1,4 +1,4 @@
-"""From groups to a plan. `plan` finds places in memory; `groups`, `kernels` and `indexing` hold the rules
+"""From groups to a plan. `plan` finds places in memory; `groups`, `kernels`, `indexing`, `attention`... hold the rules
 by which groups and equations become kernel records, each registered in `registry`.
 """
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from lampion.compiler import kernel_ir as ir
 from lampion.compiler.graph import Graph, Value
-from lampion.compiler.lowering import groups, indexing, kernels, registry  # they register rules
+from lampion.compiler.lowering import attention, groups, indexing, kernels, registry  # they register rules
 from lampion.compiler.lowering.plan import Lowering
 
 #: The primitives of kind "kernel" that have a kernel.

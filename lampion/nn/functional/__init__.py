@@ -9,6 +9,7 @@ from lampion.nn.functional.activation import (
     softplus, softshrink, softsign, tanh, tanhshrink, threshold, threshold_,
 )  # fmt: skip
 from lampion.nn.functional.arranging import channel_shuffle, pad, pixel_shuffle, pixel_unshuffle
+from lampion.nn.functional.attention import scaled_dot_product_attention
 from lampion.nn.functional.classification import (
     binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy, linear_cross_entropy, nll_loss,
 )  # fmt: skip
@@ -41,7 +42,8 @@ __all__ = [
     "mish", "mse_loss", "multi_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss",
     "nll_loss", "normalize", "one_hot", "pad", "pairwise_distance", "pdist", "pixel_shuffle",
     "pixel_unshuffle", "poisson_nll_loss", "prelu", "relu", "relu6", "relu_", "rms_norm", "rrelu", "rrelu_",
-    "selu", "selu_", "sigmoid", "silu", "smooth_l1_loss", "soft_margin_loss", "softmax", "softmin",
+    "selu", "selu_", "sigmoid", "scaled_dot_product_attention",
+    "silu", "smooth_l1_loss", "soft_margin_loss", "softmax", "softmin",
     "softplus", "softshrink", "softsign", "tanh", "tanhshrink", "threshold", "threshold_",
     "triplet_margin_loss", "triplet_margin_with_distance_loss",
 ]  # fmt: skip

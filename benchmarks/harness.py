@@ -6,7 +6,8 @@ The rules, and why:
 - Turns of half a second in rounds, in rotating order: when the machine slows down, it does so for all.
   A ratio is taken within a round, and the median over the rounds is reported.
 - The same weights to start from and the same batches; losses are compared at steps 1, 10 and 200 (the large
-  workloads stop earlier), so that nobody is fast by leaving work out. Each call gets another batch as its argument.
+  workloads stop earlier), so that nobody is fast by leaving work out. Each call gets another batch as its
+  argument.
 - Before a turn the others settle. OpenMP's threads spin for some milliseconds after their last work and
   then sleep, so a pause ends what would be stolen from the next turn. OMP_WAIT_POLICY=passive would end it
   too, but also slow each of PyTorch's parallel regions by a wake-up; it stays unset. Workers report the

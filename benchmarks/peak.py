@@ -73,6 +73,15 @@ def emit(lanes: int, chains: int) -> ir.Module:
     return module
 
 
+def native_machine(features: dict[str, bool], wide: bool) -> llvm.TargetMachine:
+    """LLVM's machine for this processor; `wide`: with vectors as wide as the registers."""
+    # Without this LLVM prefers half-width vectors on some AVX-512 processors.
+    flags = features.flatten() + (",-prefer-256-bit" if wide else "")
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=flags, opt=3
+    )
+
+
 class Peak:
     """A compiled FMA loop. ``Peak().gflops()`` runs it on every core for a moment."""
 
@@ -81,11 +90,7 @@ class Peak:
         llvm.initialize_native_asmprinter()
         features = llvm.get_host_cpu_features()
         self.lanes, self.chains = shape_for(features)
-        # Without this LLVM prefers half-width vectors on some AVX-512 processors.
-        flags = features.flatten() + (",-prefer-256-bit" if self.lanes == 16 else "")
-        machine = llvm.Target.from_default_triple().create_target_machine(
-            cpu=llvm.get_host_cpu_name(), features=flags, opt=3
-        )
+        machine = native_machine(features, self.lanes == 16)
         module = llvm.parse_assembly(str(emit(self.lanes, self.chains)))
         module.verify()
         self._engine = llvm.create_mcjit_compiler(module, machine)  # kept: it owns the code

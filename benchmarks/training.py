@@ -22,11 +22,11 @@ class Training:
     name: str
     title: str
     network: Callable[[Any], Any]  # (nn) -> module
-    loss: Callable[..., Any]  # (F, model, x, y) -> scalar
-    jax_loss: Callable[..., Any]  # (jax, weights, x, y) -> scalar
+    loss: Callable[..., Any] | None  # (F, model, x, y) -> scalar
+    jax_loss: Callable[..., Any] | None  # (jax, weights, x, y) -> scalar
     shapes: dict[str, tuple[int, ...]]  # the network's state_dict: names and shapes
     batch: Callable[[np.random.Generator], Arrays]
-    optimizer: tuple[str, dict[str, float]]  # PyTorch's class name and arguments
+    optimizer: tuple[str, dict[str, float]] | None  # PyTorch's class name and arguments
     #: What a step is: "train" (forward, backward, optimizer), "gradient" (the loss and its gradient with
     #: respect to x; no optimizer), or "update" (the optimizer alone, with gradients that stay as they are).
     step: str = "train"

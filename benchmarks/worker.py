@@ -19,6 +19,8 @@ import sys
 import time
 from typing import Any
 
+import numpy as np
+
 from benchmarks import workloads
 from benchmarks.contenders import CONTENDERS, Session
 from benchmarks.training import Training
@@ -30,6 +32,7 @@ class Worker:
     def __init__(self, contender: str, workload: str) -> None:
         chosen = CONTENDERS[contender]
         self.training: Training = workloads.load(workload).TRAINING
+        self.compared = chosen.compared
         build = importlib.import_module(f"benchmarks.contenders.{chosen.module}").build
         self.session: Session = build(self.training, self.training.weights(), **chosen.options)
         self.cpu_mark = time.process_time()
@@ -44,10 +47,16 @@ class Worker:
                 value = self.session.value(loss)
                 if number == 1:
                     first = time.perf_counter() - start
-                if number in steps:
-                    losses[str(number)] = value
+                if number in (steps if self.compared is None else self.compared):
+                    losses[str(number)] = value * self._norm(loss)
         self.cpu_mark = time.process_time()
         return {"losses": losses, "first_seconds": first, "facts": self.session.facts(), "cpu": self.cpu_mark}
+
+    def _norm(self, result: Any) -> float:
+        """Of the gradient where a step returns one: losses are multiplied by it, so that both are compared."""
+        if self.training.step != "gradient":
+            return 1.0
+        return float(np.linalg.norm(np.asarray(result[1]).astype(np.float64)))
 
     def turn(self, number: int, seconds: float) -> dict[str, Any]:
         # A waiting worker should use no processor time: its threads would be stealing from the others' turns.

@@ -2,7 +2,8 @@
 
 What it returns is a session: `prepare(arrays)` makes a batch of the contender's own tensors, `step(x, y)`
 trains on it and returns the loss (perhaps still in flight), `value(loss)` waits for it and returns a float,
-`facts()` says what is worth recording.
+`facts()` says what is worth recording. Where `training.step` is "gradient", `step` returns loss and gradient;
+where it is "update", a parameter, of which `value` is the first element.
 """
 
 from __future__ import annotations
@@ -38,9 +39,12 @@ class Contender:
     options: dict[str, Any] = field(default_factory=dict)
     unlocked: bool = False  # preload mkl_unlocked.c
     only: tuple[str, ...] = ()  # the workloads that it is for; empty: all
+    compared: tuple[int, ...] | None = None  # the steps at which its loss is; None: all that are checked
 
     def takes(self, training: Training) -> bool:
         """Whether it has a part in that workload."""
+        if training.optimizer is None and self.options.get("mode") == "fused":
+            return False  # it is the optimizer that is fused: without one this is "torch eager" again
         return not self.only or training.name in self.only
 
     def missing(self) -> str | None:
@@ -64,7 +68,11 @@ CONTENDERS: dict[str, Contender] = {
     **_TORCH,
     **{f"{name} unlocked": replace(torch, unlocked=True) for name, torch in _TORCH.items()},
     "jax jit": Contender("jax_", "jax"),
+    # (DeZero's Adam adds its epsilon before the correction of the bias: after a step, other weights.)
+    "dezero": Contender("dezero_", "dezero", only=("spiral", "mlp", "mlp-deep"), compared=(1,)),
+    "triad": Contender("triad_", "llvmlite", only=("adam", "adam-many"), compared=()),
 }
 # The torch that the claims are about: torch.optim's optimizers, eager or compiled. "one-graph" has its
 # optimizer written out by hand, as nobody's training loop does, to show how far torch.compile could go.
-TORCH_OPTIM = tuple(name for name in CONTENDERS if name.startswith("torch") and "one-graph" not in name)
+TORCH = tuple(name for name in CONTENDERS if name.startswith("torch"))
+TORCH_OPTIM = tuple(name for name in TORCH if "one-graph" not in name)

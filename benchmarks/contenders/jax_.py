@@ -15,32 +15,61 @@ from benchmarks.training import Training
 class JaxSession:
     def __init__(self, training: Training, weights: dict[str, np.ndarray]) -> None:
         params = {name: jnp.array(value) for name, value in weights.items()}
-        name, arguments = training.optimizer
-        start, update = OPTIMIZERS[name](**arguments)
+        make = {"train": self._train, "gradient": self._gradient, "update": self._update}[training.step]
+        make(training, params)
+
+    def _train(self, training: Training, params: Any) -> None:
+        loss_of, (start, update) = training.jax_loss, optimizer(training)
+        assert loss_of is not None
         self.state = (params, start(params))
 
         @partial(jax.jit, donate_argnums=0)
-        def step(state: Any, x: Any, y: Any) -> Any:
+        def jitted(state: Any, x: Any, y: Any) -> Any:
             params, memory = state
-            loss, gradients = jax.value_and_grad(lambda p: training.jax_loss(jax, p, x, y))(params)
+            loss, gradients = jax.value_and_grad(lambda p: loss_of(jax, p, x, y))(params)
             return update(params, gradients, memory), loss
 
-        self.jitted = step
+        def step(x: Any, y: Any) -> Any:
+            self.state, loss = jitted(self.state, x, y)
+            return loss
+
+        self.step = step
+
+    def _gradient(self, training: Training, params: Any) -> None:
+        loss_of, self.state = training.jax_loss, None
+        assert loss_of is not None
+        self.step = jax.jit(lambda x, y: jax.value_and_grad(lambda x: loss_of(jax, params, x, y))(x))
+
+    def _update(self, training: Training, params: Any) -> None:
+        start, update = optimizer(training)
+        self.state = (params, start(params))
+        jitted = jax.jit(lambda state, g: update(state[0], g, state[1]), donate_argnums=0)
+        gradients = {name: jnp.array(value) for name, value in training.gradients().items()}
+
+        def step(x: Any, y: Any) -> Any:
+            self.state = jitted(self.state, gradients)
+
+        self.step = step
 
     def prepare(self, arrays: tuple[np.ndarray, np.ndarray]) -> tuple[Any, Any]:
         x, y = arrays
         return jnp.array(x), jnp.array(y.astype(np.int32))  # JAX's integers are 32 bits wide unless told
 
-    def step(self, x: Any, y: Any) -> Any:
-        self.state, loss = self.jitted(self.state, x, y)
-        return loss
-
     def value(self, loss: Any) -> float:
-        jax.block_until_ready(self.state)  # the update may still be in flight when the loss is there
-        return float(loss)
+        jax.block_until_ready((self.state, loss))  # the update may still be in flight when the loss is there
+        if loss is None:  # an update: look at a parameter
+            return float(next(iter(self.state[0].values()))[0, 1])
+        return float(loss[0] if isinstance(loss, tuple) else loss)
 
     def facts(self) -> dict[str, Any]:
         return {"version": jax.__version__, "device": str(jax.devices()[0])}
+
+
+def optimizer(training: Training) -> Any:
+    """Its (start, update)."""
+    assert training.optimizer is not None
+    name, arguments = training.optimizer
+    return OPTIMIZERS[name](**arguments)
 
 
 def adam(*, lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8):

@@ -15,26 +15,19 @@ class LampionSession:
         lampion.manual_seed(0)
         model = training.network(lampion.nn)
         model.load_state_dict({name: lampion.tensor(value) for name, value in weights.items()})
-        name, arguments = training.optimizer
-        optimizer = getattr(lampion.optim, name)(model.parameters(), **arguments)
-        functional, loss_of = lampion.nn.functional, training.loss
-
-        def step(x: Any, y: Any) -> Any:
-            optimizer.zero_grad()
-            loss = loss_of(functional, model, x, y)
-            loss.backward()
-            optimizer.step()
-            return loss
-
+        step = STEPS[training.step](training, model)
         self.model, self.compiled = model, compiled
+        self.wants_gradient = training.step == "gradient"
         self.step = lampion.compile(step) if compiled else step
 
     def prepare(self, arrays: tuple[np.ndarray, np.ndarray]) -> tuple[Any, Any]:
         x, y = arrays
-        return lampion.from_numpy(x), lampion.from_numpy(y)
+        return lampion.from_numpy(x).requires_grad_(self.wants_gradient), lampion.from_numpy(y)
 
     def value(self, loss: Any) -> float:
-        return float(loss.item())
+        if loss is None:  # an update: look at a parameter
+            loss = next(iter(self.model.parameters())).detach()[0, 1]
+        return float((loss[0] if isinstance(loss, tuple) else loss).item())
 
     def facts(self) -> dict[str, Any]:
         facts: dict[str, Any] = {"version": lampion.__version__, "threads": lampion.get_num_threads()}
@@ -49,4 +42,50 @@ class LampionSession:
         return [value.numpy() for value in self.model.state_dict().values()]
 
 
+def make_optimizer(training: Training, model: Any) -> Any:
+    assert training.optimizer is not None
+    name, arguments = training.optimizer
+    return getattr(lampion.optim, name)(model.parameters(), **arguments)
+
+
+def train(training: Training, model: Any) -> Any:
+    optimizer = make_optimizer(training, model)
+    functional, loss_of = lampion.nn.functional, training.loss
+    assert loss_of is not None
+
+    def step(x: Any, y: Any) -> Any:
+        optimizer.zero_grad()
+        loss = loss_of(functional, model, x, y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+def gradient(training: Training, model: Any) -> Any:
+    functional, loss_of = lampion.nn.functional, training.loss
+    assert loss_of is not None
+
+    def step(x: Any, y: Any) -> Any:
+        loss = loss_of(functional, model, x, y)
+        return loss.detach(), *lampion.autograd.grad(loss, x)
+
+    return step
+
+
+def update(training: Training, model: Any) -> Any:
+    optimizer = make_optimizer(training, model)
+    gradients = training.gradients()
+    parameters = dict(model.named_parameters())
+    for name, value in parameters.items():
+        value.grad = lampion.from_numpy(gradients[name])
+
+    def step(x: Any, y: Any) -> Any:
+        optimizer.step()
+
+    return step
+
+
+STEPS = {"train": train, "gradient": gradient, "update": update}
 build = LampionSession

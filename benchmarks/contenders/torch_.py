@@ -16,16 +16,17 @@ class TorchSession:
         torch.manual_seed(0)
         model = training.network(torch.nn)
         model.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
-        make = one_graph_step if mode == "one-graph" else optim_step
-        self.step = make(training, model, mode)
-        self.mode = mode
+        self.step = STEPS[training.step, mode == "one-graph"](training, model, mode)
+        self.model, self.mode, self.wants_gradient = model, mode, training.step == "gradient"
 
     def prepare(self, arrays: tuple[np.ndarray, np.ndarray]) -> tuple[Any, Any]:
         x, y = arrays
-        return torch.from_numpy(x), torch.from_numpy(y)
+        return torch.from_numpy(x).requires_grad_(self.wants_gradient), torch.from_numpy(y)
 
     def value(self, loss: Any) -> float:
-        return float(loss.item())
+        if loss is None:  # an update: look at a parameter
+            loss = next(iter(self.model.parameters())).detach()[0, 1]
+        return float((loss[0] if isinstance(loss, tuple) else loss).item())
 
     def facts(self) -> dict[str, Any]:
         maps = Path("/proc/self/maps")
@@ -37,12 +38,18 @@ class TorchSession:
         }
 
 
-def optim_step(training: Training, model: Any, mode: str) -> Any:
-    """The step that a PyTorch user writes; compiled whole in mode "compile"."""
+def make_optimizer(training: Training, model: Any, mode: str) -> Any:
+    assert training.optimizer is not None
     name, arguments = training.optimizer
     extra = {"fused": True} if mode == "fused" else {}
-    optimizer = getattr(torch.optim, name)(model.parameters(), **arguments, **extra)
+    return getattr(torch.optim, name)(model.parameters(), **arguments, **extra)
+
+
+def optim_step(training: Training, model: Any, mode: str) -> Any:
+    """The step that a PyTorch user writes; compiled whole in mode "compile"."""
+    optimizer = make_optimizer(training, model, mode)
     loss_of = training.loss
+    assert loss_of is not None
 
     def step(x: Any, y: Any) -> Any:
         optimizer.zero_grad()
@@ -60,6 +67,8 @@ def one_graph_step(training: Training, model: Any, mode: str) -> Any:
     """A step without a break in its graph: functional gradients, and the update written out."""
     params = {name: value.detach().clone() for name, value in model.named_parameters()}
     loss_of = training.loss
+    assert loss_of is not None
+    assert training.optimizer is not None
     update = UPDATES[training.optimizer[0]](params, **training.optimizer[1])
 
     def loss_at(params: dict[str, Any], x: Any, y: Any) -> Any:
@@ -74,6 +83,59 @@ def one_graph_step(training: Training, model: Any, mode: str) -> Any:
         return loss
 
     return torch.compile(step, fullgraph=True)
+
+
+def gradient_step(training: Training, model: Any, mode: str) -> Any:
+    """The loss and its gradient with respect to x."""
+    loss_of = training.loss
+    assert loss_of is not None
+
+    def step(x: Any, y: Any) -> Any:
+        x.grad = None
+        loss = loss_of(torch.nn.functional, model, x, y)
+        loss.backward()
+        return loss, x.grad
+
+    return torch.compile(step) if mode == "compile" else step
+
+
+def one_graph_gradient(training: Training, model: Any, mode: str) -> Any:
+    """The same without a break in the graph."""
+    loss_of = training.loss
+    assert loss_of is not None
+
+    def step(x: Any, y: Any) -> Any:
+        gradient, loss = torch.func.grad_and_value(lambda x: loss_of(torch.nn.functional, model, x, y))(x)
+        return loss, gradient
+
+    return torch.compile(step, fullgraph=True)
+
+
+def update_step(training: Training, model: Any, mode: str) -> Any:
+    """The optimizer alone."""
+    optimizer = make_optimizer(training, model, mode)
+    gradients = training.gradients()
+    for name, value in model.named_parameters():
+        value.grad = torch.from_numpy(gradients[name])
+    update = torch.compile(optimizer.step) if mode == "compile" else optimizer.step
+
+    def step(x: Any, y: Any) -> Any:
+        update()
+
+    return step
+
+
+def one_graph_update(training: Training, model: Any, mode: str) -> Any:
+    """The same, written out and compiled."""
+    gradients = {name: torch.from_numpy(value) for name, value in training.gradients().items()}
+    params = {name: value.detach() for name, value in model.named_parameters()}
+    assert training.optimizer is not None
+    update = torch.compile(UPDATES[training.optimizer[0]](params, **training.optimizer[1]), fullgraph=True)
+
+    def step(x: Any, y: Any) -> Any:
+        update(gradients)
+
+    return step
 
 
 def adam(params: dict[str, Any], *, lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8):
@@ -108,4 +170,12 @@ def sgd(params: dict[str, Any], *, lr: float, momentum: float = 0.0):
 
 
 UPDATES = {"Adam": adam, "SGD": sgd}
+STEPS = {  # by (what a step is, whether in one graph)
+    ("train", False): optim_step,
+    ("train", True): one_graph_step,
+    ("gradient", False): gradient_step,
+    ("gradient", True): one_graph_gradient,
+    ("update", False): update_step,
+    ("update", True): one_graph_update,
+}
 build = TorchSession

@@ -1,6 +1,7 @@
 """A small GPT over characters: 4 layers of 128, 4 heads, 16 texts of 128 characters, Adam.
 
-The network is nanoGPT's: blocks that normalise first, exact GELU, learned positions, an output layer of its own.
+The network is nanoGPT's: blocks that normalise first, exact GELU, learned positions; the output layer has
+weights of its own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The small GPT with its attention written out, as products, mask and softmax: what a compiler makes of it."""
+"""The small GPT with its attention written out, as products, mask and softmax."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from lampion.autograd.tape import Node
 from lampion.compiler.address import Spans, address, span
+from lampion.compiler.callpath import DirectCall, direct_call
 from lampion.compiler.graph import Graph, Value
 from lampion.compiler.outside import WatchedOptimizer
 from lampion.compiler.trace import Source
@@ -77,6 +78,9 @@ class Overlap(Exception):
     """A tensor that is written to shares memory with another, or is read-only: eager knows what to do."""
 
 
+#: How often the short way through a plan's calls may be written anew.
+MAX_WRITINGS = 8
+
 SHARES = "it writes to a tensor that shares memory with another that it uses", "clone() one of them before"
 READ_ONLY = "it writes to a tensor whose array is read-only", "make it with lampion.tensor(...), which copies"
 
@@ -113,6 +117,9 @@ class BoundPlan:
         # Arguments that are written to must not overlap anything else either.
         self.written_arguments = [t for t, _, _, _ in binding.written if not isinstance(t, Tensor)]
         self.writes_grads = any(is_grad for _, _, _, is_grad in binding.written)
+        #: The short way through a call (callpath.py), once there is one; how often it was written so far.
+        self.direct: DirectCall | None = None
+        self.writings = 0
         self._bind()
 
     def _sort_sources(self) -> None:
@@ -266,6 +273,15 @@ class BoundPlan:
             if (reason := optimizer.changed()) is not None:
                 return reason
         return None if binding.guards is None else binding.guards.check()
+
+    def shorten(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Write the short way through calls like this one, which has just gone the long way.
+
+        Where that happens again and again (something is replaced at each call), the long way is cheaper.
+        """
+        if self.calls and self.writings < MAX_WRITINGS:
+            self.writings += 1
+            self.direct = direct_call(self, args, kwargs) if self.writings < MAX_WRITINGS else None
 
     # -- running ------------------------------------------------------------------------------------
 

@@ -23,6 +23,9 @@ class Interpreted:
     def __init__(self, graph: Graph, targets: list[Value | None], reason: str) -> None:
         self.graph, self.targets, self.reason = graph, targets, reason
 
+    def entry(self) -> None:
+        """There is no native function."""
+
     def run(self, bound: Any, outputs: list[Any]) -> None:
         results = interpret(self.graph, bound.arrays)
         inputs = dict(zip(self.graph.inputs, bound.arrays, strict=True))
@@ -49,9 +52,16 @@ class Native:
     def run(self, bound: Any, outputs: list[Any]) -> None:
         failure = self.parts.run(bound.table, bound.table_address, self.arena)
         if failure is not None:
-            raise self._error(*failure, bound)
+            raise self.error(*failure, bound)
 
-    def _error(self, number: int, position: int, bound: Any) -> Exception:
+    def entry(self) -> tuple[Any, Any, int] | None:
+        """What to call, with the table's address and the arena's, where the plan is one native function;
+        what makes the error of a failure that it reports; and the arena.
+        """
+        only = self.parts.only
+        return None if only is None else (only.run, self.error, self.arena)
+
+    def error(self, number: int, position: int, bound: Any) -> Exception:
         """The exception that eager raises, from what the kernel reported."""
         call = self.plan.calls[number]
         kernel = call.kernel

@@ -12,6 +12,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from lampion import optim
 from lampion.compiler.bind import Binding, BoundPlan, Overlap, Retrace
+from lampion.compiler.callpath import MISSED, DirectCall
 from lampion.compiler.capture import CaptureError, Recorder, default_trusted
 from lampion.compiler.engine import Interpreted, make_engine
 from lampion.compiler.finish import Finisher, array_of, place_of
@@ -32,6 +33,7 @@ MAX_PLANS = 16
 MAX_TRACES = 64
 #: Optimizers answer for their own reads and effects, as the core does: see `Trace.guard_group`.
 _TRUSTED = (*default_trusted(), os.path.dirname(optim.__file__) + os.sep)
+_bookkeeping = threading.Lock()
 _tracing = threading.RLock()  # sys.settrace is for one thread, but versions and attributes are shared
 
 
@@ -82,6 +84,8 @@ class CompiledFunction(Generic[P, R]):
         self.plans: dict[Any, list[BoundPlan]] = {}
         self.traces = 0
         self.refused: CaptureError | None = None  # why it runs eagerly, if it does
+        self._recent: list[BoundPlan] = []  # all of them, the one that was used last first
+        self._direct: DirectCall | None = None  # the short way through that one
 
     def __repr__(self) -> str:
         return f"<compiled {getattr(self.function, '__qualname__', self.function)!s}>"
@@ -96,31 +100,42 @@ class CompiledFunction(Generic[P, R]):
         return self if instance is None else functools.partial(self, instance)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        if (direct := self._direct) is not None and (result := direct(args, kwargs)) is not MISSED:
+            return result  # type: ignore[no-any-return]  # as the function itself
         # Inside another compiled function this one is simply part of it.
         if mode.trace is not None or self.refused is not None:
             return self.function(*args, **kwargs)
+        for plan in self._recent[1:]:
+            if plan.direct is not None and (result := plan.direct(args, kwargs)) is not MISSED:
+                self._used(plan)
+                return result  # type: ignore[no-any-return]
+        return self._call(args, kwargs)  # type: ignore[no-any-return]
+
+    def _call(self, args: Any, kwargs: Any) -> Any:
+        """A call that no short way fits: find the plan, or make one."""
         leaves: list[Any] = []
         shape = flatten_arguments((args, kwargs) if kwargs else args, leaves)
         key = (bool(kwargs), shape, get_default_dtype(), _equals(leaves), *map(signature, leaves))
         reason = None
         try:
             plans = self.plans.setdefault(key, [])
-            for position, plan in enumerate(plans):
+            for plan in plans:
                 reason = plan.changed(leaves)
                 if reason is None:
-                    if position:
-                        plans.insert(0, plans.pop(position))
-                    return plan.run(leaves)  # type: ignore[no-any-return]  # as the function itself
-            plan = self._specialize(args, kwargs, leaves, reason)
-            plans.insert(0, plan)
-            self._forget()
-            return plan.run(leaves)  # type: ignore[no-any-return]  # as the function itself
+                    break
+            else:
+                plan = self._specialize(args, kwargs, leaves, reason)
+                plans.insert(0, plan)
+            result = plan.run(leaves)
+            plan.shorten(args, kwargs)
+            self._used(plan)
+            return result
         except CaptureError as error:
-            self.refused = error
+            self.refused, self._direct = error, None
             log.info("%s runs eagerly: %s", self, error)
             if self.guarded:  # else it is Lampion's own, and nobody could do anything about it
                 warnings.warn(
-                    f"lampion.compile: {self.__name__} runs eagerly: {error}", RuntimeWarning, stacklevel=2
+                    f"lampion.compile: {self.__name__} runs eagerly: {error}", RuntimeWarning, stacklevel=3
                 )
         except Retrace as error:
             log.info("%s: %s", self, error)
@@ -130,11 +145,23 @@ class CompiledFunction(Generic[P, R]):
             log.info("%s ran eagerly this time: %s", self, error.args[0])
         return self.function(*args, **kwargs)
 
-    def _forget(self) -> None:
-        if sum(map(len, self.plans.values())) > MAX_PLANS:
-            oldest = next(iter(self.plans))
-            self.plans.pop(oldest)
-            log.warning("%s: more than %d specialisations; the oldest is dropped", self, MAX_PLANS)
+    def _used(self, plan: BoundPlan) -> None:
+        """Note which plan was used last; beyond `MAX_PLANS` the one that was not used for longest goes."""
+        with _bookkeeping:
+            if plan in self._recent:
+                self._recent.remove(plan)
+            self._recent.insert(0, plan)
+            self._direct = plan.direct
+            if len(self._recent) > MAX_PLANS:
+                self._drop(self._recent.pop())
+                log.warning("%s: more than %d specialisations; the oldest is dropped", self, MAX_PLANS)
+
+    def _drop(self, plan: BoundPlan) -> None:
+        for key, plans in list(self.plans.items()):
+            if plan in plans:
+                plans.remove(plan)
+            if not plans:
+                self.plans.pop(key, None)
 
     def _specialize(self, args: Any, kwargs: Any, leaves: list[Any], reason: str | None) -> BoundPlan:
         """Record one call, and make a plan of it."""

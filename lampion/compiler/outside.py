@@ -14,7 +14,7 @@ from operator import is_
 from types import MethodType
 from typing import Any
 
-from lampion.compiler.capture import Guards
+from lampion.compiler.capture.guards import Guards, Names
 from lampion.compiler.capture.policy import same
 from lampion.optim import Optimizer
 from lampion.tensor import Tensor
@@ -93,6 +93,36 @@ class WatchedOptimizer:
             (cls, tuple(vars(cls).values())) for cls in self.kind.__mro__
             if cls.__module__.partition(".")[0] not in ("lampion", "builtins")
         ]  # fmt: skip
+
+    def tests(self, names: Names) -> list[str]:
+        """What `changed` looks at, as Python expressions; one that is false need not mean a change."""
+        optimizer, kind = names(self.optimizer, "optimizer"), names(self.kind, "cls")
+        space, state = names(vars(self.optimizer), "space"), names(self.state, "state")
+        tests = [
+            f"type({optimizer}) is {kind} and {optimizer}.__dict__ is {space}",
+            f"len({space}) == {len(vars(self.optimizer))} and {space}['state'] is {state}",
+            *names.items(f"{space}['param_groups']", self.groups),
+        ]
+        tests += [names.same(f"{space}[{key!r}]", value) for key, value in self.attributes]
+        for group, members in zip(self.groups, self.members, strict=True):
+            tests += names.items(f"{names(group, 'group')}['params']", members)
+        for group, flags in self.flags:
+            for option, value in flags.items():
+                now, then = f"{names(group, 'group')}[{option!r}]", names(value)
+                tests.append(f"({now} is {then} or {now} == {then})")
+        for group, switches in self.switches:
+            for option, on in switches:
+                tests.append(f"{'' if on else 'not '}{names(group, 'group')}[{option!r}]")
+        for p, entry in self.entries:
+            tests.append(f"{state}.get({names(p, 'tensor')}) is {names(entry, 'entry')}")
+        for entry, key, value in zip(*self.tensors, strict=True):
+            tests.append(f"{names(entry, 'entry')}[{key!r}] is {names(value, 'tensor')}")
+        for name, method in zip(self._METHODS, self.methods, strict=True):
+            tests.append(names.same(f"{kind}.{name}", method))
+        for cls, values in self.spaces:
+            tests.append(f"all(map(is_, vars({names(cls, 'cls')}).values(), {names(values)}))")
+            tests.append(f"len(vars({names(cls, 'cls')})) == {len(values)}")
+        return tests
 
     def changed(self) -> str | None:
         """What is different now; None if nothing is."""

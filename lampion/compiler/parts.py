@@ -36,6 +36,12 @@ class Parts:
         """The native parts."""
         return [part for _, part in self.parts if not isinstance(part, ir.Call)]
 
+    @property
+    def only(self) -> Any:
+        """The native part, where there is nothing else; or None."""
+        part = self.parts[0][1] if len(self.parts) == 1 else None
+        return None if isinstance(part, ir.Call) else part
+
     def run(self, table: Any, table_address: int, arena: int) -> tuple[int, int] | None:
         """Run it all: None, or (number of the call, position) of what failed in machine code."""
         for first, part in self.parts:

@@ -82,6 +82,8 @@ def shown(value: Any) -> str:
 
 def number(value: Any) -> float:
     """An option as a number: it may be a Tensor of one element."""
+    if type(value) is float:  # in nearly every step
+        return value
     if isinstance(value, Tensor):
         return float(value.item())
     return value if isinstance(value, float | int) else float(value)

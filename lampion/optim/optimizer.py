@@ -218,29 +218,33 @@ class Optimizer(Hooked):
         finally:
             mode.trace = trace
 
-    def _next_scalars(self, group: dict[str, Any], params: list[Tensor]) -> Sequence[float] | None:
-        """The scalars of the next step of these parameters; None if they are not equally far."""
-        states = self.state
-        step, *numbers = progress = self._progress(states[params[0]])
-        for p in params:
-            state = states[p]
-            if state["step"] != step or (numbers and self._progress(state) != progress):
+    def _next_scalars(self, group: dict[str, Any], states: list[dict[str, Any]]) -> Sequence[float] | None:
+        """The scalars of the next step of some parameters; None if they are not equally far."""
+        first = states[0]
+        step = first["step"]
+        for state in states:
+            if state["step"] != step:
                 return None
-        return self.scalars(group, int(step) + 1, *numbers)
+        if not self.numbers:
+            return self.scalars(group, int(step) + 1)
+        progress = self._progress(first)
+        if any(self._progress(state) != progress for state in states):
+            return None
+        return self.scalars(group, int(step) + 1, *progress[1:])
 
-    def _count(self, group: dict[str, Any], params: list[Tensor]) -> None:
+    def _count(self, group: dict[str, Any], states: list[dict[str, Any]]) -> None:
         """Count one step for each of these parameters, which are equally far."""
-        step, *numbers = self._progress(self.state[params[0]])
+        step, *numbers = self._progress(states[0])
         step = int(step) + 1
         after = dict(zip(self.numbers, self.advance(group, step, *numbers), strict=True)) if numbers else {}
-        for p in params:
-            state = self.state[p]
+        for state in states:
             state["step"] = step
             if numbers:
                 state.update(after)
 
     def _step(self, group: dict[str, Any], params: list[Tensor]) -> None:
-        values = self._next_scalars(group, params)
+        states = [self.state[p] for p in params]
+        values = self._next_scalars(group, states)
         assert values is not None  # a batch is equally far
         h = dict(zip(self.scalar_names, values, strict=True))
         with backend.silence():
@@ -249,7 +253,7 @@ class Optimizer(Hooked):
             else:
                 for bundle in bundles(params):
                     self._update_bundle(bundle, h, group)
-        self._count(group, params)
+        self._count(group, states)
 
     def _update_bundle(self, params: list[Tensor], h: dict[str, float], group: dict[str, Any]) -> None:
         """Apply the update rule to several parameters at once, joined end to end."""
@@ -272,12 +276,13 @@ class Optimizer(Hooked):
         if any(p._array.dtype.kind == "c" for p in params):
             trace.refuse("steps an optimizer of complex parameters", "step it outside")
         trace.guard_group(self, group, params)
+        states = [self.state[p] for p in params]  # (before each call it is looked whether they still are)
 
         def count() -> None:  # after each compiled call
             self._calls.steps += 1
-            self._count(group, params)
+            self._count(group, states)
 
-        h = trace.host_scalars(self.scalar_names, lambda: self._next_scalars(group, params), count)
+        h = trace.host_scalars(self.scalar_names, lambda: self._next_scalars(group, states), count)
         self._update_tensors(params, h, group)
 
     def _update_tensors(self, params: list[Tensor], h: dict[str, Any], group: dict[str, Any]) -> None:

@@ -126,6 +126,7 @@ class _Writer:
         default = dtypes.get_default_dtype()
         self.tests += [
             "mode.trace is None", f"mode.grad is {self.binding.grad_mode}",
+            f"mode.autocast is {self.names(mode.autocast)} and mode.short is {self.names(mode.short)}",
             f"{self.names(vars(dtypes), 'dtypes')}['_default'] is {self.names(default)}",
             f"len(args) == {len(args)}",
         ]  # fmt: skip

@@ -115,7 +115,8 @@ class CompiledFunction(Generic[P, R]):
         """A call that no short way fits: find the plan, or make one."""
         leaves: list[Any] = []
         shape = flatten_arguments((args, kwargs) if kwargs else args, leaves)
-        key = (bool(kwargs), shape, get_default_dtype(), _equals(leaves), *map(signature, leaves))
+        surroundings = (get_default_dtype(), mode.autocast, mode.short)
+        key = (bool(kwargs), shape, surroundings, _equals(leaves), *map(signature, leaves))
         reason = None
         try:
             plans = self.plans.setdefault(key, [])

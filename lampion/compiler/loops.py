@@ -24,6 +24,8 @@ def show_kernel(kernel: ir.Kernel) -> str:
         return "\n".join([head, *_indent(["for i in range(length):", *_indent(inner)])])
     if isinstance(kernel, ir.Reduce):
         return _reduce(kernel)
+    if isinstance(kernel, ir.Rows):
+        return _rows(kernel)
     if isinstance(kernel, ir.Matmul):
         return _matmul(kernel)
     if isinstance(kernel, ir.Gather):
@@ -69,6 +71,43 @@ def _reduce(kernel: ir.Reduce) -> str:
     return "\n".join(lines)
 
 
+def _rows(kernel: ir.Rows) -> str:
+    """All walks as one loop a row, in which each value stands where it is first needed."""
+    from lampion.compiler.codegen.walks import Walks
+
+    walks = Walks(kernel.points, kernel.rows, kernel.reductions, kernel.stores)
+    indices, along = _NAMES[: kernel.outer], range(kernel.outer, len(kernel.shape))
+    totals = [f"t{n}" for n in range(len(kernel.reductions))]
+    of_row = [f"r{n}" for n in range(len(kernel.rows))]
+    lines: list[str] = []
+    for number in range(walks.count + 1):
+        for n in walks.settled(number):
+            value = kernel.rows[n]
+            if isinstance(value, ir.Chosen):
+                lines.append(f"r{n} = v{value.value} at {_NAMES[len(kernel.shape) - 1]} = r{value.index}")
+            else:
+                lines.append(f"r{n} = {_value(value, 'r', list(indices), totals)}")
+        if number == walks.count:
+            break
+        inner = []
+        for n, value in enumerate(kernel.points):
+            if n in walks.needed[number]:
+                kept = n in walks.again[number]
+                inner.append(f"v{n} = {'as before' if kept else _value(value, 'v', None, of_row)}")
+        for n in walks.reduced(number):
+            r = kernel.reductions[n]
+            lines.append(f"t{n} = {r.primitive.identity(r.dtype) if r.primitive.identity else 'first'}")
+            inner.append(f"t{n} = {r.primitive.name}.combine(t{n}, v{r.value})")
+        inner += _stores(walks.stores(number), "v")
+        for axis in reversed(along):
+            inner = [f"for {_NAMES[axis]} in range({kernel.shape[axis]}):", *_indent(inner)]
+        lines += inner
+    lines += _stores(kernel.row_stores, "r", list(indices))
+    for axis in reversed(range(kernel.outer)):
+        lines = [f"for {_NAMES[axis]} in range({kernel.shape[axis]}):", *_indent(lines)]
+    return "\n".join(lines)
+
+
 def _matmul(kernel: ir.Matmul) -> str:
     shape = kernel.shape
     indices = list(_NAMES[: len(shape)])
@@ -95,9 +134,8 @@ def _attention(kernel: ir.Attention | ir.AttentionSlopes) -> str:
         start = _at(window, names=[*batch, position, size])[:-1].removesuffix(f" + {size}")
         return f"{start} : + {window.shape[-1]}]"
 
-    lines = [
-        f"w = softmax([{kernel.scale:.6g} * sum({row(kernel.q)} * {row(kernel.k, 't')}) for t in range({stop})])"
-    ]
+    scores = f"{kernel.scale:.6g} * sum({row(kernel.q)} * {row(kernel.k, 't')})"
+    lines = [f"w = softmax([{scores} for t in range({stop})])"]
     if isinstance(kernel, ir.Attention):
         lines.append(f"{row(kernel.out)} = sum(w[t] * {row(kernel.v, 't')} for t in range({stop}))")
     else:
@@ -145,6 +183,10 @@ def _value(value: ir.Value, prefix: str, names: list[str] | None, results: Seque
         return _at(value.window, names=names)
     if isinstance(value, ir.Literal):
         return repr(value.value)
+    if isinstance(value, ir.Position):
+        return _NAMES[len(names) - 1] if names else "position"
+    if isinstance(value, ir.Chosen):
+        return f"v{value.value} at {prefix}{value.index}"
     if isinstance(value, ir.Result):
         return results[value.index]
     args = [f"{prefix}{n}" for n in value.args]

@@ -7,12 +7,12 @@ a channel, all that is computed from such) is evaluated once a row, as scalars.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from lampion.compiler.codegen.builder import IRValue, KernelBuilder
 from lampion.compiler.codegen.emitter import Emitter
 from lampion.compiler.codegen.lanes import Lanes
-from lampion.compiler.kernel_ir import Compute, Literal, Load, Result, Store, Value, Window
+from lampion.compiler.kernel_ir import Compute, Literal, Load, Position, Result, Store, Value, Window
 from lampion.dtype import DType
 
 
@@ -42,7 +42,10 @@ class Row:
         body: Sequence[Value],
         outer: Sequence[IRValue | int],
         stores: Sequence[Store] = (),
+        *,
+        lazily: bool = False,
     ) -> None:
+        """With `lazily`, only `enter` evaluates anything."""
         self.k = k
         self.xp = Emitter(k)
         self.body = body
@@ -55,7 +58,7 @@ class Row:
                 terms = zip(outer, window.strides, strict=False)  # the innermost stride is left over
                 self._starts[window] = k.affine(window.offset, *terms)
         self._uniform: dict[int, Lanes] = {}
-        for n, value in enumerate(body):
+        for n, value in enumerate(() if lazily else body):
             if _is_uniform(value, self._uniform):
                 self._uniform[n] = self._evaluate(value, self._uniform, 0, 1)
 
@@ -82,9 +85,31 @@ class Row:
                 known[n] = self._evaluate(value, known, inner, lanes, mask)
         return [known[n] for n in range(len(self.body))]
 
+    def enter(
+        self,
+        wanted: Iterable[int],
+        known: dict[int, Lanes],
+        inner: IRValue | int,
+        lanes: int,
+        results: Mapping[int, Lanes],
+    ) -> None:
+        """Evaluate these values at `lanes` points from `inner` on, and what they need, as far as that is not
+        known yet. All of it is entered into `known`.
+        """
+        for n in wanted:
+            if n in known:
+                continue
+            value = self.body[n]
+            if isinstance(value, Result):
+                known[n] = results[value.index].astype(value.dtype)
+                continue
+            if isinstance(value, Compute):
+                self.enter(value.args, known, inner, lanes, results)
+            known[n] = self._evaluate(value, known, inner, lanes)
+
     def store(
         self,
-        values: Sequence[Lanes],
+        values: Sequence[Lanes] | Mapping[int, Lanes],
         inner: IRValue | int,
         lanes: int = 1,
         *,
@@ -95,7 +120,7 @@ class Row:
             window = store.window
             dtype = self.k.dtypes[window.operand]
             value = values[store.value].astype(dtype).spread(lanes).value
-            if lanes == 1 or _inner_stride(window) == 1:
+            if lanes == 1 or inner_stride(window) == 1:
                 self.k.store(value, self._pointer(window, inner), dtype, mask, is_rounded=True)
                 continue
             if mask is not None:
@@ -106,7 +131,7 @@ class Row:
     def prefetch(self, inner: IRValue | int, lanes: int) -> None:
         """Have the caches fetch what the loads along the row will need at these points."""
         for window in self._starts:
-            if _inner_stride(window) == 1:
+            if inner_stride(window) == 1:
                 size = self.k.dtypes[window.operand].itemsize
                 self.k.prefetch(self._pointer(window, inner), lanes * size)
 
@@ -124,13 +149,15 @@ class Row:
             return Lanes(self.xp, self._load(value.window, value.dtype, inner, lanes, mask), value.dtype)
         if isinstance(value, Compute):
             return self.xp.apply(value.primitive, [known[n] for n in value.args], value.dtype, value.params)
+        if isinstance(value, Position):
+            return Lanes(self.xp, self.k.count_from(inner, value.dtype, lanes), value.dtype)
         raise TypeError(f"not a value of a kernel's body: {value!r}")
 
     def _load(
         self, window: Window, dtype: DType, inner: IRValue | int, lanes: int, mask: IRValue | None
     ) -> IRValue:
         k = self.k
-        stride = _inner_stride(window)
+        stride = inner_stride(window)
         if stride == 0:
             return k.load(self._pointer(window, inner), dtype)
         if stride == 1 or lanes == 1:
@@ -141,12 +168,12 @@ class Row:
 
     def _pointer(self, window: Window, inner: IRValue | int, lane: int = 0) -> IRValue:
         """Where the window has the point that is `lane` after `inner`."""
-        stride = _inner_stride(window)
+        stride = inner_stride(window)
         offset = self.k.affine(self._starts[window], (inner, stride), (lane, stride))
         return self.k.at(window.operand, offset)
 
 
-def _inner_stride(window: Window) -> int:
+def inner_stride(window: Window) -> int:
     """The stride of the innermost axis. Along an axis of one point, any stride will do."""
     if not window.shape or window.shape[-1] == 1:
         return 0
@@ -156,7 +183,7 @@ def _inner_stride(window: Window) -> int:
 def _is_uniform(value: Value, uniform: Mapping[int, Lanes]) -> bool:
     """Whether a value is the same all along a row."""
     if isinstance(value, Load):
-        return _inner_stride(value.window) == 0
+        return inner_stride(value.window) == 0
     if isinstance(value, Compute):
         return all(n in uniform for n in value.args)
     return isinstance(value, Literal)

@@ -262,7 +262,24 @@ class KernelBuilder:
         steps = ir.Constant(ir.VectorType(I64, lanes), list(range(lanes)))
         return self.ir.icmp_signed("<", steps, counts)
 
+    def count_from(self, start: IRValue | int, dtype: DType, lanes: int) -> IRValue:
+        """start, start + 1, ... as integers of that type."""
+        start = self.i64(start)
+        if dtype.itemsize < 8:
+            start = self.ir.trunc(start, element(dtype))
+        if lanes == 1:
+            return start
+        steps = ir.Constant(ir.VectorType(element(dtype), lanes), list(range(lanes)))
+        return self.ir.add(self.splat(start, lanes), steps)
+
     # Memory ------------------------------------------------------------------------------------------
+
+    def room(self, dtype: DType, count: int) -> IRValue:
+        """A pointer to memory on the stack for so many elements. To be asked for ahead of all loops."""
+        place = self.ir.alloca(ir.ArrayType(stored(dtype), count))
+        place.align = 64
+        place.type = POINTER  # llvmlite would keep the type of what it points to
+        return place
 
     def at(self, operand: int, offset: IRValue | int) -> IRValue:
         """A pointer to that element of an operand."""

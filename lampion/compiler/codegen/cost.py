@@ -22,6 +22,7 @@ from lampion.compiler.kernel_ir import (
     Matmul,
     RandomBits,
     Reduce,
+    Rows,
     ScatterAdd,
     Segments,
     Store,
@@ -49,6 +50,11 @@ def _cycles(kernel: Kernel, target: Target) -> float:
         combined = [_per_lane(reduction.dtype, target) for reduction in kernel.reductions]
         inside = math.prod(kernel.shape) * (_point(kernel.body, (), target) + sum(combined))
         return inside + math.prod(kernel.kept) * (_point(kernel.epilogue, kernel.stores, target) + 4)
+    if isinstance(kernel, Rows):
+        combined = [_per_lane(reduction.dtype, target) for reduction in kernel.reductions]
+        inside = math.prod(kernel.shape) * (_point(kernel.points, kernel.stores, target) + sum(combined))
+        once = _point(kernel.rows, kernel.row_stores, target) + 20 * len(kernel.reductions)
+        return inside + math.prod(kernel.kept) * once
     if isinstance(kernel, Matmul):
         products = math.prod(kernel.shape) * kernel.a.shape[-1]
         packing = kernel.b.size * 2 * _per_lane(kernel.dtype, target)

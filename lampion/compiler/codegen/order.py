@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lampion.compiler.kernel_ir import Call, Gather, Kernel, ScatterAdd
+from lampion.compiler.kernel_ir import Call, Gather, Kernel, Rows, ScatterAdd
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Step:
 
 def can_fail(kernel: Kernel) -> bool:
     """Whether the kernel can come upon an index out of range."""
-    return isinstance(kernel, Gather | ScatterAdd)
+    return isinstance(kernel, Gather | ScatterAdd) or (isinstance(kernel, Rows) and bool(kernel.choices))
 
 
 def steps(calls: Sequence[Call], shared: Sequence[bool]) -> list[Step]:

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import llvmlite.ir as ir
 
 from lampion.compiler import cache, runtime
-from lampion.compiler.codegen import attention, attention_slopes, cost, gather, map, matmul, order, random, reduce, segments
+from lampion.compiler.codegen import attention, attention_slopes, cost, gather, map, matmul, order, random, reduce, rows, segments
 from lampion.compiler.codegen.builder import I64, POINTER, emit_object, optimize
 from lampion.compiler.codegen.loader import Library
 from lampion.compiler.codegen.pool import CLAIM, CLAIMS, EVENT, NOW, OK, STATUS, WAIT, WAKE
@@ -43,6 +43,7 @@ from lampion.compiler.kernel_ir import (
     Plan,
     RandomBits,
     Reduce,
+    Rows,
     ScatterAdd,
     Segments,
 )
@@ -51,6 +52,7 @@ _MODULES: dict[type, ModuleType] = {
     Map: map,
     Segments: segments,
     Reduce: reduce,
+    Rows: rows,
     Matmul: matmul,
     Gather: gather,
     ScatterAdd: gather,
@@ -209,7 +211,7 @@ def _is_ours(plan: Plan) -> bool:
     """Whether every primitive in the plan is defined in Lampion (whose sources are in the cache's key)."""
     for kernel in {call.kernel for call in plan.calls}:
         primitives = [reduction.primitive for reduction in getattr(kernel, "reductions", ())]
-        for values in (getattr(kernel, "body", ()), getattr(kernel, "epilogue", ())):
+        for values in (getattr(kernel, part, ()) for part in ("body", "epilogue", "points", "rows")):
             primitives += [value.primitive for value in values if isinstance(value, Compute)]
         for primitive in primitives:
             rules = [getattr(primitive, rule, None) for rule in ("forward", "lower", "combine", "identity")]

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from lampion.compiler import kernel_ir as ir
-from lampion.compiler.graph import Equation, Graph, Value
+from lampion.compiler.graph import Graph, Value
 from lampion.compiler.lowering.body import Body, Record
-from lampion.compiler.lowering.registry import GROUPS, SAFE
+from lampion.compiler.lowering.checks import last_check
+from lampion.compiler.lowering.registry import GROUPS
 from lampion.compiler.lowering.segments import merged
 from lampion.compiler.memory import Arena
-from lampion.compiler.schedule import MACHINE_TYPES, Layout, Schedule, has_machine_code
+from lampion.compiler.schedule import MACHINE_TYPES, Layout, Schedule
 from lampion.compiler.strides import contiguous_strides
 
 
@@ -32,14 +33,7 @@ class Lowering:
             self.places[value] = ir.Place(False, slot, value.nbytes)
         self.externals = len(known)
         # The last group that can fail: upon an index out of range, a singular matrix...
-        self.last_check = max(
-            (
-                number
-                for number, group in enumerate(self.schedule.groups)
-                if group.kind == "other" and group.main and not _is_safe(group.main)
-            ),
-            default=-1,
-        )
+        self.last_check = last_check(self.schedule.groups)
         self.copies: list[tuple[Value, Layout]] = []  # what has to be copied to its output at the end
         self._bind_outputs(targets)
 
@@ -167,10 +161,6 @@ def _check_reads(calls: list[ir.Call]) -> None:
         for place, operand in zip(call.places, call.kernel.operands, strict=True):
             if place.arena and operand.written:
                 written.add(place.index)
-
-
-def _is_safe(main: Equation) -> bool:
-    return main.primitive.name in SAFE and has_machine_code(main)
 
 
 def _identity(xp: Any, x: Any) -> Any:

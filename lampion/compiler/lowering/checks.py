@@ -1,0 +1,74 @@
+"""Which groups can fail upon their data, so that what the user sees must not be written before they ran.
+
+An index that an earlier group found in range cannot fail again: the gradient of an embedding adds at the very
+places that the embedding was read from. So a step's last check is mostly in its forward pass, and updates can
+be written in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from lampion.compiler.graph import Equation, Value
+from lampion.compiler.lowering.registry import SAFE
+from lampion.compiler.schedule import Group, has_machine_code
+
+#: An index tensor, what it must be below, and whether negative numbers count from the end.
+Check = tuple[Value, int, bool]
+
+
+def last_check(groups: Sequence[Group]) -> int:
+    """The number of the last group that can fail; -1 if none can."""
+    known: set[Check] = set()
+    last = -1
+    for number, group in enumerate(groups):
+        for equation in group.equations:
+            if _cannot_fail(group, equation):
+                continue
+            checks = _checks(equation)
+            if checks is None or not all(_is_known(check, known) for check in checks):
+                last = number
+            if checks and equation.output.size:  # or else there may be no point at which it looks
+                known.update(checks)
+    return last
+
+
+def _cannot_fail(group: Group, equation: Equation) -> bool:
+    primitive = equation.primitive
+    if primitive.name in _INDICES:
+        return False
+    return group.kind != "other" or (primitive.name in SAFE and has_machine_code(equation))
+
+
+def _is_known(check: Check, known: set[Check]) -> bool:
+    index, size, wraps = check
+    return check in known or (wraps and (index, size, False) in known)
+
+
+def _checks(main: Equation) -> list[Check] | None:
+    """The indices that a kernel checks; None if it may fail in other ways."""
+    rule = _INDICES.get(main.primitive.name)
+    return rule(main) if rule is not None and has_machine_code(main) else None
+
+
+def _one(main: Equation) -> list[Check]:
+    x, index = main.inputs[:2]
+    return [(index, x.shape[main.params["dim"]], False)]
+
+
+def _several(first: int) -> Callable[[Equation], list[Check]]:
+    def rule(main: Equation) -> list[Check]:
+        shape, wraps = main.inputs[0].shape, main.params.get("wraps", True)
+        pairs = zip(main.params["dims"], main.inputs[first:], strict=True)
+        return [(index, shape[dim], wraps) for dim, index in pairs]
+
+    return rule
+
+
+_INDICES: dict[str, Callable[[Equation], list[Check]]] = {
+    "gather": _one,
+    "scatter": _one,
+    "scatter_add": _one,
+    "index": _several(1),
+    "index_put": _several(2),
+}

@@ -16,6 +16,7 @@ _CHUNK = 1 << 15  # multiplications that a chunk is worth
 _CHUNKS = 128  # chunks that are enough for any number of threads
 _GROUPS = 48  # chunks that must remain when columns are grouped
 _ROWS = 28  # rows that a chunk is worth
+_CLOSE = 2048  # bytes from one row of b to the next, at most, where any number of rows reads it in place
 
 
 def without_batch(kernel: Matmul) -> Matmul:
@@ -104,8 +105,10 @@ class Blocking:
         self.batch = a.shape[:-2]
         self.m, self.k, self.n = a.shape[-2], a.shape[-1], b.shape[-1]
         self.b_varies = any(b.strides[:-2])
-        # Few rows use each element of b but once or twice.
-        self.in_place = b.strides[-1] == 1 and self.m <= _ROWS
+        # Few rows use each element of b but once or twice; and if its rows are short, all of a panel stays
+        # in the second-level cache where it is.
+        close = abs(b.strides[-2]) * itemsize <= _CLOSE
+        self.in_place = b.strides[-1] == 1 and (self.m <= _ROWS or close)
         self.block = (4 if self.in_place and self.m <= 3 else 1) * _BLOCK // itemsize
         self.packs_a = not self._reads_a_well()
         self.blocks_of_k = max(1, -(-self.k // _DEPTH))
@@ -133,15 +136,16 @@ class Blocking:
         self.chunks = batch * self.groups * self.row_groups if self.m else 0
 
     def _reads_a_well(self) -> bool:
-        """Whether a tile of a can be read in place: its rows lie along k, and not so that they share a few
-        sets of the first-level cache (64 sets of 64 bytes); or it is so narrow that all of it is close.
+        """Whether a tile of a can be read in place: its columns are adjacent, so that a step along k finds
+        all of it in a cache line or two; or its rows lie along k, and not so that they share a few sets of
+        the first-level cache (64 sets of 64 bytes).
         """
         down, along = self.kernel.a.strides[-2:]
         itemsize = self.kernel.dtype.itemsize
         if self.m <= 1 or self.k <= 1:
             return True
         if along != 1:
-            return down == 1 and along * itemsize <= 256
+            return down == 1
         sets = [(row * down * itemsize // 64) % 64 for row in range(min(14, self.m))]
         return max(sets.count(number) for number in sets) <= 4
 

@@ -2,10 +2,11 @@
 
 The product is cut into chunks: groups of columns by groups of rows (by batch). For each block of k, a few
 panels of b are packed into a buffer that stays in the second-level cache; then, tile of rows by tile of rows,
-a is multiplied with each panel. a is read in place, unless its rows would fight for the same cache lines or
-its elements lie far apart: then some tiles of it are packed too. Where k takes more than one block, sums wait
-for the next one in memory: where the result will be, if they can. Every element is a sum over blocks of k in
-order, and within a block over k in order, whatever the number of threads.
+a is multiplied with each panel. b is read in place if its rows are short, or if there are few rows of a; and
+a nearly always, unless its rows would fight for the same cache lines: then tiles of it are packed too. Where
+k takes more than one block, sums wait for the next one in memory: where the result will be, if they can.
+Every element is a sum over blocks of k in order, and within a block over k in order, whatever the number of
+threads.
 
 The buffers are on the stack: less than 256 KB.
 """
@@ -27,8 +28,6 @@ from lampion.compiler.codegen.lanes import Lanes
 from lampion.compiler.codegen.pack import Matrix, copy, load_row, pack_panel, pack_rows, store_row
 from lampion.compiler.codegen.target import Target
 from lampion.compiler.kernel_ir import Matmul, Window
-
-_STRIP = 16  # bytes: 4 tiles of float32, or 2 of float64, are packed together
 
 
 def chunks(kernel: Matmul, target: Target | None = None) -> int:
@@ -111,24 +110,12 @@ class _Emission:
         group = -(-blocking.group * blocking.block // self.width) * self.width  # columns, at most
         if not blocking.in_place:
             self.panels = self._buffer(group * blocking.depth)
-        if blocking.packs_a:
-            self._place_packed_a()
+        if blocking.packs_a:  # rows of a length that keeps them out of each other's cache lines
+            row = blocking.depth // 64 * 64 + 80
+            self.packed = Matrix(self._buffer(self.tallest * row), dtype, row, 1)
         if not all(map(self.epilogue.in_registers, (self.width, blocking.n % self.width))):
             self.tile = Matrix(self._buffer(self.tallest * self.width), dtype, self.width, 1)
         self._place_sums(group)
-
-    def _place_packed_a(self) -> None:
-        """A packed tile keeps the direction of a: columns, one for each step along k; or rows, of a length
-        that keeps them out of each other's cache lines.
-        """
-        depth = self.blocking.depth
-        if self.blocking.kernel.a.strides[-2] == 1:
-            row, column, self.strip = 1, self.tallest, _STRIP // self.dtype.itemsize
-            self.packed_size = depth * column
-        else:
-            row, column, self.strip = depth // 64 * 64 + 80, 1, 1
-            self.packed_size = self.tallest * row
-        self.packed = Matrix(self._buffer(self.strip * self.packed_size), self.dtype, row, column)
 
     def _place_sums(self, group: int) -> None:
         """Where sums wait on the stack; and how many row groups can be worked on at once."""
@@ -239,39 +226,13 @@ class _Chunk:
         for run in e.runs:
             start, stop = k.larger(first, run.first), k.smaller(last, run.first + run.count)
             place = _Place(run.rows, step, depth, first)
-            if not e.blocking.packs_a:
-                with k.loop(start, stop) as loop:
-                    row = k.affine(run.start - run.first * run.rows, (loop.index, run.rows))
-                    self._row_of_tiles(self.a.part(k, row, step), row, loop.index, place)
-                continue
-            with k.loop(start, stop, e.strip) as strip:
-                row = k.affine(run.start - run.first * run.rows, (strip.index, run.rows))
-                count = k.smaller(k.affine(0, (stop, 1), (strip.index, -1)), e.strip)
-                self._pack_strip(self.a.part(k, row, step), run.rows, count, depth)
-                with k.loop(0, count) as loop:
-                    at = k.affine(0, (row, 1), (loop.index, run.rows))
-                    number = k.affine(0, (strip.index, 1), (loop.index, 1))
-                    self._row_of_tiles(self._packed(loop.index), at, number, place)
-
-    def _packed(self, number: IRValue) -> Matrix:
-        """A packed tile of a."""
-        packed = self.e.packed
-        offset = self.k.affine(0, (number, self.e.packed_size))
-        return Matrix(
-            self.k.address(packed.pointer, packed.dtype, offset), packed.dtype, packed.row, packed.column
-        )
-
-    def _pack_strip(self, a: Matrix, rows: int, count: IRValue, depth: IRValue | int) -> None:
-        """Pack `count` tiles of a. Where a's columns are adjacent, step by step along k: a step of all of
-        them is a few cache lines in a row.
-        """
-        k, e = self.k, self.e
-        if a.row != 1:
-            pack_rows(k, a, e.packed, rows, depth, e.lanes)
-            return
-        with k.loop(0, depth) as loop, k.loop(0, count) as one:
-            source = a.at(k, k.affine(0, (one.index, rows)), loop.index)
-            copy(k, source, self._packed(one.index).at(k, 0, loop.index), a.dtype, rows, e.lanes)
+            with k.loop(start, stop) as loop:
+                row = k.affine(run.start - run.first * run.rows, (loop.index, run.rows))
+                a = self.a.part(k, row, step)
+                if e.blocking.packs_a:
+                    pack_rows(k, a, e.packed, run.rows, depth, e.lanes)
+                    a = e.packed
+                self._row_of_tiles(a, row, loop.index, place)
 
     def _row_of_tiles(self, a: Matrix, row: IRValue, number: IRValue, place: _Place) -> None:
         """One tile of a, with all panels."""

@@ -10,7 +10,10 @@ import importlib as _importlib
 import math as _math
 import typing as _typing
 
-from lampion import autograd, errors, ops
+from lampion import amp, autograd, errors, ops
+from lampion.amp.context import (
+    autocast, get_autocast_dtype, is_autocast_enabled, set_autocast_dtype, set_autocast_enabled,
+)  # fmt: skip
 from lampion.dtype import (
     DType, bfloat16, can_cast, complex64, complex128, finfo, float16, float32, float64, get_default_dtype,
     iinfo, int8, int16, int32, int64, promote_types, set_default_dtype, uint8, uint16, uint32, uint64,
@@ -80,9 +83,11 @@ __all__ = [
     "CompiledFunction",
     "DType",
     "Tensor",
+    "amp",
     "array_api",
     "as_tensor",
     "asarray",
+    "autocast",
     "autograd",
     "bfloat16",
     "bool",
@@ -114,6 +119,7 @@ __all__ = [
     "from_numpy",
     "frombuffer",
     "func",
+    "get_autocast_dtype",
     "get_default_dtype",
     "get_num_threads",
     "half",
@@ -125,6 +131,7 @@ __all__ = [
     "int16",
     "int32",
     "int64",
+    "is_autocast_enabled",
     "is_grad_enabled",
     "is_inference_mode_enabled",
     "linalg",
@@ -142,6 +149,8 @@ __all__ = [
     "promote_types",
     "random",
     "save",
+    "set_autocast_dtype",
+    "set_autocast_enabled",
     "set_default_dtype",
     "set_grad_enabled",
     "set_num_threads",

@@ -42,8 +42,6 @@ INSTEAD = {
     "set_default_tensor_type": "lampion.set_default_dtype",
     "use_deterministic_algorithms": "nothing: Lampion's results are the same in every run",
     "are_deterministic_algorithms_enabled": "True: they always are",
-    "autocast": "explicit types: model.to(lampion.bfloat16)",
-    "amp": "explicit types: x.to(lampion.bfloat16)",
     "hub": "lampion.load for files of tensors",
     "multiprocessing": "Python's multiprocessing",
     "distributions": "the samplers lampion.randn, rand, randint",

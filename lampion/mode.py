@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 if TYPE_CHECKING:
+    from lampion.dtype import DType
     from lampion.compiler.trace import Trace
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -25,6 +26,8 @@ class _Mode(threading.local):
     quiet: bool = False  # floating-point warnings are off already: see `backend.silence`
     inference: bool = False  # what is made now will never be recorded: see `inference_mode`
     saving: Any = None  # what the tape does with arrays that it keeps: see `autograd.graph`
+    autocast: DType | None = None  # the type that matrix products run in, if not as given: see `lampion.amp`
+    short: DType | None = None  # the type that `autocast` takes where none is named; None: bfloat16
 
 
 mode = _Mode()

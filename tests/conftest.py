@@ -26,6 +26,7 @@ def _global_state():
         "is_grad_enabled()": lp.is_grad_enabled(),
         "get_default_dtype()": lp.get_default_dtype(),
         "the running trace": mode.trace,
+        "autocast": (mode.autocast, mode.short),
         "numpy.geterr()": np.geterr(),
         "numpy.get_printoptions()": np.get_printoptions(),
     }
@@ -38,6 +39,7 @@ def nothing_global_is_left_behind():
     lp.manual_seed(0)
     yield
     after = _global_state()
+    mode.autocast = mode.short = None
     mode.grad, mode.trace = before["is_grad_enabled()"], before["the running trace"]
     lp.set_default_dtype(before["get_default_dtype()"])
     np.seterr(**before["numpy.geterr()"])

@@ -130,6 +130,7 @@ class _Frame:
         self.function, self.args, self.kwargs = function, args, kwargs
         self.context, self.checks, self.early_stop = context, checks, early_stop
         self.random: Any = None
+        self.policy = mode.autocast
         self.forms: list[Any] = []  # shape and type of what was saved, in order
         self.anew: dict[int, Tensor] = {}
         self.versions = [
@@ -169,6 +170,7 @@ class _Frame:
         if self.random is not None:
             _set_random_state(self.random)
         previous, mode.grad = mode.grad, True
+        policy, mode.autocast = mode.autocast, self.policy
         try:
             number = next(_runs)
             args = [_detached(x, number) for x in self.args]
@@ -176,7 +178,7 @@ class _Frame:
             with contextlib.suppress(_Done), self.context, saved_tensors_hooks(pack, _unread):
                 self.function(*args, **kwargs)
         finally:
-            mode.grad = previous
+            mode.grad, mode.autocast = previous, policy
             if self.random is not None:
                 _set_random_state(now)
         if len(anew) != len(self.forms):

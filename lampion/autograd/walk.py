@@ -187,16 +187,19 @@ def _describe(tensor: Any) -> str:
     return f"a tensor of shape {tuple(tensor.shape)}, {tensor.dtype}"
 
 
-def _reachable(roots: list[Tensor], targets: list[Any] | None) -> tuple[list[Node], set[int] | None]:
+def reachable(
+    roots: list[Tensor], targets: list[Any] | None, borders: Any = ()
+) -> tuple[list[Node], set[int] | None]:
     """The nodes to visit, latest first, and the ids of the edges to follow (None: all of them).
 
-    Where targets are given, only paths that lead to one of them are walked.
+    Where targets are given, only paths that lead to one of them are walked. Nodes of the kinds `borders` are
+    not visited.
     """
     stack = [edge for edge in map(_edge_of, roots) if isinstance(edge, Node)]
     nodes: set[Node] = set()
     while stack:
         node = stack.pop()
-        if node in nodes:
+        if node in nodes or isinstance(node, borders):
             continue
         nodes.add(node)
         stack += [edge for edge in node.edges if isinstance(edge, Node) and edge not in nodes]
@@ -222,12 +225,13 @@ def _walk(
     pending: dict[int, Tensor] = {}  # by id of the Node or leaf: the sum of what has arrived so far
     leaves: dict[int, Tensor] = {}
     previous, mode.grad = mode.grad, create_graph
+    policy, mode.autocast = mode.autocast, None  # gradients are computed in the types of the forward pass
     quiet = silence()
     quiet.__enter__()
     try:
         for root, seed in zip(roots, seeds, strict=True):
             _arrive(_edge_of(root), seed, pending, leaves)
-        nodes, follow = _reachable(roots, targets)
+        nodes, follow = reachable(roots, targets)
         waiting = _waiting(nodes) if targets is None and any_leaf_hooks[0] else None
         for node in nodes:
             key = id(node)
@@ -264,7 +268,7 @@ def _walk(
         return []
     finally:
         quiet.__exit__()
-        mode.grad = previous
+        mode.grad, mode.autocast = previous, policy
 
 
 def _edge_of(root: Any) -> Any:
@@ -377,7 +381,9 @@ def _pass_on(
     primitive, params = node.primitive, node.params
     saved: Any = node.unpack(create_graph) if node.saved != [] else ()
     if primitive.kind != "elementwise":
-        if primitive.kind == "reduction":
+        if primitive.kind == "compiled":  # one plan computes all gradients that are asked for
+            saved = [[edge is not None and (follow is None or id(edge) in follow) for edge in edges]]
+        elif primitive.kind == "reduction":
             params = params.copy()
             if not params.pop("keepdims"):
                 kept = reduced_shape(node.shapes[0], params["axis"], True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lampion.amp.policy import by_policy
 from lampion.errors import DTypeError, LampionError, ShapeError
 from lampion.ops.complex_numbers import conj
 from lampion.ops.define import to_float
@@ -14,6 +15,7 @@ from lampion.tensor import Tensor, as_tensor
 _Sizes = int | Sequence[int] | None
 
 
+@by_policy
 def fft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The transform along one dimension.
 
@@ -24,46 +26,55 @@ def fft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = N
     return _complex("fft", input, _one(n), (dim,), norm, inverse=False)
 
 
+@by_policy
 def ifft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The inverse of `fft`."""
     return _complex("ifft", input, _one(n), (dim,), norm, inverse=True)
 
 
+@by_policy
 def rfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The first ``n // 2 + 1`` entries of the transform of real numbers; the others are their conjugates."""
     return _from_real("rfft", input, _one(n), (dim,), norm)
 
 
+@by_policy
 def irfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The inverse of `rfft`. The length cannot be told from the half: by default it is the even one."""
     return _to_real("irfft", input, _one(n), (dim,), norm)
 
 
+@by_policy
 def hfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The (real) transform of a signal of which one half is given, the other being its conjugate."""
     return _to_real("hfft", input, _one(n), (dim,), norm, hermitian=True)
 
 
+@by_policy
 def ihfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The inverse of `hfft`: one half of the signal whose transform is real."""
     return _from_real("ihfft", input, _one(n), (dim,), norm, hermitian=True)
 
 
+@by_policy
 def fftn(input: Tensor, s: _Sizes = None, dim: _Sizes = None, norm: str | None = None) -> Tensor:
     """The transform along several dimensions (default: all, or the last ``len(s)``)."""
     return _complex("fftn", input, s, dim, norm, inverse=False)
 
 
+@by_policy
 def ifftn(input: Tensor, s: _Sizes = None, dim: _Sizes = None, norm: str | None = None) -> Tensor:
     """The inverse of `fftn`."""
     return _complex("ifftn", input, s, dim, norm, inverse=True)
 
 
+@by_policy
 def rfftn(input: Tensor, s: _Sizes = None, dim: _Sizes = None, norm: str | None = None) -> Tensor:
     """`rfft` along the last of several dimensions, then `fft` along the others."""
     return _from_real("rfftn", input, s, dim, norm)
 
 
+@by_policy
 def irfftn(input: Tensor, s: _Sizes = None, dim: _Sizes = None, norm: str | None = None) -> Tensor:
     """The inverse of `rfftn`."""
     return _to_real("irfftn", input, s, dim, norm)
@@ -79,21 +90,25 @@ def ihfftn(input: Tensor, s: _Sizes = None, dim: _Sizes = None, norm: str | None
     return _from_real("ihfftn", input, s, dim, norm, hermitian=True)
 
 
+@by_policy
 def fft2(input: Tensor, s: _Sizes = None, dim: _Sizes = (-2, -1), norm: str | None = None) -> Tensor:
     """The transform along two dimensions."""
     return _complex("fft2", input, s, dim, norm, inverse=False)
 
 
+@by_policy
 def ifft2(input: Tensor, s: _Sizes = None, dim: _Sizes = (-2, -1), norm: str | None = None) -> Tensor:
     """The inverse of `fft2`."""
     return _complex("ifft2", input, s, dim, norm, inverse=True)
 
 
+@by_policy
 def rfft2(input: Tensor, s: _Sizes = None, dim: _Sizes = (-2, -1), norm: str | None = None) -> Tensor:
     """`rfftn` along two dimensions."""
     return _from_real("rfft2", input, s, dim, norm)
 
 
+@by_policy
 def irfft2(input: Tensor, s: _Sizes = None, dim: _Sizes = (-2, -1), norm: str | None = None) -> Tensor:
     """The inverse of `rfft2`."""
     return _to_real("irfft2", input, s, dim, norm)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lampion import dtype as dtypes
 from lampion import ops
+from lampion.amp.policy import by_policy
 from lampion.errors import LampionError, ShapeError
 from lampion.linalg.results import (
     PLU,
@@ -33,6 +34,7 @@ from lampion.ops.triangles import adjoint, floats, lower_part, matrices, same_ty
 from lampion.tensor import Tensor, as_tensor
 
 
+@by_policy
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     """The lower triangular L with ``A = L @ L^H``, for a positive definite A; or ``L^H``, if `upper`.
 
@@ -51,6 +53,7 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     return adjoint(low) if upper else low
 
 
+@by_policy
 def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> CholeskyEx:
     """As `cholesky`, with a note in the place of an error: see `CholeskyEx`."""
     a = floats("cholesky_ex", square("cholesky_ex", A))
@@ -60,6 +63,7 @@ def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -
     return CholeskyEx(adjoint(low) if upper else low, info)
 
 
+@by_policy
 def eigh(A: Tensor, UPLO: str = "L") -> Eigen:
     """Eigenvalues (real, increasing) and eigenvectors (orthonormal columns) of matrices with ``A = A^H``.
 
@@ -76,22 +80,26 @@ def eigh(A: Tensor, UPLO: str = "L") -> Eigen:
     return Eigen(ops.real(values), vectors)
 
 
+@by_policy
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     """The eigenvalues of matrices with ``A = A^H``: see `eigh`."""
     return eigh(A, UPLO).eigenvalues
 
 
+@by_policy
 def eig(A: Tensor) -> Eigen:
     """Eigenvalues and eigenvectors (columns of length 1) of square matrices: complex, in any order."""
     a = floats("eig", square("eig", A))
     return Eigen(*eig_parts(a, is_real=not a.dtype.is_complex))
 
 
+@by_policy
 def eigvals(A: Tensor) -> Tensor:
     """The eigenvalues of square matrices, complex, in no particular order."""
     return eig(A).eigenvalues
 
 
+@by_policy
 def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> SVD:
     """``A = U @ diag(S) @ Vh`` with orthonormal columns of U, rows of Vh, and S decreasing.
 
@@ -110,6 +118,7 @@ def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> 
     return SVD(u, ops.real(s), vh)
 
 
+@by_policy
 def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
     """The singular values, decreasing."""
     _no_driver("svdvals", driver)
@@ -122,6 +131,7 @@ def _no_driver(name: str, driver: str | None) -> None:
         raise LampionError(name, "a driver can be chosen on a GPU only", got=repr(driver), fix="leave it out")
 
 
+@by_policy
 def qr(A: Tensor, mode: str = "reduced") -> QR:
     """``A = Q @ R`` with orthonormal columns of Q and an upper triangular R.
 
@@ -187,6 +197,7 @@ def unpacked(LU: Tensor, pivots: Tensor) -> PLU:
     return PLU(permutation(pivots, m, LU.dtype), low, up)
 
 
+@by_policy
 def lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoint: bool = False) -> Tensor:
     """X with ``A @ X = B`` (``X @ A = B`` if not `left`) from what `lu_factor` gives for A.
 
@@ -245,6 +256,7 @@ def ldl_solve(LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False)
 # -- Householder reflections ---------------------------------------------------------------------------
 
 
+@by_policy
 def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     """The first columns of the product of the reflections ``I - tau[i] v[i] v[i]^H``.
 

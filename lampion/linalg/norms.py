@@ -8,6 +8,7 @@ from typing import Any
 
 from lampion import dtype as dtypes
 from lampion import ops
+from lampion.amp.policy import by_policy
 from lampion.errors import DTypeError, LampionError, ShapeError
 from lampion.ops.factors import eigh_parts, singular_values
 from lampion.ops.lengths import euclidean, power_mean
@@ -157,6 +158,7 @@ def norm(
     return vector_norm(x, ord, dim, keepdim, dtype=dtype)
 
 
+@by_policy
 def cond(A: Tensor, p: _Order = None) -> Tensor:
     """How much solving with A can enlarge an error: ``norm(A) * norm(inverse of A)``; inf if it has none.
 
@@ -178,6 +180,7 @@ def cond(A: Tensor, p: _Order = None) -> Tensor:
     return ops.where(ops.ne(zero_pivot(x), 0), math.inf, both)
 
 
+@by_policy
 def matrix_rank(
     A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None
 ) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from lampion import dtype as dtypes
 from lampion import ops
+from lampion.amp.policy import by_policy
 from lampion.errors import ShapeError
 from lampion.ops.products import cross_along, multiply_chain, vecdot_along
 from lampion.tensor import Tensor, as_tensor
@@ -20,6 +21,7 @@ def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     return out
 
 
+@by_policy
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """The sum of ``conj(x) * y`` along `dim`; the other dimensions broadcast."""
     out: Tensor = vecdot_along("vecdot", x, y, dim)

@@ -9,6 +9,7 @@ from typing import Any
 
 from lampion import dtype as dtypes
 from lampion import ops
+from lampion.amp.policy import by_policy
 from lampion.errors import LampionError, LinAlgError, ShapeError
 from lampion.linalg.norms import tolerances
 from lampion.linalg.results import InverseEx, LeastSquares, SignLog, SolveEx
@@ -29,6 +30,7 @@ from lampion.ops.triangles import floats, matrices, same_type, square
 from lampion.tensor import Tensor, as_tensor
 
 
+@by_policy
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     """X with ``A @ X = B`` (or ``X @ A = B`` if not `left`).
 
@@ -95,6 +97,7 @@ def solve_triangular(
     return ops.transpose(substitution(a.mT, b.mT, upper=not upper, unit=unitriangular), -1, -2)
 
 
+@by_policy
 def inv(A: Tensor) -> Tensor:
     """The inverse of each matrix. To solve a system, `solve` is faster and more exact.
 
@@ -110,6 +113,7 @@ def inv(A: Tensor) -> Tensor:
     return out
 
 
+@by_policy
 def inv_ex(A: Tensor, *, check_errors: bool = False) -> InverseEx:
     """As `inv`, with a note in the place of an error: see `InverseEx`. NaN where there is no inverse."""
     a = floats("inv_ex", square("inv_ex", A))
@@ -167,6 +171,7 @@ def pinv(
     return out
 
 
+@by_policy
 def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None) -> LeastSquares:
     """X for which ``norm(A @ X - B)`` is least; the shortest one, where there are several.
 
@@ -216,12 +221,14 @@ def _all_equal(rank: Tensor, n: int) -> bool:
     return bool((rank._array == n).all())
 
 
+@by_policy
 def matrix_exp(A: Tensor) -> Tensor:
     """``I + A + A @ A / 2 + ...``, the exponential of each square matrix."""
     out: Tensor = exponential_of(floats("matrix_exp", square("matrix_exp", A)))
     return out
 
 
+@by_policy
 def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
     """The inverse of `tensordot` with A: ``tensordot(tensorinv(A), tensordot(A, X, X.ndim), ind) = X``.
 
@@ -241,6 +248,7 @@ def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
     return ops.reshape(inv(ops.reshape(a, n, n)), (*a.shape[ind:], *a.shape[:ind]))
 
 
+@by_policy
 def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) -> Tensor:
     """X with ``tensordot(A, X, X.ndim) = B``.
 

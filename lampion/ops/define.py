@@ -11,6 +11,7 @@ import functools
 import numpy as np
 
 from lampion import dtype as dtypes
+from lampion.amp.policy import by_policy
 from lampion.autograd import record
 from lampion.backend import silence
 from lampion.errors import DTypeError, ShapeError
@@ -231,6 +232,7 @@ def _publish(function, primitive, rules, public, method, inplace=False):
 
 
 def _register(name, function, method, inplace):
+    function = by_policy(function, name)
     OPERATIONS[name] = function
     if method:
         METHODS[name] = function

@@ -202,6 +202,7 @@ def default_trusted() -> tuple[str, ...]:
     return (
         f"{_ROOT}{os.sep}*",
         *(f"{_ROOT}{os.sep}{room}{os.sep}" for room in _TRUSTED_ROOMS),
+        *(f"{_ROOT}{os.sep}amp{os.sep}{name}.py" for name in ("context", "policy")),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 from lampion import ops
+from lampion.amp.policy import by_policy
 from lampion.errors import OptionError, ShapeError
 from lampion.nn.functional.checks import check_floats, overwriting
 from lampion.ops.composite import softplus as _softplus
@@ -54,6 +55,7 @@ def _leaky_relu(input: Tensor, negative_slope: float) -> Tensor:
     return ops.where(input > 0, input, input * negative_slope)
 
 
+@by_policy
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """input where it is positive, ``weight * input`` elsewhere: a `leaky_relu` with learned slopes.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from lampion import ops
+from lampion.amp.policy import by_policy
 from lampion.dtype import bool_
 from lampion.errors import DTypeError, OptionError, ShapeError
 from lampion.mode import mode
@@ -17,6 +18,7 @@ from lampion.tensor import Tensor
 _LONGEST = 8192
 
 
+@by_policy
 def scaled_dot_product_attention(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
     is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
@@ -45,7 +47,8 @@ def scaled_dot_product_attention(
     Raises:
         ShapeError, DTypeError, OptionError: the arguments do not belong together.
 
-    Source: A. Vaswani et al.: "Attention is all you need" (NeurIPS 2017); Deep Learning from Scratch 2, ch. 8.
+    Source: A. Vaswani et al.: "Attention is all you need" (NeurIPS 2017); Deep Learning from Scratch 2,
+    chapter 8.
 
     >>> import lampion
     >>> q = lampion.tensor([[1.0, 0.0], [0.0, 1.0]])
@@ -106,7 +109,7 @@ def _check(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_ca
                          got=str(tuple(value.shape)))  # fmt: skip
     if mask is not None and is_causal:
         raise OptionError(name, "a mask and is_causal cannot be given together",
-                          fix="make the mask causal itself: mask & lampion.ones(L, S).bool().tril()")  # fmt: skip
+                          fix="make the mask causal: mask & lampion.ones(L, S).bool().tril()")  # fmt: skip
     if mask is not None and mask.dtype is not bool_ and not mask.dtype.is_floating_point:
         raise DTypeError(name, "attn_mask is of booleans, or of numbers to add", got=str(mask.dtype))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lampion import ops
+from lampion.amp.policy import by_policy
 from lampion.dtype import int64
 from lampion.errors import DTypeError, OptionError, ShapeError
 from lampion.mode import mode
@@ -14,6 +15,7 @@ from lampion.ops.composite import binary_entropy, mean_nll, softplus
 from lampion.tensor import Tensor
 
 
+@by_policy
 def cross_entropy(
     input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None,
     ignore_index: int = -100, reduce: bool | None = None, reduction: str = "mean",
@@ -67,6 +69,7 @@ def cross_entropy(
     return _negative_log(log_p, target, weight, ignore_index, reduction, label_smoothing, dim)
 
 
+@by_policy
 def nll_loss(
     input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None,
     ignore_index: int = -100, reduce: bool | None = None, reduction: str = "mean",
@@ -212,6 +215,7 @@ def linear_cross_entropy(
 # -- yes or no -------------------------------------------------------------------------------------------
 
 
+@by_policy
 def binary_cross_entropy(
     input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None,
     reduce: bool | None = None, reduction: str = "mean",
@@ -242,6 +246,7 @@ def binary_cross_entropy(
     return reduced(losses if weight is None else losses * weight, reduction)
 
 
+@by_policy
 def binary_cross_entropy_with_logits(
     input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None,
     reduce: bool | None = None, reduction: str = "mean", pos_weight: Tensor | None = None,

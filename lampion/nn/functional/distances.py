@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from lampion import ops
+from lampion.amp.policy import by_policy
 from lampion.errors import ShapeError
 from lampion.nn.functional.checks import check_floats
 from lampion.ops.arranging import constant
@@ -93,6 +94,7 @@ def at_least(x: Tensor, low: float) -> Tensor:
     return x + (ops.clamp_min(x.detach(), low) - x.detach())
 
 
+@by_policy
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """The distance of each row to each later row.
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 
 from lampion import ops
+from lampion.amp.policy import by_policy
 from lampion.dtype import int64
 from lampion.errors import DTypeError, LampionError, OptionError, ShapeError
 from lampion.mode import is_grad_enabled, mode, no_grad
 from lampion.nn.functional.checks import check_floats
 from lampion.nn.functional.distances import p_norm
 from lampion.ops.composite import affine, scaled_gradient
+from lampion.ops.define import cast_to, widened
 from lampion.tensor import Tensor
 
 
+@by_policy
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``input @ weight.T + bias``.
 
@@ -25,7 +28,10 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         input, math.prod(input.shape[:-1]), input.shape[-1]
     )  # fmt: skip
     if bias is not None and flat.ndim == weight.ndim == 2 and flat.dtype is weight.dtype is bias.dtype:
-        out: Tensor = affine(flat, weight, bias)
+        if flat.dtype.is_half:  # rounded once: after the bias
+            out: Tensor = cast_to(affine(widened(flat), widened(weight), widened(bias)), flat.dtype)
+        else:
+            out = affine(flat, weight, bias)
     else:
         out = flat @ weight.T
         if bias is not None:
@@ -33,6 +39,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return out if flat is input else ops.reshape(out, *input.shape[:-1], out.shape[-1])
 
 
+@by_policy
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """For each output o: ``input1 @ weight[o] @ input2 + bias[o]``.
 

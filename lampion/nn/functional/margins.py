@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lampion import ops
+from lampion.amp.policy import by_policy
 from lampion.errors import OptionError, ShapeError
 from lampion.nn.functional.activation import logsigmoid
 from lampion.nn.functional.checks import (
@@ -22,6 +23,7 @@ from lampion.tensor import Tensor
 # The arguments `size_average`, `reduce` and `reduction` are those of `mse_loss`, everywhere in this file.
 
 
+@by_policy
 def hinge_embedding_loss(
     input: Tensor, target: Tensor, margin: float = 1.0, size_average: bool | None = None,
     reduce: bool | None = None, reduction: str = "mean",
@@ -36,6 +38,7 @@ def hinge_embedding_loss(
     return reduced(apart + ops.where(target != -1, input, 0.0), reduction)
 
 
+@by_policy
 def cosine_embedding_loss(
     input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0, size_average: bool | None = None,
     reduce: bool | None = None, reduction: str = "mean",
@@ -59,6 +62,7 @@ def cosine_embedding_loss(
     return reduced(alike + ops.where(target == -1, ops.clamp_min(cosine - margin, 0), 0.0), reduction)
 
 
+@by_policy
 def margin_ranking_loss(
     input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0, size_average: bool | None = None,
     reduce: bool | None = None, reduction: str = "mean",
@@ -73,6 +77,7 @@ def margin_ranking_loss(
     return reduced(ops.clamp_min(-target * (input1 - input2) + margin, 0), reduction)
 
 
+@by_policy
 def multi_margin_loss(
     input: Tensor, target: Tensor, p: int = 1, margin: float = 1.0, weight: Tensor | None = None,
     size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean",
@@ -114,6 +119,7 @@ def multi_margin_loss(
     return reduced(ops.reshape(each, target.shape) if single else each, reduction)
 
 
+@by_policy
 def multilabel_margin_loss(
     input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,
     reduction: str = "mean",
@@ -161,6 +167,7 @@ def multilabel_soft_margin_loss(
     return reduced(ops.sum(losses, -1) / input.shape[-1], reduction)
 
 
+@by_policy
 def soft_margin_loss(
     input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,
     reduction: str = "mean",
@@ -171,6 +178,7 @@ def soft_margin_loss(
     return reduced(softplus(-target * input), reduction)
 
 
+@by_policy
 def triplet_margin_loss(
     anchor: Tensor, positive: Tensor, negative: Tensor, margin: float = 1.0, p: float = 2, eps: float = 1e-6,
     swap: bool = False, size_average: bool | None = None, reduce: bool | None = None,

@@ -6,6 +6,7 @@ import math
 import warnings
 
 from lampion import ops
+from lampion.amp.policy import by_policy
 from lampion.errors import OptionError, ShapeError
 from lampion.mode import mode
 from lampion.nn.functional.checks import (
@@ -21,6 +22,7 @@ from lampion.ops.define import refuse_bools
 from lampion.tensor import Tensor
 
 
+@by_policy
 def mse_loss(
     input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,
     reduction: str = "mean", weight: Tensor | None = None,
@@ -39,6 +41,7 @@ def mse_loss(
     return _weighted("mse_loss", difference * difference, weight, reduction, input)
 
 
+@by_policy
 def l1_loss(
     input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,
     reduction: str = "mean", weight: Tensor | None = None,
@@ -63,6 +66,7 @@ def _check_weight(name: str, weight: Tensor, input: Tensor) -> None:
                          got=str(tuple(weight.shape)))  # fmt: skip
 
 
+@by_policy
 def smooth_l1_loss(
     input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,
     reduction: str = "mean", beta: float = 1.0,
@@ -81,6 +85,7 @@ def smooth_l1_loss(
     return reduced(_huber(input, target, beta) / beta, reduction)
 
 
+@by_policy
 def huber_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
 ) -> Tensor:
@@ -107,6 +112,7 @@ def _huber(input: Tensor, target: Tensor, delta: float) -> Tensor:
     return ops.where(size < delta, difference * difference * 0.5, (size - 0.5 * delta) * delta)
 
 
+@by_policy
 def poisson_nll_loss(
     input: Tensor, target: Tensor, log_input: bool = True, full: bool = False,
     size_average: bool | None = None, eps: float = 1e-8, reduce: bool | None = None, reduction: str = "mean",
@@ -175,6 +181,7 @@ def gaussian_nll_loss(
     return reduced(losses, reduction)
 
 
+@by_policy
 def kl_div(
     input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,
     reduction: str = "mean", log_target: bool = False,

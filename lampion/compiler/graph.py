@@ -127,11 +127,21 @@ class Graph:
     def __iter__(self) -> Iterator[Equation]:
         return iter(self.equations)
 
+    def lines(self) -> list[str]:
+        """Constants and equations as lines; the body of a loop stands before its first result."""
+        lines = [f"{v!r}: {v.type} = constant({_brief(a)})" for v, a in self.constants.items()]
+        shown: set[int] = set()
+        for equation in self.equations:
+            loop = equation.params.get("loop")
+            if loop is not None and id(loop) not in shown:
+                shown.add(id(loop))
+                lines += loop.show()
+            lines.append(repr(equation))
+        return lines
+
     def __str__(self) -> str:
         head = ", ".join(f"{v!r}: {v.type}" for v in self.inputs)
-        lines = [f"graph({head}):"]
-        lines += [f"  {v!r}: {v.type} = constant({_brief(a)})" for v, a in self.constants.items()]
-        lines += [f"  {equation!r}" for equation in self.equations]
+        lines = [f"graph({head}):", *(f"  {line}" for line in self.lines())]
         return "\n".join([*lines, f"  return {', '.join(map(repr, self.outputs))}"])
 
 
@@ -148,6 +158,8 @@ def check(graph: Graph) -> None:
         for value in equation.values:
             if value not in known:
                 raise LampionError("graph", f"{value!r} is used before it is assigned", got=repr(equation))
+        if (loop := equation.params.get("loop")) is not None:
+            loop.check(equation.values)
         stand_ins = [_Typed(x) if isinstance(x, Value) else x for x in equation.inputs]
         shape, dtype = equation.primitive.infer(*stand_ins, **equation.params)
         if tuple(shape) != equation.output.shape or of(dtype) is not equation.output.dtype:
@@ -182,12 +194,18 @@ def interpret(graph: Graph, inputs: Sequence[Any]) -> list[Any]:
     table.update(graph.constants)
     last = {value: i for i, equation in enumerate(graph) for value in equation.values}
     keep = set(graph.outputs)
+    loops: dict[tuple[Any, ...], list[Any]] = {}  # all results of each loop that has run
     token = backend.quiet()
     try:
         for i, equation in enumerate(graph):
             arrays = [table[x] if isinstance(x, Value) else x for x in equation.inputs]
-            xp = backend.namespace(arrays[0]) if arrays else np
-            table[equation.output] = np.asarray(equation.primitive.forward(xp, *arrays, **equation.params))
+            if (loop := equation.params.get("loop")) is not None:
+                results = loops.get(key := (loop, *equation.inputs)) or loop.run(arrays)
+                loops[key], result = results, results[equation.params["result"]]
+            else:
+                xp = backend.namespace(arrays[0]) if arrays else np
+                result = equation.primitive.forward(xp, *arrays, **equation.params)
+            table[equation.output] = np.asarray(result)
             for value in equation.values:
                 if last[value] == i and value not in keep:
                     table.pop(value, None)

@@ -4,6 +4,7 @@ Read `levels.py` (how a transform reads operations), `batching.py` and `forward.
 kind of primitive), then `transforms.py`.
 """
 
+from lampion.func.loops import scan
 from lampion.func.mapping import vmap
 from lampion.func.modules import functional_call, stack_module_state
 from lampion.func.transforms import (
@@ -19,6 +20,6 @@ from lampion.func.transforms import (
 )  # fmt: skip
 
 __all__ = [
-    "functional_call", "grad", "grad_and_value", "hessian", "hvp", "jacfwd", "jacrev", "jvp", "linearize",
+    "functional_call", "grad", "grad_and_value", "hessian", "hvp", "jacfwd", "jacrev", "jvp", "linearize", "scan",
     "stack_module_state", "vjp", "vmap",
 ]  # fmt: skip

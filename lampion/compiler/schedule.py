@@ -122,6 +122,8 @@ class Schedule:
             self.numbers[out] = equation.params["value"]
         elif primitive.kind == "movement":
             self._move(equation)
+        elif primitive.name == "cat" and (side_by_side := self._side_by_side(equation)) is not None:
+            self.layouts[out] = side_by_side
         elif primitive.kind == "kernel" or not has_machine_code(equation):
             is_product = primitive.name == "matmul" and has_machine_code(equation)
             self._new(Group("matmul" if is_product else "other", out.shape, main=equation), equation)
@@ -155,6 +157,24 @@ class Schedule:
             self._new(Group("other", equation.output.shape, main=equation), equation)
         else:
             self.layouts[equation.output] = result
+
+    def _side_by_side(self, equation: Equation) -> Layout | None:
+        """Where a concatenation lies already, if its parts are neighbours in one buffer."""
+        first, *others = equation.values
+        dim, whole = equation.params["dim"], self.layouts.get(first)
+        if whole is None:
+            return None
+        at = whole.offset
+        for before, value in zip(equation.values, others, strict=False):
+            at += before.shape[dim] * whole.strides[dim]
+            layout = self.layouts.get(value)
+            if (
+                layout is None
+                or layout.root is not whole.root
+                or (layout.offset, layout.strides) != (at, whole.strides)
+            ):
+                return None
+        return Layout(whole.root, equation.output.shape, whole.strides, whole.offset)
 
     def producer(self, value: Value) -> int:
         """The index of the group that computes what `value` reads; -1 for inputs and numbers."""

@@ -61,10 +61,14 @@ class attention:
 
 @kernel(public=False, saves="inputs")
 class attention_slopes:
-    """The gradients of q, k and v one after the other, each laid out (..., length, heads, size).
+    """The gradients of q, k and v, packed: each laid out (..., length, heads, size), one after the other.
+
+    Where all three have one shape (self-attention), they lie side by side instead: (..., length, 3, heads,
+    size). So they are, as they stand, the gradient of the one projection that mostly makes all three.
 
     With P = softmax(scores) and g the gradient of the output:
-        dv = P.T @ g;  dP = g @ v.T;  dS = P * (dP - sum of P * dP);  dq = scale * dS @ k;  dk = scale * dS.T @ q
+        dv = P.T @ g;  dP = g @ v.T;  dS = P * (dP - sum of P * dP)
+        dq = scale * dS @ k;  dk = scale * dS.T @ q
     """
 
     def infer(g, q, k, v, causal, scale):
@@ -78,8 +82,10 @@ class attention_slopes:
             parts = _slopes_row_by_row(xp, g, q, k, v, scale)
         else:
             parts = _slopes(xp, g, q, k, v, causal, scale)
-        flat = [xp.swapaxes(part, -2, -3).reshape(*q.shape[:-3], -1) for part in parts]
-        return xp.concatenate(flat, axis=-1)
+        parts = [xp.swapaxes(part, -2, -3) for part in parts]
+        if side_by_side(q, v):
+            return xp.stack(parts, axis=-3).reshape(*q.shape[:-3], -1)
+        return xp.concatenate([part.reshape(*q.shape[:-3], -1) for part in parts], axis=-1)
 
     def vjp(c, g, q, k, v, causal, scale):
         return _second(c, g, q, k, v, causal, scale)
@@ -145,16 +151,27 @@ def _swap(x, a=-1, b=-2):
     return permute(x, axes)
 
 
+def side_by_side(q, v):
+    """Whether the gradients are packed position by position."""
+    return q.shape == v.shape
+
+
 def _apart(flat, q, k, v):
     """The three parts of `attention_slopes`, each (..., heads, length, size)."""
     *batch, heads, length, size = q.shape
     keys, width = v.shape[-2:]
     parts, start = [], 0
-    for n, m in ((length, size), (keys, size), (keys, width)):
-        stop = start + heads * n * m
-        bounds = (*((0, b, 1) for b in batch), (start, stop, 1))
+    if side_by_side(q, v):
+        flat = reshape(flat, (*batch, length, 3 * heads * size))
+        shapes, front = [(length, size)] * 3, (*batch, length)
+        sizes = [heads * size] * 3
+    else:
+        shapes, front = [(length, size), (keys, size), (keys, width)], batch
+        sizes = [heads * n * m for n, m in shapes]
+    for (n, m), count in zip(shapes, sizes, strict=True):
+        bounds = (*((0, b, 1) for b in front), (start, start + count, 1))
         parts.append(_swap(reshape(slice_(flat, bounds), (*batch, n, heads, m)), -2, -3))
-        start = stop
+        start += count
     return parts
 
 

@@ -61,7 +61,8 @@ def _run(fn: Callable[..., Any], args: Any, noise: float, seed: int) -> tuple[li
 def shaken(graph: Any, noise: float, rng: Any) -> Any:
     """The graph with its rounded intermediate results (not its outputs) multiplied by numbers near 1.
 
-    So are the terms of sums and products of matrices, which may be added up in any order.
+    So are the terms of sums and of products of matrices (in attention too), which may be added up in any
+    order.
     """
     from lampion.compiler.graph import Equation, Value
 
@@ -82,7 +83,7 @@ def shaken(graph: Any, noise: float, rng: Any) -> Any:
     for equation in graph:
         primitive = equation.primitive
         inputs = [moved.get(x, x) if isinstance(x, Value) else x for x in equation.inputs]
-        if primitive.name in ("sum", "matmul"):
+        if primitive.name in ("sum", "matmul", "attention", "attention_slopes"):
             inputs = [shake(x) if isinstance(x, Value) and x.dtype.kind == "f" else x for x in inputs]
         equations.append(Equation(primitive, tuple(inputs), equation.params, equation.output, equation.where))
         narrow = primitive.name == "cast" and equation.output.dtype is float32

@@ -114,8 +114,8 @@ class Blocks:
             body(whole, count - whole)
 
     def turned(self, source: Matrix, panels: IRValue, depth: int, count: int) -> None:
-        """Rows of a matrix as columns of panels, one for every `width` rows; the last may be narrower, but is of
-        whole vectors.
+        """Rows of a matrix as columns of panels, one for every `width` rows; the last may be narrower, but is
+        of whole vectors.
         """
         k = self.k
         turned = Matrix(source.pointer, self.dtype, 1, source.row)
@@ -129,8 +129,8 @@ class Blocks:
         self, block: Block, rows: Matrix, panels: IRValue, depth: int, into: Matrix,
         finish: Callable[[Lanes, IRValue | None], Lanes],
     ) -> None:  # fmt: skip
-        """into = rows @ panels, for the keys that the block meets; `finish` has each vector before it is stored,
-        and the mask of what is hidden in it, if it is in the corner.
+        """into = rows @ panels, for the keys that the block meets; `finish` has each vector before it is
+        stored, and the mask of what is hidden in it, if it is in the corner.
         """
         k = self.k
 
@@ -166,7 +166,8 @@ class Blocks:
         return self.xp.where(Lanes(self.xp, hidden, bool_), instead, value)
 
     def rows_by_keys(
-        self, block: Block, weights: Matrix, x: Matrix, row: IRValue, rows: int, column: IRValue | int, columns: int
+        self, block: Block, weights: Matrix, x: Matrix, row: IRValue, rows: int, column: IRValue | int,
+        columns: int,
     ) -> list[IRValue]:  # fmt: skip
         """For queries from `row` on (counted in the block): the sum over keys of weight * x[key]."""
         k = self.k
@@ -180,7 +181,8 @@ class Blocks:
         return self._triangle(sums, corner, x.part(k, before, column), pairs, rows, columns)
 
     def _triangle(
-        self, sums: list[IRValue], weights: Matrix, x: Matrix, pairs: Sequence[tuple[int, int]], steps: int, columns: int
+        self, sums: list[IRValue], weights: Matrix, x: Matrix, pairs: Sequence[tuple[int, int]], steps: int,
+        columns: int,
     ) -> list[IRValue]:  # fmt: skip
         """sums[i] + weights[i, s] * x[s] for these pairs (i, s) only."""
         k, vectors = self.k, -(-columns // self.lanes)

@@ -66,7 +66,9 @@ class _Slopes(Blocks):
         zero = k.constant(self.dtype, 0, self.lanes)
 
         def some(column: IRValue | int, columns: int) -> None:
-            store_row(k, [zero] * -(-columns // self.lanes), row.part(k, 0, column).pointer, self.dtype, columns)
+            store_row(
+                k, [zero] * -(-columns // self.lanes), row.part(k, 0, column).pointer, self.dtype, columns
+            )
 
         with k.loop(0, self.keys) as loop:
             row = matrix.part(k, loop.index, 0)
@@ -120,7 +122,9 @@ class _Slopes(Blocks):
         def slope(key: IRValue, so_far: list[Lanes]) -> list[Lanes]:
             weight = self.load(self.weights, key, lane) / total
             self.store(weight, self.weights, key, lane)
-            self.store(weight * (self.load(self.slopes, key, lane) - mean) * self.scale, self.slopes, key, lane)
+            self.store(
+                weight * (self.load(self.slopes, key, lane) - mean) * self.scale, self.slopes, key, lane
+            )
             return []
 
         self.along_keys(block, [], slope)
@@ -151,7 +155,8 @@ class _Slopes(Blocks):
         self.keys_of(block, rows)
 
     def _seen(
-        self, block: Block, weights: Matrix, x: Matrix, key: IRValue, count: int, column: IRValue | int, columns: int
+        self, block: Block, weights: Matrix, x: Matrix, key: IRValue, count: int, column: IRValue | int,
+        columns: int,
     ) -> Sequence[IRValue]:  # fmt: skip
         """The corner: key i of these is seen by query i of the block's queries at the same positions, and by
         those behind it.
@@ -163,4 +168,6 @@ class _Slopes(Blocks):
         rest = k.affine(block.count, (behind, -1))
         sums = tile.multiply(k, own, x.part(k, behind, column), rest, count, columns)
         pairs = [(i, s) for s in range(count) for i in range(s + 1)]
-        return self._triangle(sums, weights.part(k, key, first), x.part(k, first, column), pairs, count, columns)
+        return self._triangle(
+            sums, weights.part(k, key, first), x.part(k, first, column), pairs, count, columns
+        )

@@ -1,5 +1,5 @@
-"""From groups to a plan. `plan` finds places in memory; `groups`, `kernels`, `indexing`, `attention`... hold the rules
-by which groups and equations become kernel records, each registered in `registry`.
+"""From groups to a plan. `plan` finds places in memory; the other files hold the rules by which groups and
+equations become kernel records, each registered in `registry`.
 """
 
 from __future__ import annotations

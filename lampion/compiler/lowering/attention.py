@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from lampion.compiler import kernel_ir as ir
 from lampion.compiler.graph import Equation, Value
 from lampion.compiler.lowering.body import Record
@@ -11,6 +9,7 @@ from lampion.compiler.lowering.plan import Lowering
 from lampion.compiler.lowering.registry import lowers
 from lampion.compiler.schedule import Layout
 from lampion.compiler.strides import contiguous_strides
+from lampion.ops.attention import side_by_side
 
 
 @lowers("attention", safe=True)
@@ -31,13 +30,16 @@ def lower_attention_slopes(lowering: Lowering, main: Equation) -> None:
     found += [record.window(_rows(lowering, x), x.dtype) for x in (q, k, v)]
     out, start = lowering.layouts[main.output], 0
     *batch, heads, _, _ = q.shape
+    beside = side_by_side(q, v)
     for x in (q, k, v):
-        # (batch, length, heads, size), one part behind the other in each row of the packed result.
+        # (batch, length, heads, size): the parts beside each other at each position, or one behind the other.
         length, size = x.shape[-2:]
-        strides = (*out.strides[:-1], heads * size, size, 1)
-        part = Layout(out.root, (*batch, length, heads, size), strides, out.offset + start)
+        step = (3 if beside else 1) * heads * size
+        part = Layout(
+            out.root, (*batch, length, heads, size), (*out.strides[:-1], step, size, 1), out.offset + start
+        )
         found.append(record.window(_heads_first(part), x.dtype, written=True))
-        start += math.prod((length, heads, size))
+        start += heads * size if beside else length * heads * size
     params = main.params
     kernel = ir.AttentionSlopes(*found, params["causal"], params["scale"], tuple(record.operands))
     lowering.call(record, kernel, "attention_slopes")

@@ -9,11 +9,13 @@ from lampion.compiler.passes.algebra import simplify
 from lampion.compiler.passes.dead import drop_dead
 from lampion.compiler.passes.dedupe import dedupe
 from lampion.compiler.passes.fold import fold
+from lampion.compiler.passes.joins import join
 
 PASSES: tuple[tuple[str, Callable[[Graph], Graph]], ...] = (
     ("drop dead code", drop_dead),
     ("fold constants", fold),
     ("simplify", simplify),
+    ("join pieces", join),
     ("dedupe", dedupe),
     ("drop dead code again", drop_dead),
 )

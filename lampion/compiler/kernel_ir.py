@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lampion.dtype import DType
@@ -96,12 +96,14 @@ class Position:
 @dataclass(frozen=True)
 class Chosen:
     """Among a row's values (see `Rows`): value number `value` of its points, at the point that value number
-    `index` of the row says. An index outside of the row is reported through the kernel's status.
+    `index` of the row says. An index outside of the row is reported through the kernel's status: 1 + the number
+    of the row. `dim` is the dimension that messages name.
     """
 
     value: int
     index: int
     dtype: DType
+    dim: int = -1
 
 
 Value = Load | Literal | Compute | Result | Position | Chosen
@@ -379,7 +381,46 @@ class CallOut:
         return self.out.shape
 
 
-Kernel = Map | Segments | Reduce | Rows | Matmul | Gather | ScatterAdd | RandomBits | Attention | AttentionSlopes | CallOut
+@dataclass(frozen=True)
+class Spot:
+    """Where an operand of a call in a loop lies: in round t, `offset + t * step` bytes into an operand of the
+    loop's.
+    """
+
+    operand: int
+    offset: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Round:
+    """One kernel call in the body of a loop."""
+
+    kernel: Kernel
+    spots: tuple[Spot, ...]
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """Kernel calls that are made `length` times, in order; each sees the writes of all before it.
+
+    `labels` say what each call came from.
+    """
+
+    length: int
+    operands: tuple[Operand, ...]
+    calls: tuple[Round, ...]
+    labels: tuple[str, ...] = field(default=(), compare=False, repr=False)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.length,)
+
+
+Kernel = (
+    Map | Segments | Reduce | Rows | Matmul | Gather | ScatterAdd | RandomBits | Attention | AttentionSlopes
+    | Repeat | CallOut
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

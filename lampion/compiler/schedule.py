@@ -97,6 +97,7 @@ class Schedule:
         # Elementwise equations that depend on no group so far (m * beta1 in Adam): they wait for the
         # equation that uses them, so that they end up in its group and not in an earlier one.
         self.floating: dict[Value, Equation] = {}
+        self.loops: dict[Any, int] = {}  # the group of each loop, by the loop and its inputs
         self.position: dict[Value, int] = {}  # the index of the group that computes a value
         self.consumers: dict[Value, list[Equation | None]] = {}
         for equation in graph:
@@ -124,6 +125,8 @@ class Schedule:
             self._move(equation)
         elif primitive.name == "cat" and (side_by_side := self._side_by_side(equation)) is not None:
             self.layouts[out] = side_by_side
+        elif "loop" in equation.params and has_machine_code(equation):
+            self._result_of_loop(equation)
         elif primitive.kind == "kernel" or not has_machine_code(equation):
             is_product = primitive.name == "matmul" and has_machine_code(equation)
             self._new(Group("matmul" if is_product else "other", out.shape, main=equation), equation)
@@ -137,6 +140,16 @@ class Schedule:
     def _new(self, group: Group, equation: Equation) -> None:
         self.groups.append(group)
         self._computed(equation.output, len(self.groups) - 1)
+
+    def _result_of_loop(self, equation: Equation) -> None:
+        """All results of a loop are computed by the group of the first."""
+        key = (equation.params["loop"], *equation.inputs)
+        if key not in self.loops:
+            self.loops[key] = len(self.groups)
+            self._new(Group("other", equation.output.shape, main=equation), equation)
+            return
+        self.groups[self.loops[key]].epilogue.append(equation)
+        self._computed(equation.output, self.loops[key])
 
     def _computed(self, value: Value, position: int) -> None:
         self.position[value] = position

@@ -22,6 +22,7 @@ from lampion.compiler.kernel_ir import (
     Matmul,
     RandomBits,
     Reduce,
+    Repeat,
     Rows,
     ScatterAdd,
     Segments,
@@ -71,6 +72,8 @@ def _cycles(kernel: Kernel, target: Target) -> float:
         return pairs * (products + 20) * _per_lane(kernel.operands[kernel.q.operand].dtype, target)
     if isinstance(kernel, RandomBits):
         return 40.0 * kernel.size / (2 * target.lanes(float32))
+    if isinstance(kernel, Repeat):
+        return kernel.length * _GIGAHERTZ * sum(nanoseconds(call.kernel, target) for call in kernel.calls)
     raise TypeError(f"not a kernel: {kernel!r}")
 
 

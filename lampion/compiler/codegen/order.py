@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lampion.compiler.kernel_ir import Call, Gather, Kernel, Rows, ScatterAdd
+from lampion.compiler.kernel_ir import Call, Gather, Kernel, Repeat, Rows, ScatterAdd
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Step:
 
 def can_fail(kernel: Kernel) -> bool:
     """Whether the kernel can come upon an index out of range."""
+    if isinstance(kernel, Repeat):
+        return any(can_fail(call.kernel) for call in kernel.calls)
     return isinstance(kernel, Gather | ScatterAdd) or (isinstance(kernel, Rows) and bool(kernel.choices))
 
 

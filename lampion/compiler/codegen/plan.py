@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import llvmlite.ir as ir
 
 from lampion.compiler import cache, runtime
-from lampion.compiler.codegen import attention, attention_slopes, cost, gather, map, matmul, order, random, reduce, rows, segments
+from lampion.compiler.codegen import attention, attention_slopes, cost, gather, map, matmul, order, random, reduce, repeat, rows, segments
 from lampion.compiler.codegen.builder import I64, POINTER, emit_object, optimize
 from lampion.compiler.codegen.loader import Library
 from lampion.compiler.codegen.pool import CLAIM, CLAIMS, EVENT, NOW, OK, STATUS, WAIT, WAKE
@@ -43,6 +43,7 @@ from lampion.compiler.kernel_ir import (
     Plan,
     RandomBits,
     Reduce,
+    Repeat,
     Rows,
     ScatterAdd,
     Segments,
@@ -59,6 +60,7 @@ _MODULES: dict[type, ModuleType] = {
     RandomBits: random,
     Attention: attention,
     AttentionSlopes: attention_slopes,
+    Repeat: repeat,
 }
 
 # Below this, waking other threads costs more than they save (ns on one core).
@@ -209,7 +211,9 @@ def plan_text(plan: Plan) -> str:
 
 def _is_ours(plan: Plan) -> bool:
     """Whether every primitive in the plan is defined in Lampion (whose sources are in the cache's key)."""
-    for kernel in {call.kernel for call in plan.calls}:
+    kernels = {call.kernel for call in plan.calls}
+    kernels |= {call.kernel for loop in kernels if isinstance(loop, Repeat) for call in loop.calls}
+    for kernel in kernels:
         primitives = [reduction.primitive for reduction in getattr(kernel, "reductions", ())]
         for values in (getattr(kernel, part, ()) for part in ("body", "epilogue", "points", "rows")):
             primitives += [value.primitive for value in values if isinstance(value, Compute)]
@@ -218,6 +222,11 @@ def _is_ours(plan: Plan) -> bool:
             if any(not rule.__module__.startswith("lampion.") for rule in rules if rule is not None):
                 return False
     return True
+
+
+def _chunks(kernel: Kernel) -> int:
+    count: int = _MODULES[type(kernel)].chunks(kernel)
+    return count
 
 
 def _solo_function(library: Library) -> Any:
@@ -239,7 +248,7 @@ class _Emitter:
         self.timed = timed
         self.module = ir.Module("plan")
         self.kernels: dict[Kernel, ir.Function] = {}
-        self.chunks = [_MODULES[type(call.kernel)].chunks(call.kernel) for call in plan.calls]
+        self.chunks = [_chunks(call.kernel) for call in plan.calls]
         self.shared = [
             count > 1 and cost.nanoseconds(call.kernel, target) >= SMALL
             for call, count in zip(plan.calls, self.chunks, strict=True)
@@ -248,21 +257,30 @@ class _Emitter:
 
     def emit(self) -> ir.Module:
         for call in self.plan.calls:
-            if call.kernel not in self.kernels:
-                self.kernels[call.kernel] = self._kernel(call.kernel)
+            self._add(call.kernel)
         if self.timed or not self.serial:
             self._emit_plan()
         if not self.timed:
             self._emit_solo()
         return self.module
 
+    def _add(self, kernel: Kernel) -> None:
+        if kernel not in self.kernels:
+            self.kernels[kernel] = self._kernel(kernel)
+
     def _kernel(self, kernel: Kernel) -> ir.Function:
         if isinstance(kernel, Segments):
             for other, code in self.kernels.items():
                 if isinstance(other, Segments) and other.map == kernel.map:
                     return code
+        if isinstance(kernel, Repeat):
+            for inside in kernel.calls:
+                self._add(inside.kernel)
         name = f"{type(kernel).__name__.lower()}_{len(self.kernels)}"
-        _MODULES[type(kernel)].emit(self.module, name, kernel, self.target)
+        if isinstance(kernel, Repeat):
+            repeat.emit(self.module, name, kernel, self.kernels, _chunks, order.can_fail)
+        else:
+            _MODULES[type(kernel)].emit(self.module, name, kernel, self.target)
         function = self.module.get_global(name)
         function.linkage = "internal"
         function.attributes.add("noinline")  # one kernel, one symbol: for profilers and for readers

@@ -28,14 +28,19 @@ class Lowering:
         self.places: dict[Value, ir.Place] = {}
         self.calls: list[ir.Call] = []
         self.arena = Arena()
-        known = [*graph.inputs, *graph.constants]
-        for slot, value in enumerate(known):
-            self.places[value] = ir.Place(False, slot, value.nbytes)
-        self.externals = len(known)
+        self.externals = 0
+        self._place_inputs()
         # The last group that can fail: upon an index out of range, a singular matrix...
         self.last_check = last_check(self.schedule.groups)
         self.copies: list[tuple[Value, Layout]] = []  # what has to be copied to its output at the end
         self._bind_outputs(targets)
+
+    def _place_inputs(self) -> None:
+        """Give the inputs and constants their places, behind external pointers."""
+        known = [*self.graph.inputs, *self.graph.constants]
+        for slot, value in enumerate(known):
+            self.places[value] = ir.Place(False, slot, value.nbytes)
+        self.externals = len(known)
 
     def _bind_outputs(self, targets: Sequence[Value | None]) -> None:
         """Let kernels write outputs where they belong; note those that need a copy at the end."""
@@ -96,8 +101,11 @@ class Lowering:
             GROUPS[group.kind](self, group)
         self._final_copies()
         _check_reads(self.calls)
-        calls = self.arena.place(merged(self.calls))
+        calls = self.arena.place(self._merged())
         return ir.Plan(tuple(calls), self.arena.nbytes, self.externals)
+
+    def _merged(self) -> list[ir.Call]:
+        return merged(self.calls)
 
     def _final_copies(self) -> None:
         overwritten = {layout.root for _, layout in self.copies}

@@ -10,6 +10,7 @@ from lampion.compiler.passes.dead import drop_dead
 from lampion.compiler.passes.dedupe import dedupe
 from lampion.compiler.passes.fold import fold
 from lampion.compiler.passes.joins import join
+from lampion.compiler.passes.loops import prune
 
 PASSES: tuple[tuple[str, Callable[[Graph], Graph]], ...] = (
     ("drop dead code", drop_dead),
@@ -18,6 +19,7 @@ PASSES: tuple[tuple[str, Callable[[Graph], Graph]], ...] = (
     ("join pieces", join),
     ("dedupe", dedupe),
     ("drop dead code again", drop_dead),
+    ("prune loops", lambda graph: prune(graph, optimize)),
 )
 
 

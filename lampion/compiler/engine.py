@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,8 @@ class Native:
         """The exception that eager raises, from what the kernel reported."""
         call = self.plan.calls[number]
         kernel = call.kernel
+        if isinstance(kernel, ir.Rows):
+            return self._wrong_choice(call, position, bound)
         if not isinstance(kernel, ir.Gather | ir.ScatterAdd):
             return LampionError(call.label, "the kernel failed", got=f"element {position}")
         if kernel.picks:
@@ -81,6 +84,20 @@ class Native:
             index = self._element(call, pick.window, position, bound)
             if not -pick.size * pick.wraps <= index < pick.size:
                 error: Exception = wrong_index(call.label, index, pick.size, pick.dim, pick.wraps)
+                return error
+        raise AssertionError("a kernel reported an index that is in range")
+
+    def _wrong_choice(self, call: ir.Call, row: int, bound: Any) -> Exception:
+        """The same for an element that is picked from a row."""
+        kernel = call.kernel
+        assert isinstance(kernel, ir.Rows)
+        size = math.prod(kernel.shape[kernel.outer :])
+        for choice in kernel.choices:
+            load = kernel.rows[choice.index]
+            assert isinstance(load, ir.Load)  # the scheduler takes in no other index
+            index = self._element(call, load.window, row, bound)
+            if not 0 <= index < size:
+                error: Exception = out_of_range("gather", index, size, choice.dim)
                 return error
         raise AssertionError("a kernel reported an index that is in range")
 

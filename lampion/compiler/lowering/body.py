@@ -82,8 +82,7 @@ class Body:
         key = (dtype, type(number), repr(number))
         if key in self.numbers:
             return self.numbers[key]
-        plain = bool(number) if dtype.kind == "b" else float(number) if dtype.kind == "f" else int(number)
-        return self._add(key, ir.Literal(plain, dtype))
+        return self._add(key, ir.Literal(plain_number(number, dtype), dtype))
 
     def add(self, equation: Equation) -> None:
         values, out = equation.values, equation.output
@@ -103,3 +102,8 @@ class Body:
             ir.Store(self._window(self.lowering.layouts[v], v.dtype, written=True), self.numbers[v])
             for v in values
         )
+
+
+def plain_number(number: Any, dtype: DType) -> bool | int | float:
+    """A number as Python's own, of the kind of a type."""
+    return bool(number) if dtype.kind == "b" else float(number) if dtype.kind == "f" else int(number)

@@ -12,6 +12,7 @@ from lampion.compiler.lowering.checks import last_check
 from lampion.compiler.lowering.registry import GROUPS
 from lampion.compiler.lowering.segments import merged
 from lampion.compiler.memory import Arena
+from lampion.compiler.rows import merge_rows
 from lampion.compiler.schedule import MACHINE_TYPES, Layout, Schedule
 from lampion.compiler.strides import contiguous_strides
 
@@ -24,6 +25,7 @@ class Lowering:
     ) -> None:
         self.graph = graph
         self.schedule = Schedule(graph, strides)
+        merge_rows(self.schedule)
         self.layouts = self.schedule.layouts
         self.places: dict[Value, ir.Place] = {}
         self.calls: list[ir.Call] = []
@@ -74,8 +76,8 @@ class Lowering:
         if value.shape != target.shape or layout.strides != contiguous_strides(target.shape, 1):
             return False
         own = self.schedule.position[value]
-        if own < self.last_check:
-            return False  # a later kernel may find an error, after which the user's tensors are as they were
+        if own <= self.last_check:
+            return False  # it, or a later one, may find an error: then the user's tensors are as they were
         for index, group in enumerate(self.schedule.groups):
             for equation in group.equations:
                 for read in equation.values:

@@ -247,9 +247,9 @@ def an_argument_with_a_graph(compile, note):
 
     @compile
     def square(x):
-        (x * x).sum().backward()
+        (x * x).sum().backward()  # HERE
 
-    square(leaf * 2)  # HERE
+    square(leaf * 2)
     square(leaf * 3)
     note(leaf.grad)
 

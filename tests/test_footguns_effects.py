@@ -401,11 +401,11 @@ def the_learning_rate_is_set_inside(compile, note):
         note(step(X, Y), state(model, optimizer))
 
 
-@table(eager=True)
+@table()
 def a_loss_that_is_still_wanted(compile, note):
     model = net()
 
-    @compile  # HERE
+    @compile
     def loss_of(x, y):
         return F.cross_entropy(model(x), y)
 

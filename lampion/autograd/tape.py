@@ -91,11 +91,7 @@ class Node:
     def unpack(self, create_graph: bool, output: Any = None) -> list[Any]:
         """The saved arrays as Tensors again, connected to the tape if a graph is being created."""
         if self.saved is None:
-            raise GradientError(
-                self.primitive.name, "the backward pass through this graph has already been made",
-                got=f"the operation of {self.where}, whose saved values were freed",
-                fix="pass retain_graph=True to the first backward(), or compute the loss again",
-            )  # fmt: skip
+            raise freed_error(self.primitive.name, f"the operation of {self.where}, whose saved values")
         packed = None if self.hooks is None else self.hooks.packed
         tensors: list[Any] = []  # beside tensors: None for what is not read, and Python numbers
         for position, array in enumerate(self.saved):
@@ -155,6 +151,23 @@ class Node:
         if self.saved:  # a node that saved nothing can be passed again
             self.saved = None
             self.versions = []
+
+
+def freed_error(name: str, whose: str) -> GradientError:
+    """What a second backward pass meets where the first one has let go of what was saved."""
+    return GradientError(
+        name, "the backward pass through this graph has already been made", got=f"{whose} were freed",
+        fix="pass retain_graph=True to the first backward(), or compute the loss again",
+    )  # fmt: skip
+
+
+def overwritten_error(name: str, at: object, writer: object) -> OverwrittenError:
+    """What a backward pass meets where a saved value is not what it was."""
+    return OverwrittenError(
+        name, "a value that the gradient needs was overwritten in place",
+        expected=f"the value saved by {name} at {at}", got=f"overwritten at {writer}",
+        fix="use the out-of-place form there (y = y + 1 for y += 1), or clone() before it",
+    )  # fmt: skip
 
 
 class AccumulateGrad:

@@ -8,7 +8,7 @@ import ctypes
 import itertools
 import threading
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from lampion.compiler.tree import unflatten
 from lampion.mode import mode
 from lampion.tensor import Tensor, wrap
 
+if TYPE_CHECKING:
+    from lampion.compiler.recording import Recording
+
 
 @dataclass
 class Returned:
@@ -30,7 +33,8 @@ class Returned:
     kind: "output" (number `index` of the graph's outputs), "tensor" (`thing`, an existing tensor, or
     argument `index`), or "plain" (`thing` itself). `chain` is the view to take of it: () is an alias as
     `detach()` makes it, None the tensor itself. `node` marks a result whose graph was used up by a backward
-    pass inside. `version` is that of an output that was written to in place after it was made.
+    pass inside. `version` is that of an output that was written to in place after it was made. `tracked` says
+    that the view is one for gradients too.
     """
 
     kind: str
@@ -39,6 +43,7 @@ class Returned:
     chain: tuple[Any, ...] | None = None
     node: Node | None = None
     version: tuple[int, Any] | None = None
+    tracked: bool = False
 
 
 @dataclass
@@ -67,7 +72,9 @@ class Binding:
     pins: list[tuple[int, Tensor]]
     free: list[int]  # the other argument tensors
     views: list[tuple[Tensor, Tensor, Any]]  # captured views, their owners, and the movements between
+    recording: Recording | None = None  # the tape, where gradients of results will be asked for outside
     keep: list[Any] = field(default_factory=list)
+    postponed: list[Any] = field(default_factory=list)  # to be done in Python when all else is done
 
 
 class Retrace(Exception):
@@ -111,6 +118,8 @@ class BoundPlan:
             (slot, tensor, _layout(tensor._array), tensor._requires_grad)
             for slot, tensor in (*self.captured, *((-1, t) for k, t in watched.items() if k not in captured))
         ]
+        # What had hooks when the function was recorded: they were of no account (`Trace.outside_hooks`).
+        self.hooked = {id(tensor) for _, tensor, _, _ in self.watched if tensor._hooks is not None}
         self.grad_layouts = [
             _layout(tensor._grad._array) for _, tensor in self.grad_inputs if tensor._grad is not None
         ]
@@ -234,7 +243,7 @@ class BoundPlan:
         for tensor, array, requires_grad in self.bound:
             if tensor._requires_grad is not requires_grad:
                 return f"requires_grad of a tensor of shape {tuple(tensor.shape)} changed"
-            if tensor._hooks is not None:
+            if tensor._hooks is not None and id(tensor) not in self.hooked:
                 return f"a tensor of shape {tuple(tensor.shape)} has hooks now"
             if tensor._array is not array:
                 moved = True
@@ -287,6 +296,8 @@ class BoundPlan:
 
     def run(self, leaves: list[Any]) -> Any:
         """One call, after `changed()` found nothing."""
+        if self.binding.recording is not None and mode.saving is not None:
+            raise Overlap("saved_tensors_hooks() decide what is kept for its gradient", "")
         with self.lock:
             return self._run(leaves)
 
@@ -367,13 +378,29 @@ class BoundPlan:
             version[0] += count
             version[1] = writer
         made: dict[int, Tensor] = {}
+        if binding.recording is not None:
+            self._record(binding.recording, leaves, outputs, made)
         for owner, grad in binding.grads:
             tensor = leaves[owner] if isinstance(owner, int) else owner
             tensor._grad = self._result(grad, leaves, outputs, made)
         if binding.shape is None:
-            return self._result(binding.returned[0], leaves, outputs, made)
-        results = [self._result(item, leaves, outputs, made) for item in binding.returned]
-        return unflatten(binding.shape, iter(results))
+            whole = self._result(binding.returned[0], leaves, outputs, made)
+        else:
+            results = [self._result(item, leaves, outputs, made) for item in binding.returned]
+            whole = unflatten(binding.shape, iter(results))
+        for act in binding.postponed:
+            act()
+        return whole
+
+    def _record(
+        self, recording: Recording, leaves: list[Any], outputs: list[Any], made: dict[int, Tensor]
+    ) -> None:
+        """Make the results that have a history, and give it to them."""
+        versions = {item.index: item.version for item in self.binding.returned if item.kind == "output"}
+        for number in recording.ends:
+            made[number] = wrap(outputs[self.buffer[number]])
+            made[number]._version[:] = versions[number] or (0, None)
+        recording.attach(leaves, lambda number: outputs[self.buffer[number]], made)
 
     def _result(self, item: Returned, leaves: list[Any], outputs: list[Any], made: dict[int, Tensor]) -> Any:
         """One result. `made` holds the tensors of outputs that have been handed out: each is one tensor."""
@@ -390,7 +417,7 @@ class BoundPlan:
         if item.chain is not None:
             from lampion.ops.movement import follow
 
-            previous, mode.grad = mode.grad, False
+            previous, mode.grad = mode.grad, item.tracked
             try:
                 result = follow(result, item.chain) if item.chain else result.detach()
             finally:
@@ -398,6 +425,21 @@ class BoundPlan:
         if item.node is not None:
             result._node, result._requires_grad = item.node, True
         return result
+
+
+def plan_of(graph: Graph, arrays: list[Any]) -> BoundPlan:
+    """A graph as a plan that is called with a list of tensors, and gives a list of tensors."""
+    from lampion.compiler.engine import make_engine
+
+    count = len(graph.outputs)
+    targets: list[Value | None] = [None] * count
+    binding = Binding(
+        graph=graph, sources=[Source("argument", None, i) for i in range(len(arrays))], targets=targets,
+        returned=[Returned("output", None, i) for i in range(count)], shape=(list, (None,) * count),
+        grads=[], written=[], providers=[], generators=[], guards=None, no_grad_yet=[], grads_there=[],
+        optimizers=[], grad_mode=False, outside={}, pins=[], free=[], views=[],
+    )  # fmt: skip
+    return BoundPlan(binding, make_engine(graph, arrays, targets))
 
 
 def _layout(array: Any) -> tuple[Any, ...]:

@@ -125,7 +125,7 @@ class _Writer:
         """Tests that the arguments are like these, as `tree.signature` has it."""
         default = dtypes.get_default_dtype()
         self.tests += [
-            "mode.trace is None", f"mode.grad is {self.binding.grad_mode}",
+            "mode.trace is None", f"mode.grad is {self.binding.grad_mode}", "mode.saving is None",
             f"mode.autocast is {self.names(mode.autocast)} and mode.short is {self.names(mode.short)}",
             f"{self.names(vars(dtypes), 'dtypes')}['_default'] is {self.names(default)}",
             f"len(args) == {len(args)}",
@@ -280,7 +280,7 @@ class _Writer:
         """Leave the user's objects as eager would have, and return the result: `BoundPlan._finish`."""
         binding, names, lines = self.binding, self.names, self.lines
         results = [*binding.returned, *(grad for _, grad in binding.grads)]
-        if not all(map(self._is_simple, results)):
+        if binding.recording is not None or not all(map(self._is_simple, results)):
             leaves = ", ".join(self._leaf_name(i) for i in range(len(self.leaves)))
             outputs = ", ".join(f"out{i}" for i in range(len(self.plan.fresh)))
             lines.append(f"return {names(self.plan._finish, 'finish')}([{leaves}], [{outputs}])")
@@ -296,7 +296,9 @@ class _Writer:
             tensor = f"x{owner}" if isinstance(owner, int) else names(owner, "tensor")
             lines.append(f"{tensor}._grad = {self._result(grad)}")
         values = iter([self._result(item) for item in binding.returned])
-        lines.append(f"return {self._tree(binding.shape, values)}")
+        lines.append(f"whole = {self._tree(binding.shape, values)}")
+        lines += [f"{names(act, 'act')}()" for act in binding.postponed]
+        lines.append("return whole")
 
     def _leaf_name(self, number: int) -> str:
         leaf = self.leaves[number]

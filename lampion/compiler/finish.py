@@ -9,19 +9,21 @@ from typing import Any, NoReturn
 import numpy as np
 
 from lampion.autograd.tape import Node, spent
-from lampion.compiler.bind import Binding, Returned
+from lampion.autograd.walk import reachable
+from lampion.compiler.bind import Binding, Overlap, Returned
+from lampion.compiler.border import Border
 from lampion.compiler.capture import CaptureError, Guards
 from lampion.compiler.capture.policy import is_plain
-from lampion.compiler.graph import Value
+from lampion.compiler.graph import Graph, Value
 from lampion.compiler.outside import Reached, WatchedOptimizer
+from lampion.compiler.recording import Recording, record_tape
 from lampion.compiler.trace import Trace, Tracer
 from lampion.compiler.tree import flatten
 from lampion.dtype import DType
+from lampion.errors import LampionError
 from lampion.mode import mode
 from lampion.origin import where
 from lampion.tensor import Tensor
-
-_GRAPH_FIX = "call backward() inside the compiled function, or run it under no_grad(), or return x.detach()"
 
 
 class Finisher:
@@ -45,6 +47,7 @@ class Finisher:
         self.outputs: list[Value] = []
         self.targets: list[Value | None] = []
         self.made: dict[int, int] = {}  # by id of a tensor of the trace: which output it is
+        self.ends: dict[int, Tensor] = {}  # by number of an output: the tensor, if its gradient is outside
         self.reached = Reached()
         if guards is not None:
             self.reached.add_guards(guards)
@@ -65,20 +68,21 @@ class Finisher:
         returned = [self._returned(leaf) for leaf in found]
         grads = self._grads()
         written = self._written()
-        trace.graph.outputs = self.outputs
+        graph, recording = self._recording()
         outside = self._outside()
         inputs = {id(source.thing) for source in trace.sources if source.kind == "grad"}
         owners = [(t, trace.grads_there[k]) for k, t in trace.grad_owner.items() if id(t) not in inputs]
         tensors = [i for i, leaf in enumerate(self.leaves) if isinstance(leaf, Tensor)]
         return Binding(
-            graph=trace.graph, sources=trace.sources, targets=self.targets, returned=returned, shape=shape,
+            graph=graph, recording=recording, sources=trace.sources, targets=self.targets,
+            returned=returned, shape=shape,
             grads=grads, written=written, providers=trace.providers,
             generators=[(g, drawn) for g, _, drawn in trace.generators.values()], guards=self.guards,
             no_grad_yet=list(trace.no_grad_yet.values()),
             grads_there=owners, optimizers=self._optimizers(), grad_mode=self.grad_mode, outside=outside,
             pins=[(i, leaf) for i, leaf in enumerate(self.leaves) if id(leaf) in outside],
             free=[i for i in tensors if id(self.leaves[i]) not in outside],
-            views=list(trace.outside_views.values()), keep=[trace.owners],
+            views=list(trace.outside_views.values()), keep=[trace.owners], postponed=self._postponed(),
         )  # fmt: skip
 
     def _refuse(self, what: str, fix: str) -> NoReturn:
@@ -120,6 +124,19 @@ class Finisher:
                 )
         return watched
 
+    def _postponed(self) -> list[Callable[[], Any]]:
+        """The steps of schedulers. What they change must not have been looked at: it was not changed yet."""
+        tables: set[int] = set()
+        for scheduler, _ in self.trace.postponed:
+            tables |= {id(vars(scheduler)), *(id(vars(part)) for part in parts_of(scheduler))}
+            tables |= {id(group) for group in scheduler.optimizer.param_groups}
+        if self.guards is not None and (note := self.guards.looks_into(tables, ("optimizer",))) is not None:
+            raise CaptureError(
+                f"{note.what} is read in a function that steps its scheduler", note.filename, note.lineno,
+                "read it outside of the compiled function",
+            )  # fmt: skip
+        return [act for _, act in self.trace.postponed]
+
     # -- what is returned --------------------------------------------------------------------------------
 
     def _check_containers(self, result: Any, seen: set[int]) -> None:
@@ -141,7 +158,11 @@ class Finisher:
 
     def _returned(self, leaf: Any) -> Returned:
         if isinstance(leaf, Tensor):
-            return self._tensor(leaf, self._used_up(leaf))
+            item = self._tensor(leaf, self._used_up(leaf))
+            made_inside = type(leaf._array) is Tracer and id(leaf) not in self.numbers
+            if made_inside and item.node is None and leaf.requires_grad:
+                self._note_end(leaf, item)
+            return item
         if leaf is None or is_plain(leaf) or isinstance(leaf, DType):
             return Returned("plain", leaf)
         return self._refuse(
@@ -175,19 +196,49 @@ class Finisher:
         return Returned("output", None, index, chain, node, version)
 
     def _used_up(self, leaf: Tensor) -> Node | None:
-        """The spent node of a result whose backward pass was made inside; an error if it still lives."""
+        """The spent node of a result whose backward pass was made inside; None if it still lives."""
         if type(leaf._array) is not Tracer or id(leaf) in self.numbers:
             return None  # it is the tensor itself that is returned
         if leaf._grad is not None:
             self._refuse("returns a tensor made inside that has a .grad", "return the .grad beside it")
         if not leaf.requires_grad:
             return None
-        node = leaf._node
-        if node is None:
+        if leaf._node is None:
             self._refuse("returns a leaf made inside that requires a gradient", "return x.detach()")
-        if not node.released:
-            self._refuse("returns a tensor whose gradient can still be asked for", _GRAPH_FIX)
-        return spent(node)
+        nodes, _ = reachable([leaf], None, borders=Border)
+        return spent(leaf._node) if any(node.saved is None for node in nodes) else None
+
+    def _note_end(self, leaf: Tensor, item: Returned) -> None:
+        """A result whose gradient will be asked for outside: an end of the tape, or a view of one."""
+        if item.chain is None:
+            if item.kind == "output":
+                self.ends[item.index] = leaf
+            return
+        owner = leaf._base
+        if leaf._follows is not owner or leaf._path != item.chain:
+            self._refuse("returns a view whose gradient is not that of what it looks into", "clone() it")
+        item.tracked = True
+        if item.kind == "output":
+            assert owner is not None
+            self.ends[item.index] = owner
+
+    def _recording(self) -> tuple[Graph, Recording | None]:
+        """What the function computes; and the tape, if gradients of results will be asked for outside."""
+        trace = self.trace
+        if any(border.hooks is not None for border in trace.borders):
+            self._refuse("registers a hook on an argument, or retains its gradient", "do that outside")
+        if not self.ends:
+            trace.graph.outputs = self.outputs
+            return trace.graph, None
+        if mode.saving is not None:
+            raise Overlap("saved_tensors_hooks() decide what is kept for its gradient", "")
+        try:
+            graph, recording = record_tape(trace, self.ends, self.numbers, self.leaves, self.outputs)
+        except LampionError as error:
+            self._refuse(f"has a gradient that cannot be derived: {error}", "run it under no_grad()")
+        for value in graph.outputs[len(self.outputs) :]:
+            self._output(value)
+        return graph, recording
 
     # -- what is left behind -----------------------------------------------------------------------------
 
@@ -229,6 +280,14 @@ class Finisher:
                 self._output(trace.current[id(tensor)].value, inputs["captured", id(tensor)])
                 written.append((tensor, count, writer, False))
         return written
+
+
+def parts_of(scheduler: Any) -> list[Any]:
+    """The schedulers that a scheduler is made of."""
+    parts: list[Any] = []
+    for part in getattr(scheduler, "_schedulers", ()):
+        parts += [part, *parts_of(part)]
+    return parts
 
 
 def place_of(function: Any) -> tuple[str, int]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 import threading
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from lampion import optim
@@ -32,7 +32,10 @@ MAX_PLANS = 16
 #: Recordings after which a function is taken to be different at every call.
 MAX_TRACES = 64
 #: Optimizers answer for their own reads and effects, as the core does: see `Trace.guard_group`.
-_TRUSTED = (*default_trusted(), os.path.dirname(optim.__file__) + os.sep)
+_TRUSTED = (
+    *default_trusted(),
+    *(str(file) for file in Path(optim.__file__).parent.glob("*.py") if file.name != "swa_utils.py"),
+)
 _bookkeeping = threading.Lock()
 _tracing = threading.RLock()  # sys.settrace is for one thread, but versions and attributes are shared
 
@@ -205,10 +208,6 @@ def trace_call(
         try:
             for number, leaf in enumerate(leaves):
                 if isinstance(leaf, Tensor) and id(leaf) not in trace.arguments:
-                    if mode.grad and leaf.requires_grad and leaf._node is not None:
-                        trace.refuse(
-                            "an argument is part of a graph that was recorded outside", "detach() it first"
-                        )
                     trace.bind_argument(leaf, number)
             mode.trace = trace
             if guarded:

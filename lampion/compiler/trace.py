@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from lampion.compiler.address import address
+from lampion.compiler.border import Border, border
 from lampion.compiler.capture import CaptureError
 from lampion.compiler.graph import Graph, Value
 from lampion.compiler.strides import contiguous_strides, is_contiguous, move, overlap
@@ -86,6 +87,7 @@ class Trace:
         self.arguments: dict[int, Tracer] = {}  # by id of the argument Tensor
         self.current: dict[int, Tracer] = {}  # by id of a concrete owner: its value by now
         self.lifted: list[tuple[Tensor, dict[str, Any]]] = []  # arguments, and what they were views of
+        self.borders: list[Border] = []  # in the place of the nodes that arguments have
         self.owners: dict[int, Tensor] = {}  # keeps the ids in `current` valid
         self.views: dict[int, tuple[Tensor, Tracer]] = {}  # derived values of views, by id
         self.written: dict[int, Tensor] = {}  # concrete owners that were written to
@@ -100,6 +102,9 @@ class Trace:
         # What computes scalar inputs before a call, how many, and what counts the step after it.
         self.providers: list[tuple[Callable[[], Sequence[float] | None], int, Callable[[], None]]] = []
         self.groups: list[tuple[Any, dict[str, Any], list[Any], dict[str, Any]]] = []
+        self.has_loops = False  # whether there is a `scan`, whose body's tensors must stay inside
+        # Schedulers that were stepped, and how to do it for real after each call.
+        self.postponed: list[tuple[Any, Callable[[], Any]]] = []
         self.uncertain: set[int] = set()  # storages with views of which eager might have made copies
 
     # -- reading ------------------------------------------------------------------------------------
@@ -107,12 +112,18 @@ class Trace:
     def bind_argument(self, tensor: Tensor, position: int) -> None:
         """Make an argument of the compiled function an input, whatever it is a view of.
 
-        What it is a view of is forgotten until the trace is over, since it is another tensor at each call.
+        What it is a view of, or was computed from, is forgotten until the trace is over, since it is another
+        tensor at each call.
         (A plan compares the memory of what it writes with that of its arguments.)
         """
-        if tensor._base is not None:
-            names = [name for name in _VIEW if name in tensor.__dict__]
+        names = [name for name in _VIEW if name in tensor.__dict__] if tensor._base is not None else []
+        if tensor.requires_grad and tensor._node is not None:
+            names.append("_node")
+            self.borders.append(border(tensor))
+        if names:
             self.lifted.append((tensor, {name: tensor.__dict__.pop(name) for name in names}))
+        if "_node" in names:
+            tensor._node = self.borders[-1]
         self.arguments[id(tensor)] = self._input(tensor._array, Source("argument", None, position))
         self.arguments[id(tensor)].version = tensor._version[0]
         self.owners[id(tensor)] = tensor
@@ -129,8 +140,6 @@ class Trace:
             return array
         found = self.arguments.get(id(tensor))
         if found is not None:
-            if mode.grad and tensor._node is not None:
-                self.refuse("an argument is part of a graph that was recorded outside", "detach() it first")
             return found
         owner = tensor if tensor._base is None else tensor._base
         if owner is not tensor:
@@ -343,8 +352,14 @@ class Trace:
 
     def guard_group(self, optimizer: Any, group: dict[str, Any], params: list[Tensor]) -> None:
         """The options that the update rule branches on, and the members, must be the same at each call."""
+        if any(scheduler.optimizer is optimizer for scheduler, _ in self.postponed):
+            self.refuse("steps an optimizer after its learning-rate scheduler", "step the scheduler last")
         flags = {name: group[name] for name in optimizer.flags}
         self.groups.append((optimizer, group, list(group["params"]), flags))
+
+    def postpone(self, scheduler: Any, act: Callable[[], Any]) -> None:
+        """A scheduler is stepped: in Python, when a call is over."""
+        self.postponed.append((scheduler, act))
 
     def refuse(self, what: str, fix: str) -> NoReturn:
         """Give up tracing: the function then runs eagerly."""

@@ -53,7 +53,7 @@ class Worker:
         return {"losses": losses, "first_seconds": first, "facts": self.session.facts(), "cpu": self.cpu_mark}
 
     def _norm(self, result: Any) -> float:
-        """Of the gradient where a step returns one: losses are multiplied by it, so that both are compared."""
+        """Of the gradient where a step returns one: losses are multiplied by it, so both are compared."""
         if self.training.step != "gradient":
             return 1.0
         return float(np.linalg.norm(np.asarray(result[1]).astype(np.float64)))

@@ -53,7 +53,19 @@ class Contender:
             return f"{self.package} is not installed"
         if self.unlocked and (platform.system(), platform.machine()) != ("Linux", "x86_64"):
             return "only the Linux x86-64 wheels of torch hold the MKL that this unlocks"
-        return None
+        return no_bfloat16(self.package) if self.options.get("autocast") else None
+
+
+def no_bfloat16(package: str) -> str | None:
+    """Why that package does not multiply bfloat16 on this processor, or None."""
+    import llvmlite.binding as llvm
+
+    features = llvm.get_host_cpu_features()
+    if not any(features.get(name) for name in ("avx512bf16", "amx-bf16", "bf16")):
+        return "this processor has no products of bfloat16"
+    if not hasattr(importlib.import_module(package), "autocast"):
+        return f"{package} has no autocast"
+    return None
 
 
 _TORCH = {
@@ -62,11 +74,19 @@ _TORCH = {
     "torch compile": Contender("torch_", "torch", {"mode": "compile"}),
     "torch one-graph": Contender("torch_", "torch", {"mode": "one-graph"}),
 }
+_BF16 = {
+    "lampion bf16": Contender("lampion_", "lampion", {"compiled": True, "autocast": True}, only=("bf16",)),
+    **{
+        f"torch {mode} bf16": Contender("torch_", "torch", {"mode": mode, "autocast": True}, only=("bf16",))
+        for mode in ("fused", "compile")
+    },
+}
 CONTENDERS: dict[str, Contender] = {
     "lampion compiled": Contender("lampion_", "lampion", {"compiled": True}),
     "lampion eager": Contender("lampion_", "lampion", {"compiled": False}),
     **_TORCH,
     **{f"{name} unlocked": replace(torch, unlocked=True) for name, torch in _TORCH.items()},
+    **_BF16,
     "jax jit": Contender("jax_", "jax"),
     # (DeZero's Adam adds its epsilon before the correction of the bias: after a step, other weights.)
     "dezero": Contender("dezero_", "dezero", only=("spiral", "mlp", "mlp-deep"), compared=(1,)),
@@ -75,4 +95,4 @@ CONTENDERS: dict[str, Contender] = {
 # The torch that the claims are about: torch.optim's optimizers, eager or compiled. "one-graph" has its
 # optimizer written out by hand, as nobody's training loop does, to show how far torch.compile could go.
 TORCH = tuple(name for name in CONTENDERS if name.startswith("torch"))
-TORCH_OPTIM = tuple(name for name in TORCH if "one-graph" not in name)
+TORCH_OPTIM = tuple(name for name in TORCH if not {"one-graph", "bf16"} & {*name.split()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,13 @@ from benchmarks.training import Training
 
 
 class LampionSession:
-    def __init__(self, training: Training, weights: dict[str, np.ndarray], *, compiled: bool) -> None:
+    def __init__(
+        self, training: Training, weights: dict[str, np.ndarray], *, compiled: bool, autocast: bool = False
+    ) -> None:
         lampion.manual_seed(0)
         model = training.network(lampion.nn)
         model.load_state_dict({name: lampion.tensor(value) for name, value in weights.items()})
-        step = STEPS[training.step](training, model)
+        step = STEPS[training.step](in_bfloat16(training) if autocast else training, model)
         self.model, self.compiled = model, compiled
         self.wants_gradient = training.step == "gradient"
         self.step = lampion.compile(step) if compiled else step
@@ -40,6 +43,18 @@ class LampionSession:
     def arrays(self) -> list[np.ndarray]:
         """The model's arrays as they stand, in order: what "the same bits" is about."""
         return [value.numpy() for value in self.model.state_dict().values()]
+
+
+def in_bfloat16(training: Training) -> Training:
+    """The same with its forward pass under autocast."""
+    loss_of = training.loss
+    assert loss_of is not None
+
+    def loss(*args: Any) -> Any:
+        with lampion.autocast("cpu", dtype=lampion.bfloat16):
+            return loss_of(*args)
+
+    return replace(training, loss=loss)
 
 
 def make_optimizer(training: Training, model: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,20 @@ from benchmarks.training import Training
 
 
 class TorchSession:
-    def __init__(self, training: Training, weights: dict[str, np.ndarray], *, mode: str) -> None:
+    def __init__(
+        self, training: Training, weights: dict[str, np.ndarray], *, mode: str, autocast: bool = False
+    ) -> None:
         torch.manual_seed(0)
         model = training.network(torch.nn)
         model.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
+        if autocast:
+            training = in_bfloat16(training)
         self.step = STEPS[training.step, mode == "one-graph"](training, model, mode)
-        self.model, self.mode, self.wants_gradient = model, mode, training.step == "gradient"
+        self.model, self.mode, self.wants_gradient = (
+            model,
+            mode,
+            training.step == "gradient" and mode != "one-graph",
+        )
 
     def prepare(self, arrays: tuple[np.ndarray, np.ndarray]) -> tuple[Any, Any]:
         x, y = arrays
@@ -36,6 +45,18 @@ class TorchSession:
             "capability": torch.backends.cpu.get_cpu_capability(),
             "unlocked": maps.exists() and "mkl_unlocked" in maps.read_text(),
         }
+
+
+def in_bfloat16(training: Training) -> Training:
+    """The same with its forward pass under autocast."""
+    loss_of = training.loss
+    assert loss_of is not None
+
+    def loss(*args: Any) -> Any:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return loss_of(*args)
+
+    return replace(training, loss=loss)
 
 
 def make_optimizer(training: Training, model: Any, mode: str) -> Any:

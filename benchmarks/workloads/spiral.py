@@ -49,10 +49,10 @@ def targets(times: Times, peak: float) -> list[Target]:
     found = []
     best = times.best(TORCH_OPTIM)
     if "lampion compiled" in times:
-        found.append(Target("compiled step", times.us("lampion compiled"), "<= 25", "us"))
+        found.append(Target("compiled step", times.us("lampion compiled"), "<= 20", "us"))
         if best:
             found.append(
-                Target(f"compiled against {best}", times.ratio(best, "lampion compiled"), ">= 6", "x")
+                Target(f"compiled against {best}", times.ratio(best, "lampion compiled"), ">= 8", "x")
             )
         if hand := times.best(("torch one-graph", "torch one-graph unlocked")):
             found.append(Target(f"compiled against {hand}", times.ratio(hand, "lampion compiled"), None, "x"))

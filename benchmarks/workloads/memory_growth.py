@@ -1,0 +1,80 @@
+"""How much memory training takes beyond the import: resident bytes after some steps, less those before.
+
+Each contender and workload has a process of its own. Compiled Lampion runs once with an empty cache, where
+the compiler stays in memory, and once from the cache; the second, what a user sees from the second run on, is
+what is compared with the least that PyTorch needs in any of its forms.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import sys
+import tempfile
+from typing import Any
+
+from benchmarks.contenders import CONTENDERS
+from benchmarks.harness import Options, Target, ask_child
+from benchmarks.workloads.memory import MIB, resident
+
+TRAINED = ("spiral", "mlp", "mlp-deep", "chargpt", "adam", "cross-entropy")
+TORCH = ("torch eager", "torch fused", "torch compile")
+OURS = "lampion compiled"
+STEPS = 20
+
+
+def child(contender: str, name: str) -> dict[str, Any]:
+    """Train for some steps: MiB resident after the import, after the first step, after all."""
+    chosen = CONTENDERS[contender]
+    importlib.import_module(chosen.package)
+    gc.collect()
+    imported = resident()
+    from benchmarks import workloads
+
+    training = workloads.load(name).TRAINING
+    build = importlib.import_module(f"benchmarks.contenders.{chosen.module}").build
+    session = build(training, training.weights(), **chosen.options)
+    seen = []
+    for number in range(STEPS):
+        session.value(session.step(*session.prepare(training.batch_number(number))))
+        if number in (0, STEPS - 1):
+            gc.collect()
+            seen.append((resident() - imported) / MIB)
+    return {"imported": imported / MIB, "first": seen[0], "all": seen[1], "facts": session.facts()}
+
+
+def run(options: Options) -> dict[str, Any]:
+    facts: dict[str, Any] = {"steps": STEPS}
+    targets = []
+    names = TRAINED[:1] + TRAINED[3:4] if options.quick else TRAINED
+    for name in names:
+        options.say(f"memory-growth: {name}")
+        grown = {}
+        with tempfile.TemporaryDirectory(prefix="lampion-benchmarks-") as cache:
+            for label in (f"{OURS}, first time", OURS, *TORCH):
+                contender = CONTENDERS[label.partition(",")[0]]
+                training = importlib.import_module(f"benchmarks.workloads.{name.replace('-', '_')}").TRAINING
+                if label not in options.contenders and not label.startswith(OURS):
+                    continue
+                if contender.missing() or not contender.takes(training):
+                    continue
+                answer = ask_child(__name__, label.partition(",")[0], name, LAMPION_CACHE_DIR=cache)
+                grown[label] = answer["all"]
+                facts[f"{name}, {label}: MiB after the first step, after all; import"] = [
+                    round(answer[key], 1) for key in ("first", "all", "imported")
+                ]
+        if best := min((label for label in grown if label in TORCH), key=grown.__getitem__, default=None):
+            ratio = grown[OURS] / grown[best]
+            targets.append(Target(f"{name}: growth, compiled against {best}", ratio, "<= 1", "x"))
+    return {
+        "workload": "memory-growth",
+        "title": f"growth of resident memory since the import, after {STEPS} steps",
+        "kind": "facts",
+        "facts": facts,
+        "targets": [target.record() for target in targets],
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(child(*sys.argv[1:])))

@@ -1,0 +1,55 @@
+"""The benchmarks' workloads: each loads, and trains in Lampion what it trains in PyTorch."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks import workloads
+from benchmarks.contenders import CONTENDERS, TORCH_OPTIM
+from benchmarks.harness import Times
+
+TRAININGS = [name for name in workloads.MODULES if hasattr(workloads.load(name), "TRAINING")]
+#: The losses of correct contenders lie some 1e-7 apart; a step that does other work is far beyond this.
+TOLERANCE = {1: 2e-6, 2: 1e-5, 10: 2e-5}
+
+
+@pytest.mark.parametrize("name", workloads.MODULES)
+def test_workload_loads(name: str) -> None:
+    workload = workloads.load(name)
+    assert callable(workload.run)
+    if name in TRAININGS:
+        training = workload.TRAINING
+        assert training.name == name
+        assert set(training.checked) <= set(training.tolerance)
+        assert any(contender.takes(training) for contender in CONTENDERS.values())
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_targets_name_the_contenders(name: str) -> None:
+    """Each workload reads its targets from whoever took part."""
+    training = workloads.load(name).TRAINING
+    targets = getattr(workloads.load(name), "targets", None)
+    if targets is None:  # another workload's
+        return
+    takers = [contender for contender, how in CONTENDERS.items() if how.takes(training)]
+    assert targets(Times({contender: [100.0, 110.0] for contender in takers}), 400.0)
+    assert targets(Times({}), 400.0) == []
+    assert "torch one-graph" not in TORCH_OPTIM
+
+
+@pytest.mark.parametrize(
+    "name, steps",
+    [
+        ("spiral", 10), ("mlp", 10), ("mlp-deep", 2), ("chargpt", 2), ("chargpt-written", 1), ("adam", 1),
+        ("adam-many", 2), ("cross-entropy", 1),
+    ],
+)  # fmt: skip
+def test_lampion_trains_what_pytorch_trains(name: str, steps: int) -> None:
+    pytest.importorskip("torch")
+    from benchmarks.worker import Worker
+
+    checked = [1, steps] if steps > 1 else [1]
+    ours = Worker("lampion eager", name).check(checked)["losses"]
+    theirs = Worker("torch eager", name).check(checked)["losses"]
+    for step in checked:
+        assert ours[str(step)] == pytest.approx(theirs[str(step)], rel=TOLERANCE[step]), step

@@ -30,17 +30,20 @@ def tensor(
         if dtype is not None:
             result = result.to(dtypes.of(dtype))
     else:
-        if (
-            mode.trace is not None
-            and mode.trace.compiles
-            and not isinstance(data, bool | int | float | complex)
-        ):
+        if mode.trace is not None and mode.trace.compiles and not _is_numbers(data):
             mode.trace.refuse(
                 "turns an array into a Tensor", "pass it as an argument, or make it a Tensor before"
             )
         array = _array_of(data, dtype)
         result = wrap(array if mode.trace is None else mode.trace.constant(array))
     return result.requires_grad_() if requires_grad else result
+
+
+def _is_numbers(data: Any) -> bool:
+    """Numbers of Python, nested in lists and tuples: what they are is known to whoever records this."""
+    if isinstance(data, list | tuple):
+        return all(map(_is_numbers, data))
+    return isinstance(data, bool | int | float | complex | range)
 
 
 def _array_of(data: Any, dtype: Any) -> Any:

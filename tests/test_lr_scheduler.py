@@ -96,8 +96,9 @@ def test_a_compiled_step_follows_without_being_recorded_again(case):
     assert compiled.traces == 1 and not compiled.refused
 
 
-def test_a_scheduler_inside_of_a_compiled_step_is_refused_and_still_right():
-    (w, step, scheduler), (expected, eager, other) = (training(*COMPILED["cosine"]) for _ in range(2))
+@pytest.mark.parametrize("name", list(COMPILED))
+def test_a_scheduler_inside_of_a_compiled_step(name):
+    (w, step, scheduler), (expected, eager, other) = (training(*COMPILED[name]) for _ in range(2))
 
     @lp.compile
     def both(x):
@@ -106,14 +107,63 @@ def test_a_scheduler_inside_of_a_compiled_step_is_refused_and_still_right():
         return loss
 
     x = lp.zeros(3, dtype=lp.float64)
-    with pytest.warns(RuntimeWarning, match="steps a learning-rate scheduler"):
-        both(x)
-    for _ in range(3):
-        both(x)
     for _ in range(4):
-        eager(x), other.step()
-    lp.testing.assert_close(w, expected)
-    assert scheduler.last_epoch == other.last_epoch == 4
+        both(x), eager(x), other.step()
+        lp.testing.assert_close(w, expected)
+        assert scheduler.last_epoch == other.last_epoch
+        assert scheduler.get_last_lr() == other.get_last_lr()
+    assert both.refused is None and both.traces == 1
+
+
+def test_what_a_scheduler_changes_is_not_read_before_it_is_changed():
+    def training(compile):
+        w = lp.ones(2, requires_grad=True)
+        opt = lp.optim.SGD([w], lr=1.0)
+        scheduler = s.ExponentialLR(opt, 0.5)
+
+        @compile
+        def step(x):
+            opt.zero_grad()
+            (w * x).sum().backward()
+            opt.step()
+            scheduler.step()
+            return x * scheduler.get_last_lr()[0]
+
+        return step
+
+    x = lp.ones(2)
+    compiled, eager = training(lp.compile), training(lambda f: f)
+    with pytest.warns(RuntimeWarning, match="`_last_lr` of ExponentialLR is read in a function that steps"):
+        assert compiled(x).tolist() == eager(x).tolist()
+    assert compiled(x).tolist() == eager(x).tolist()
+
+
+def test_a_learning_rate_read_in_a_compiled_function_is_noticed_when_it_changes():
+    opt = optimizer()
+    scheduler = s.ExponentialLR(opt, 0.5)
+    scaled = lp.compile(lambda x: x * scheduler.get_last_lr()[0])
+    for _ in range(3):
+        assert scaled(lp.ones(1)).item() == scheduler.get_last_lr()[0]
+        opt.step(), scheduler.step()
+
+
+def test_a_step_after_its_scheduler_and_a_plateau_run_eagerly():
+    for late in (True, False):
+        w = lp.ones(2, requires_grad=True)
+        opt = lp.optim.SGD([w], lr=1.0)
+        scheduler = s.ExponentialLR(opt, 0.5) if late else s.ReduceLROnPlateau(opt)
+
+        @lp.compile
+        def step(x, opt=opt, scheduler=scheduler, late=late, w=w):
+            (w * x).sum().backward()
+            opt.step()
+            scheduler.step() if late else scheduler.step(x.sum())
+            if late:
+                opt.step()
+
+        with pytest.warns(RuntimeWarning, match="after its learning-rate" if late else "steps a learning-r"):
+            step(lp.ones(2))
+        assert opt.param_groups[0]["lr"] == (0.5 if late else 1.0)
 
 
 def test_the_wrong_order_warns_once():

@@ -92,18 +92,33 @@ def test_errors():
         swa_utils.AveragedModel(model(), avg_fn=max, multi_avg_fn=max)
 
 
-def test_an_average_within_a_compiled_step_is_refused_and_still_right():
-    net = lp.nn.Linear(2, 1)
-    average = swa_utils.AveragedModel(net)
+@pytest.mark.parametrize("rule", ["avg_fn", "multi_avg_fn", "ema_fn", "multi_ema_fn", "buffers"])
+def test_an_average_within_a_compiled_step(rule):
+    rules = {
+        "avg_fn": lambda: {"avg_fn": swa_utils.get_swa_avg_fn()}, "multi_avg_fn": dict,
+        "ema_fn": lambda: {"avg_fn": swa_utils.get_ema_avg_fn(0.8)},
+        "multi_ema_fn": lambda: {"multi_avg_fn": swa_utils.get_ema_multi_avg_fn(0.8)},
+        "buffers": lambda: {"use_buffers": True},
+    }  # fmt: skip
+    results = []
+    for compile in (lambda f: f, lp.compile):
+        lp.manual_seed(0)
+        net = lp.nn.Sequential(lp.nn.Linear(2, 3), lp.nn.BatchNorm1d(3))
+        average = swa_utils.AveragedModel(net, **rules[rule]())
 
-    @lp.compile
-    def step():
-        average.update_parameters(net)
+        @compile
+        def step(x, net=net, average=average):
+            with lp.no_grad():
+                net[0].weight.add_(0.25)
+                net(x)
+            average.update_parameters(net)
 
-    with pytest.warns(RuntimeWarning, match="averages a model"):
-        step()
-    step()
-    assert average.n_averaged.item() == 2
+        for number in range(4):
+            step(lp.tensor([[1.0, number], [3.0, 4.0]]))
+        results.append(list(average.state_dict().items()))
+    assert step.refused is None and step.traces == 1
+    for (name, a), (_, b) in zip(*results, strict=True):
+        lp.testing.assert_close(b, a, label=name)
 
 
 def test_it_is_pytorchs():

@@ -427,6 +427,21 @@ def outside_of_traces(what: str) -> None:
         mode.trace.refuse(what, "do that outside of the compiled function")
 
 
+def postponed(scheduler: Any, act: Callable[[], Any]) -> bool:
+    """Inside of a compiled function: have this done in Python after each call of it; then it is True."""
+    if mode.trace is None:
+        return False
+    if not mode.trace.compiles:
+        outside_of_traces("steps a learning-rate scheduler")
+    mode.trace.postpone(scheduler, act)
+    return True
+
+
+def is_traced() -> bool:
+    """Whether values of tensors are not there to be looked at."""
+    return mode.trace is not None
+
+
 def library(x: Any) -> Any:
     """Where `sqrt`, `maximum`, `where` and so on are for `x`: lampion's for Tensors, NumPy's for arrays."""
     return lampion if isinstance(x, Tensor) else np

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import lampion
+from lampion.dtype import DType, get_default_dtype
 from lampion.errors import OptionError
 from lampion.mode import no_grad
 from lampion.nn.module import Module
 from lampion.optim.lr_scheduler.base import LRScheduler, check_optimizer, per_group
-from lampion.optim.optimizer import Optimizer, outside_of_traces
+from lampion.optim.optimizer import Optimizer, is_traced, outside_of_traces
 from lampion.tensor import Tensor
 
 __all__ = [
@@ -74,7 +75,8 @@ def get_swa_multi_avg_fn() -> Callable[..., None]:
     def swa_update(
         averaged_param_list: Sequence[Tensor], current_param_list: Sequence[Tensor], num_averaged: Any
     ) -> None:
-        _towards(averaged_param_list, current_param_list, 1 / (float(num_averaged) + 1))
+        number = num_averaged.double() if is_traced() else float(num_averaged)
+        _towards(averaged_param_list, current_param_list, 1 / (number + 1))
 
     return swa_update
 
@@ -86,13 +88,19 @@ def _check_decay(decay: float) -> None:
         )
 
 
-def _towards(averaged: Sequence[Tensor], current: Sequence[Tensor], part: float) -> None:
+def _towards(averaged: Sequence[Tensor], current: Sequence[Tensor], part: Any) -> None:
     """Move each average by a part of the way; integers are rounded down."""
     for a, c in zip(averaged, current, strict=True):
         if a.dtype.is_inexact:
-            a.add_((c - a) * part)
+            a.add_((c - a) * _rounded(part, a.dtype))
         else:
-            a.copy_(a * (1 - part) + c * part)
+            real = get_default_dtype()
+            a.copy_(a * _rounded(1 - part, real) + c * _rounded(part, real))
+
+
+def _rounded(part: Any, dtype: DType) -> Any:
+    """A number as arithmetic with tensors of a type takes it, also where it is a traced Tensor."""
+    return part.to(dtype) if isinstance(part, Tensor) else part
 
 
 class AveragedModel(Module):
@@ -150,11 +158,12 @@ class AveragedModel(Module):
 
     def update_parameters(self, model: Module) -> None:
         """Take the model, as it is now, into the average."""
-        outside_of_traces("averages a model")
         averaged = [p.detach() for p in _averaged(self.module, self.use_buffers)]
         current = [p.detach() for p in _averaged(model, self.use_buffers)]
         with no_grad():
-            if int(self.n_averaged) == 0:
+            if is_traced():
+                self._average_traced(averaged, current)
+            elif int(self.n_averaged) == 0:
                 _copy(averaged, current)
             elif self.avg_fn is not None:
                 _copy(averaged, [
@@ -165,6 +174,18 @@ class AveragedModel(Module):
             if not self.use_buffers:
                 _copy(list(self.module.buffers()), list(model.buffers()))
             self.n_averaged.add_(1)
+
+    def _average_traced(self, averaged: list[Tensor], current: list[Tensor]) -> None:
+        """The same where the number is not known: the first model is copied, whatever the rule says."""
+        first = self.n_averaged == 0
+        if self.avg_fn is not None:
+            new = [self.avg_fn(a, c, self.n_averaged) for a, c in zip(averaged, current, strict=True)]
+        else:
+            before = [a.clone() for a in averaged]
+            self._average_lists(averaged, current)
+            new = [a.clone() for a in averaged]
+            _copy(averaged, before)
+        _copy(averaged, [lampion.where(first, c, a) for a, c in zip(new, current, strict=True)])
 
     def _average_lists(self, averaged: list[Tensor], current: list[Tensor]) -> None:
         rule = self.multi_avg_fn or get_swa_multi_avg_fn()

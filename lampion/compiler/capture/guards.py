@@ -340,6 +340,17 @@ class Guards:
             return f"something that was read is no longer there: {gone}"
         return None
 
+    def looks_into(self, tables: Collection[int], but: Collection[str] = ()) -> Note | None:
+        """What was found in one of these dicts (known by their ids), but for these keys, if anything."""
+        for row in self.rows:
+            if isinstance(row, Entry):
+                there = row.want is not MISSING and row.key not in but
+                if there and id(getattr(row.get, "__self__", None)) in tables:
+                    return row.note
+            elif isinstance(row, Keys | Table) and id(row.table) in tables:
+                return row.note
+        return None
+
     def explain(self) -> list[str]:
         """One line a guard, in the order in which they were read."""
         return [f"{row.note.what} ({row.note.filename}:{row.note.lineno})" for row in self.rows]

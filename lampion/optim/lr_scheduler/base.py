@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import types
 import warnings
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from typing import Any
 
 from lampion.errors import OptionError
 from lampion.optim.groups import number
-from lampion.optim.optimizer import Optimizer, outside_of_traces
+from lampion.optim.optimizer import Optimizer, outside_of_traces, postponed
 from lampion.tensor import Tensor
 
 
@@ -70,7 +71,8 @@ class LRScheduler:
         Args:
             epoch: go to this one instead; deprecated, as in PyTorch.
         """
-        outside_of_traces("steps a learning-rate scheduler")
+        if postponed(self, functools.partial(LRScheduler.step, self, epoch)):
+            return
         if self._step_count == 1:
             self._check_order()
         self._step_count += 1

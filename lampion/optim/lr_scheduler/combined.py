@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from lampion.errors import OptionError
 from lampion.optim.lr_scheduler.base import LRScheduler, set_value, values_of
 from lampion.optim.lr_scheduler.plateau import ReduceLROnPlateau
-from lampion.optim.optimizer import Optimizer, outside_of_traces
+from lampion.optim.optimizer import Optimizer, outside_of_traces, postponed
 
 
 class _Combined(LRScheduler):
@@ -104,7 +105,8 @@ class SequentialLR(_Combined):
 
     def step(self) -> None:  # type: ignore[override]  # as in PyTorch, there is no epoch to name
         """Go to the next epoch."""
-        outside_of_traces("steps a learning-rate scheduler")
+        if postponed(self, functools.partial(SequentialLR.step, self)):
+            return
         self.last_epoch += 1
         index = bisect_right(self._milestones, self.last_epoch)
         scheduler = self._schedulers[index]
@@ -137,6 +139,8 @@ class ChainedScheduler(_Combined):
 
     def step(self) -> None:  # type: ignore[override]  # as in PyTorch, there is no epoch to name
         """Go to the next epoch."""
+        if postponed(self, functools.partial(ChainedScheduler.step, self)):
+            return
         for scheduler in self._schedulers:
             scheduler.step()
         self._last_lr = values_of(self.optimizer, "lr")

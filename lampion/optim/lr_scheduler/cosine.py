@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
 from lampion.errors import OptionError
 from lampion.optim.lr_scheduler.base import LRScheduler
-from lampion.optim.optimizer import Optimizer, outside_of_traces
+from lampion.optim.optimizer import Optimizer, postponed
 
 
 class CosineAnnealingLR(LRScheduler):
@@ -106,7 +107,8 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 
     def step(self, epoch: float | None = None) -> None:
         """Go to the next epoch, or to any (a fraction, too: ``epoch + batch / batches``)."""
-        outside_of_traces("steps a learning-rate scheduler")
+        if postponed(self, functools.partial(CosineAnnealingWarmRestarts.step, self, epoch)):
+            return
         if epoch is None and self.last_epoch < 0:
             epoch = 0
         if epoch is None:

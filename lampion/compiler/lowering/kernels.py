@@ -95,6 +95,14 @@ def lower_scatter(lowering: Lowering, main: Equation) -> None:
     )
 
 
+@lowers("positions", safe=True)
+def lower_positions(lowering: Lowering, main: Equation) -> None:
+    out, record = main.output, Record(lowering)
+    store = ir.Store(record.window(lowering.layouts[out], out.dtype, written=True), 0)
+    kernel = ir.Map(out.shape, tuple(record.operands), (ir.Position(out.dtype),), (store,))
+    lowering.call(record, kernel, "positions")
+
+
 @lowers("random_bits", safe=True)
 def lower_random_bits(lowering: Lowering, main: Equation) -> None:
     (state,) = main.inputs

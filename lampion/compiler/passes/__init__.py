@@ -10,17 +10,29 @@ from lampion.compiler.passes.dead import drop_dead
 from lampion.compiler.passes.dedupe import dedupe
 from lampion.compiler.passes.fold import fold
 from lampion.compiler.passes.joins import join
+from lampion.compiler.passes.labels import compare_labels
 from lampion.compiler.passes.loops import prune
+from lampion.compiler.passes.probabilities import reuse_exponentials
 
 PASSES: tuple[tuple[str, Callable[[Graph], Graph]], ...] = (
     ("drop dead code", drop_dead),
+    ("products leave loops", lambda graph: leave_loops(graph)),
     ("fold constants", fold),
     ("simplify", simplify),
     ("join pieces", join),
     ("dedupe", dedupe),
+    ("compare labels", compare_labels),
+    ("reuse exponentials", reuse_exponentials),
     ("drop dead code again", drop_dead),
     ("prune loops", lambda graph: prune(graph, optimize)),
 )
+
+
+def leave_loops(graph: Graph) -> Graph:
+    """Prune loops, so that only what is needed leaves them, and hoist what can leave."""
+    from lampion.compiler.passes.hoist import hoist  # which needs traces, which are made of graphs
+
+    return hoist(prune(graph, optimize)) if any("loop" in e.params for e in graph) else graph
 
 
 def optimize(graph: Graph, checking: bool = False) -> Graph:

@@ -336,7 +336,7 @@ class Schedule:
                 if v not in made and not self.is_scalar(v) and v.size == large
             }  # fmt: skip
             nbytes = group.main.output.nbytes
-            if nbytes > LARGE and len(reads) > 1 or nbytes > UPDATE and len(reads) > 2:
+            if (nbytes > LARGE and len(reads) > 1) or (nbytes > UPDATE and len(reads) > 2):
                 groups.append(Group("map", group.shape, body=group.epilogue))
                 group.epilogue = []
         self.groups = groups

@@ -8,7 +8,7 @@ ends the capture with a `CaptureError` that names the line. In reading order:
   frame      the symbolic double of a running frame
   values     what stands on its stack: objects, and placeholders for those that cannot be seen
   opcodes    the table of instructions: how many values each takes and puts
-  machine    the instructions that move values; loads: names and attributes; operators; calls
+  machine    the instructions that move values; loads: names and attributes; operators; calls; matching
   reads      what a look-up gives, and the guards that it leaves
   rules      how C functions are judged; tables: which ones have a rule
   cleanup    what would run if a capture ended here

@@ -76,6 +76,8 @@ EFFECTS: dict[str, Effect] = {
     "CALL": (lambda arg: arg + 2, 1),
     "CALL_FUNCTION_EX": (lambda arg: 3 + (arg & 1), 1),
     "BEFORE_WITH": (1, 2),
+    **dict.fromkeys(("MATCH_SEQUENCE", "MATCH_MAPPING", "MATCH_KEYS", "GET_LEN"), (0, 1)),  # looks, leaves
+    "MATCH_CLASS": (3, 1),
     "IMPORT_NAME": (2, 1),
     "RAISE_VARARGS": (n, 0),
 }
@@ -134,12 +136,9 @@ UNWINDING = frozenset(
 # Loops jump past these when they end, so they are never run.
 SKIPPED = frozenset({"END_FOR"})
 _ASYNC = "asynchronous code"
-_MATCH = "a match statement"
 REFUSED: dict[str, str] = {
     **dict.fromkeys(("GET_AITER", "GET_ANEXT", "GET_AWAITABLE", "END_ASYNC_FOR"), _ASYNC),
     **dict.fromkeys(("ASYNC_GEN_WRAP", "BEFORE_ASYNC_WITH"), _ASYNC),
-    **dict.fromkeys(("MATCH_CLASS", "MATCH_KEYS", "MATCH_MAPPING", "MATCH_SEQUENCE"), _MATCH),
-    "GET_LEN": _MATCH,
     **dict.fromkeys(("PRINT_EXPR", "IMPORT_STAR"), "code that only an interactive module can hold"),
     **dict.fromkeys(
         ("INTERPRETER_EXIT", "ENTER_EXECUTOR", "EXIT_INIT_CHECK", "RESERVED"), "an internal step"

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from . import loads, policy  # noqa: F401  # loads: for the handlers that it registers
+from . import loads, matching, policy  # noqa: F401  # loads, matching: for the handlers they register
 from .calls import Caller
 from .frame import Call, Frame
 from .guards import Guards, Note

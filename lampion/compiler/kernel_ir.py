@@ -427,11 +427,15 @@ Kernel = (
 class Place:
     """Where an operand lives: in the plan's arena (a byte offset), or behind an external pointer
     (an index into the table of pointers that each call fills in).
+
+    While a plan is made, `index` is the number of a buffer of the arena, and `start` is where in it the place
+    begins; then `index` is the offset of the place, and `start` is 0.
     """
 
     arena: bool
     index: int
     nbytes: int
+    start: int = 0
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class Arena:
             self.nbytes = max(self.nbytes, offset + size)
         return [
             replace(
-                call, places=tuple(replace(p, index=offsets[p.index]) if p.arena else p for p in call.places)
+                call, places=tuple(replace(p, index=offsets[p.index] + p.start, start=0) if p.arena else p for p in call.places)
             )
             for call in calls
         ]

@@ -16,6 +16,7 @@ otherwise a later one of the same shape with which it shares data, otherwise it 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -223,7 +224,8 @@ class Schedule:
                 self._group(member)
             return
         index = max((self.producer(v) for e in chain for v in e.values if v not in _made(chain)), default=-1)
-        index = self._sharing(chain, index)
+        if index < 0 or not self._has_points_for(self.groups[index], index, chain):
+            index = self._sharing(chain, index)
         if index < 0:
             self.groups.append(group)
             index = len(self.groups) - 1
@@ -282,17 +284,27 @@ class Schedule:
         """The last map after group `latest` that reads what these equations read; -1: there is none."""
         shape, made = chain[-1].output.shape, _made(chain)
         outside = [v for e in chain for v in e.values if v not in made and not self.is_scalar(v)]
-        roots = {self.layouts[v].root for v in outside if self.layouts[v].root.shape == shape}
+        size = math.prod(shape)
+        roots = {self.layouts[v].root for v in outside if self.layouts[v].root.size >= size}
         for index in range(len(self.groups) - 1, latest, -1):
             group = self.groups[index]
             if group.kind != "map" or group.shape != shape or not self._has_room(group, chain):
                 continue
             read = [v for e in group.equations for v in e.values if not self.is_scalar(v)]
-            if any(self.layouts[v].root in roots for v in read) and all(
-                self.producer(v) != index or (self.layouts[v].root is v and v.shape == shape) for v in outside
-            ):
+            if any(self.layouts[v].root in roots for v in read) and self._has_points_for(group, index, chain):
                 return index
         return -1
+
+    def _has_points_for(self, group: Group, index: int, chain: list[Equation]) -> bool:
+        """Whether the group is a map at whose points these equations can be evaluated."""
+        shape, made = chain[-1].output.shape, _made(chain)
+        outside = [v for e in chain for v in e.values if v not in made and not self.is_scalar(v)]
+        return (
+            group.kind == "map" and group.shape == shape and self._has_room(group, chain)
+            and all(
+                self.producer(v) != index or (self.layouts[v].root is v and v.shape == shape) for v in outside
+            )
+        )  # fmt: skip
 
     def _fits(self, group: Group, index: int, equation: Equation) -> bool:
         """Whether the equation can be evaluated at each point of the group, right after it."""

@@ -8,7 +8,7 @@ result, is a place that moves on from round to round.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lampion.compiler import kernel_ir as ir
@@ -33,16 +33,23 @@ class _Moving:
 
 
 class BodyLowering(Lowering):
-    """The plan of a body."""
+    """The plan of a body.
 
-    def __init__(self, graph: Graph, inputs: Sequence[_Moving], outputs: Sequence[_Moving], carries: int):
-        self.moving: list[_Moving] = [*inputs, *outputs[carries:]]
-        self.slots = [Value(-1, x.layout.shape, x.layout.root.dtype) for x in outputs[carries:]]
+    Args:
+        inputs: where each input lies.
+        outputs: where each output goes to; None for a carry that is written over the old one.
+    """
+
+    def __init__(self, graph: Graph, inputs: Sequence[_Moving], outputs: Sequence[_Moving | None]) -> None:
+        slots = [None if x is None else Value(-1, x.layout.shape, x.layout.root.dtype) for x in outputs]
+        self.slots = [value for value in slots if value is not None]
+        self.moving = [*inputs, *(x for x in outputs if x is not None)]
         strides = {value: x.layout.strides for value, x in zip(graph.inputs, inputs, strict=True)}
-        super().__init__(graph, strides, [*graph.inputs[:carries], *self.slots])
+        targets = [graph.inputs[n] if slot is None else slot for n, slot in enumerate(slots)]
+        super().__init__(graph, strides, targets)
 
     def _place_inputs(self) -> None:
-        """Give inputs and stacked outputs their places: a number into `moving`, each by itself."""
+        """Give inputs, and outputs with a place of their own, a number into `moving`, each by itself."""
         values = [*self.graph.inputs, *self.slots]
         for number, value in enumerate(values):
             self.places[value] = ir.Place(False, number, value.nbytes)
@@ -75,58 +82,116 @@ class BodyLowering(Lowering):
 
 @lowers("scan")
 def lower_scan(lowering: Lowering, main: Equation) -> None:
-    loop: Loop = main.params["loop"]
-    group = lowering.schedule.groups[lowering.schedule.position[main.output]]
-    results = {e.params["result"]: e.output for e in (main, *group.epilogue)}
-    carries = [_carry(lowering, loop, number, main, results) for number in range(loop.carries)]
-    sequences = range(loop.carries, loop.carries + loop.sequences)
-    inputs = [*carries, *(_slice(lowering, loop, main.inputs[n]) for n in sequences)]
-    inputs += [_fixed(lowering, value) for value in main.inputs[len(inputs) :]]
-    outputs = [*carries]
-    for number in range(loop.carries, len(loop.body.outputs)):
-        stack = results[number]
-        outputs.append(_slice(lowering, loop, stack))
-    body = BodyLowering(loop.body, inputs, outputs, loop.carries)
-    plan = body.plan()
-    scratch = lowering.arena.take(plan.arena_bytes)
-    places: list[ir.Place] = []
-    rounds = [ir.Round(call.kernel, body.spots(call, places, scratch)) for call in plan.calls]
-    written = {
-        spot.operand: operand.dtype for call in rounds
-        for spot, operand in zip(call.spots, call.kernel.operands, strict=True) if operand.written
-    }  # fmt: skip
-    types = {
-        spot.operand: operand.dtype for call in rounds
-        for spot, operand in zip(call.spots, call.kernel.operands, strict=True)
-    }  # fmt: skip
-    operands = tuple(ir.Operand(types[n], n in written) for n in range(len(places)))
-    labels = tuple(call.label for call in plan.calls)
-    kernel = ir.Repeat(loop.length, operands, tuple(rounds), labels)
-    lowering.calls.append(ir.Call(kernel, tuple(places), f"scan of {len(rounds)} kernels"))
+    loop = _LoopLowering(lowering, main)
+    lowering.calls.append(loop.call())
+    for place, last in loop.ends:
+        end = Value(-1, last.shape, last.dtype)
+        lowering.layouts[end] = Layout(end, end.shape, contiguous_strides(end.shape, 1))
+        lowering.places[end] = place
+        lowering.copy(end, lowering.layouts[last], "scan: last carry")
 
 
-def _carry(
-    lowering: Lowering, loop: Loop, number: int, main: Equation, results: dict[int, Value]
-) -> _Moving:
-    """The place of a carry, with its first value in it."""
-    init = main.inputs[number]
-    value = results.get(number) or Value(-1, init.shape, init.dtype)
-    layout = Layout(value, value.shape, contiguous_strides(value.shape, 1))
-    lowering.layouts[value] = layout
-    lowering.copy(init, layout, "scan: first carry")
-    return _Moving(layout, lowering.place(value), 0, 0)
+class _LoopLowering:
+    """A loop, in the making: where its values lie."""
 
+    def __init__(self, lowering: Lowering, main: Equation) -> None:
+        self.lowering, self.given = lowering, main.inputs
+        self.loop: Loop = main.params["loop"]
+        group = lowering.schedule.groups[lowering.schedule.position[main.output]]
+        self.results: dict[int, Value] = {e.params["result"]: e.output for e in (main, *group.epilogue)}
+        self.inputs: list[_Moving] = []
+        self.outputs: list[_Moving | None] = []
+        self.trails: set[int] = set()  # the results that are the trail of a carry
+        self.ends: list[tuple[ir.Place, Value]] = []  # what has to be copied from a trail after the loop
+        for place in range(self.loop.carries):
+            self._carry(place)
+        for given in main.inputs[len(self.inputs) :][: self.loop.sequences]:
+            self.inputs.append(self._slice(given))
+        for given in main.inputs[len(self.inputs) :]:
+            layout = lowering.layout(given)
+            inside = Layout(given, layout.shape, layout.strides)
+            offset = layout.offset * given.dtype.itemsize
+            self.inputs.append(_Moving(inside, lowering.place(layout.root), offset, 0))
 
-def _slice(lowering: Lowering, loop: Loop, whole: Value) -> _Moving:
-    layout, size = lowering.layout(whole), whole.dtype.itemsize
-    step = layout.strides[0]
-    first = loop.rounds[0]
-    inside = Layout(whole, layout.shape[1:], layout.strides[1:])
-    sign = -1 if loop.reverse else 1
-    return _Moving(inside, lowering.place(layout.root), (layout.offset + first * step) * size, sign * step * size)
+    def call(self) -> ir.Call:
+        """The call of the loop's kernel."""
+        loop = self.loop
+        stacked = [n for n in range(loop.carries, len(loop.body.outputs)) if n not in self.trails]
+        self.outputs += [self._slice(self.results[number]) for number in stacked]
+        outputs = [loop.body.outputs[number] for number in (*range(loop.carries), *stacked)]
+        graph = loop.body.replaced(list(loop.body.equations), outputs)
+        body = BodyLowering(graph, self.inputs, self.outputs)
+        plan = body.plan()
+        scratch = self.lowering.arena.take(plan.arena_bytes)
+        places: list[ir.Place] = []
+        rounds = [ir.Round(call.kernel, body.spots(call, places, scratch)) for call in plan.calls]
+        operands: dict[int, ir.Operand] = {}
+        for call in rounds:
+            for spot, operand in zip(call.spots, call.kernel.operands, strict=True):
+                before = operands.get(spot.operand, operand)
+                operands[spot.operand] = ir.Operand(before.dtype, before.written or operand.written)
+        kernel = ir.Repeat(
+            loop.length, tuple(operands[number] for number in range(len(places))), tuple(rounds),
+            tuple(call.label for call in plan.calls),
+        )  # fmt: skip
+        return ir.Call(kernel, tuple(places), f"scan of {len(rounds)} kernels")
 
+    def _carry(self, number: int) -> None:
+        """Give a carry its place, with its first value in it."""
+        init = self.given[number]
+        value = self.results.get(number) or Value(-1, init.shape, init.dtype)
+        layout = Layout(value, value.shape, contiguous_strides(value.shape, 1))
+        trail = self._trail(number)
+        if trail is not None:
+            self._follow(number, trail, init, value)
+            return
+        self.lowering.layouts[value] = layout
+        self.lowering.copy(init, layout, "scan: first carry")
+        self.inputs.append(_Moving(layout, self.lowering.place(value), 0, 0))
+        self.outputs.append(None)
 
-def _fixed(lowering: Lowering, value: Value) -> _Moving:
-    layout = lowering.layout(value)
-    inside = Layout(value, layout.shape, layout.strides)
-    return _Moving(inside, lowering.place(layout.root), layout.offset * value.dtype.itemsize, 0)
+    def _slice(self, whole: Value) -> _Moving:
+        """Where the slices of something lie."""
+        layout, size = self.lowering.layout(whole), whole.dtype.itemsize
+        step = layout.strides[0] * size
+        inside = Layout(whole, layout.shape[1:], layout.strides[1:])
+        start = layout.offset * size + self.loop.rounds[0] * step
+        return _Moving(inside, self.lowering.place(layout.root), start, -step if self.loop.reverse else step)
+
+    # -- carries that are stacked too ----------------------------------------------------------------------
+
+    def _trail(self, number: int) -> dict[int, int] | None:
+        """The results that are all values of a carry, before or after each round; None if there are none.
+
+        By number, the first row of the trail that is theirs. (A result that belongs elsewhere is not one.)
+        """
+        body, found = self.loop.body, {}
+        for place in range(self.loop.carries, len(body.outputs)):
+            value = body.outputs[place]
+            if value is body.inputs[number] or value is body.outputs[number]:
+                after = value is body.outputs[number]
+                if place not in self.trails and self.results[place] not in self.lowering.places:
+                    found[place] = int(after is not self.loop.reverse)
+        return found or None
+
+    def _follow(self, number: int, trail: dict[int, int], init: Value, last: Value) -> None:
+        """Let a carry move along a buffer in which all its values remain."""
+        lowering, loop, row = self.lowering, self.loop, init.nbytes
+        buffer = lowering.arena.take(row * (loop.length + 1))
+        for place, start in trail.items():
+            lowering.places[self.results[place]] = replace(buffer, nbytes=row * loop.length, start=row * start)
+        self.trails |= set(trail)
+        first = loop.length if loop.reverse else 0
+        start = Value(-1, init.shape, init.dtype)
+        layout = Layout(start, init.shape, contiguous_strides(init.shape, 1))
+        lowering.layouts[start] = layout
+        lowering.places[start] = replace(buffer, nbytes=row, start=row * first)
+        lowering.copy(init, layout, "scan: first carry")
+        step = -row if loop.reverse else row
+        self.inputs.append(_Moving(layout, buffer, row * first, step))
+        self.outputs.append(_Moving(layout, buffer, row * first + step, step))
+        end = replace(buffer, nbytes=row, start=row * (loop.length - first))
+        if last in lowering.places:
+            self.ends.append((end, last))
+        else:
+            lowering.places[last] = end

@@ -6,6 +6,7 @@ source (values are never overwritten in the graph), two permutations are one, x 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from lampion.compiler.graph import Equation, Graph, Value
@@ -42,6 +43,8 @@ def _rewrite(equation: Equation, made_by: dict[Value, Equation]) -> Equation | V
         if name in ("mul", "div") and _is_number(inputs[1], 1) and _is_like(inputs[0], out):
             return inputs[0]  # type: ignore[no-any-return]  # a Value, like the output
         if name == "mul" and _is_number(inputs[0], 1) and _is_like(inputs[1], out):
+            return inputs[1]  # type: ignore[no-any-return]  # a Value, like the output
+        if name == "add" and _is_minus_zero(inputs[0]) and _is_like(inputs[1], out):
             return inputs[1]  # type: ignore[no-any-return]  # a Value, like the output
         return equation
     if name == "put":
@@ -104,6 +107,11 @@ def _plain(value: Any, kind: str) -> Any:
 
 def _is_number(x: Any, number: int) -> bool:
     return not isinstance(x, Value) and type(x) in (int, float) and x == number
+
+
+def _is_minus_zero(x: Any) -> bool:
+    """Whether adding this changes nothing: 0.0 would make 0.0 of -0.0."""
+    return type(x) is float and x == 0 and math.copysign(1, x) < 0
 
 
 def _is_like(x: Any, out: Value) -> bool:

@@ -29,6 +29,7 @@ from lampion.compiler.kernel_ir import Attention, AttentionSlopes, Window
 from lampion.dtype import bool_
 
 _QUERIES = 32  # of a block
+_TOGETHER = 4  # vectors whose chains of operations are independent, so that none waits for itself
 _STACK = 256 << 10  # bytes that a block's scores may take
 
 
@@ -206,27 +207,33 @@ class Blocks:
             loop.carry(*(x.value for x in now))
         return [Lanes(self.xp, x, self.dtype) for x in loop.results]
 
-    def load(self, matrix: Matrix, key: IRValue, lane: int) -> Lanes:
-        """One vector of a block."""
-        return Lanes(self.xp, self.k.load(matrix.at(self.k, key, lane), self.dtype, self.lanes), self.dtype)
+    def load(self, matrix: Matrix, key: IRValue, lanes: Sequence[int]) -> list[Lanes]:
+        """Some vectors of a block."""
+        k = self.k
+        loaded = [k.load(matrix.at(k, key, lane), self.dtype, self.lanes) for lane in lanes]
+        return [Lanes(self.xp, value, self.dtype) for value in loaded]
 
-    def store(self, value: Lanes, matrix: Matrix, key: IRValue, lane: int) -> None:
-        self.k.store(value.spread(self.lanes).value, matrix.at(self.k, key, lane), self.dtype)
+    def store(self, values: Sequence[Lanes], matrix: Matrix, key: IRValue, lanes: Sequence[int]) -> None:
+        for value, lane in zip(values, lanes, strict=True):
+            self.k.store(value.value, matrix.at(self.k, key, lane), self.dtype)
 
     def literal(self, number: float) -> Lanes:
         return self.xp.literal(number, self.dtype).spread(self.lanes)
 
-    def largest(self, block: Block, scores: Matrix, lane: int) -> Lanes:
-        """The largest score of each query of a vector."""
+    def largest(self, block: Block, scores: Matrix, lanes: Sequence[int]) -> list[Lanes]:
+        """The largest score of each query of some vectors."""
 
         def larger(key: IRValue, so_far: list[Lanes]) -> list[Lanes]:
-            return [self.xp.maximum(so_far[0], self.load(scores, key, lane))]
+            return [self.xp.maximum(x, y) for x, y in zip(so_far, self.load(scores, key, lanes), strict=True)]
 
-        return self.along_keys(block, [self.literal(-math.inf)], larger)[0]
+        return self.along_keys(block, [self.literal(-math.inf)] * len(lanes), larger)
 
-    def vectors(self, block: Block) -> range:
-        """The lanes at which the vectors of a block start."""
-        return range(0, block.count, self.lanes)
+    def vectors(self, block: Block) -> list[range]:
+        """The lanes at which the vectors of a block start; together those that one walk takes along."""
+        step = _TOGETHER * self.lanes
+        return [
+            range(first, min(first + step, block.count), self.lanes) for first in range(0, block.count, step)
+        ]
 
 
 class Block:
@@ -243,7 +250,7 @@ class _Forward(Blocks):
         k, kernel = self.k, self.kernel
         self.turned_q = self.buffer(self.depth * self.size)
         self.scores = self.block_buffer()
-        self.totals = Matrix(self.buffer(self.size), self.dtype, self.size, 1)
+        self.factors = Matrix(self.buffer(self.size), self.dtype, self.size, 1)
         self.scale = self.literal(kernel.scale)
         blocks = -(-self.length // self.size)
         full, rest = divmod(self.length, self.size)
@@ -269,8 +276,8 @@ class _Forward(Blocks):
             block, keys, self.turned_q, self.depth, self.scores,
             lambda x, hidden: self.hide(x * self.scale, hidden, -math.inf),
         )  # fmt: skip
-        for lane in self.vectors(block):
-            self._weigh(block, lane)
+        for lanes in self.vectors(block):
+            self._weigh(block, lanes)
         out = out.part(k, block.start, 0)
 
         def rows(row: IRValue, count: int) -> None:
@@ -281,21 +288,21 @@ class _Forward(Blocks):
             vectors = -(-columns // self.lanes)
             for i in range(count):
                 at = k.affine(i, (row, 1))
-                total = k.splat(k.load(self.totals.at(k, 0, at), self.dtype), self.lanes)
-                line = [k.ir.fdiv(x, total) for x in sums[i * vectors : (i + 1) * vectors]]
+                factor = k.splat(k.load(self.factors.at(k, 0, at), self.dtype), self.lanes)
+                line = [k.ir.fmul(x, factor) for x in sums[i * vectors : (i + 1) * vectors]]
                 store_row(k, line, out.at(k, at, column), self.dtype, columns)
 
         self.tiles(block.count, rows)
 
-    def _weigh(self, block: Block, lane: int) -> None:
-        """The scores of a vector of queries as weights, not yet divided by their totals."""
-        xp = self.xp
-        most = self.largest(block, self.scores, lane)
+    def _weigh(self, block: Block, lanes: Sequence[int]) -> None:
+        """The scores of some vectors of queries as weights, not yet divided by their totals: `factors` are for that."""
+        most = self.largest(block, self.scores, lanes)
 
         def weigh(key: IRValue, so_far: list[Lanes]) -> list[Lanes]:
-            weight = xp.exp(self.load(self.scores, key, lane) - most)
-            self.store(weight, self.scores, key, lane)
-            return [so_far[0] + weight]
+            scores = self.load(self.scores, key, lanes)
+            weights = [self.xp.exp(x - m) for x, m in zip(scores, most, strict=True)]
+            self.store(weights, self.scores, key, lanes)
+            return [total + weight for total, weight in zip(so_far, weights, strict=True)]
 
-        (total,) = self.along_keys(block, [self.literal(0.0)], weigh)
-        self.store(total, self.totals, self.k.i64(0), lane)
+        totals = self.along_keys(block, [self.literal(0.0)] * len(lanes), weigh)
+        self.store([1.0 / total for total in totals], self.factors, self.k.i64(0), lanes)

@@ -88,8 +88,8 @@ class _Slopes(Blocks):
             block, values, self.turned_g, self.values, self.slopes,
             lambda x, hidden: self.hide(x, hidden, 0.0),
         )  # fmt: skip
-        for lane in self.vectors(block):
-            self._slope(block, lane)
+        for lanes in self.vectors(block):
+            self._slope(block, lanes)
 
         def rows(row: IRValue, count: int) -> None:
             self.columns(self.depth, lambda column, columns: some(row, count, column, columns))
@@ -105,26 +105,31 @@ class _Slopes(Blocks):
         self._add_to_keys(block, self.slopes, q, dk, self.depth)
         self._add_to_keys(block, self.weights, g, dv, self.values)
 
-    def _slope(self, block: Block, lane: int) -> None:
-        """The weights of a vector of queries from their scores, and dS from dP."""
-        xp = self.xp
-        most = self.largest(block, self.weights, lane)
+    def _slope(self, block: Block, lanes: Sequence[int]) -> None:
+        """The weights of some vectors of queries from their scores, and dS from dP."""
+        count = len(lanes)
+        most = self.largest(block, self.weights, lanes)
 
         def weigh(key: IRValue, so_far: list[Lanes]) -> list[Lanes]:
-            weight = xp.exp(self.load(self.weights, key, lane) - most)
-            self.store(weight, self.weights, key, lane)
-            return [so_far[0] + weight, so_far[1] + weight * self.load(self.slopes, key, lane)]
+            scores, slopes = self.load(self.weights, key, lanes), self.load(self.slopes, key, lanes)
+            weights = [self.xp.exp(x - m) for x, m in zip(scores, most, strict=True)]
+            self.store(weights, self.weights, key, lanes)
+            terms = [*weights, *(w * s for w, s in zip(weights, slopes, strict=True))]
+            return [total + term for total, term in zip(so_far, terms, strict=True)]
 
-        zero = self.literal(0.0)
-        total, mean = self.along_keys(block, [zero, zero], weigh)
-        mean = mean / total
+        sums = self.along_keys(block, [self.literal(0.0)] * 2 * count, weigh)
+        # Divisions are slow: one for each query, and not for each pair.
+        factors = [1.0 / total for total in sums[:count]]
+        means = [mean * factor for mean, factor in zip(sums[count:], factors, strict=True)]
 
         def slope(key: IRValue, so_far: list[Lanes]) -> list[Lanes]:
-            weight = self.load(self.weights, key, lane) / total
-            self.store(weight, self.weights, key, lane)
-            self.store(
-                weight * (self.load(self.slopes, key, lane) - mean) * self.scale, self.slopes, key, lane
-            )
+            weights = [
+                w * factor for w, factor in zip(self.load(self.weights, key, lanes), factors, strict=True)
+            ]
+            slopes = [x - mean for x, mean in zip(self.load(self.slopes, key, lanes), means, strict=True)]
+            self.store(weights, self.weights, key, lanes)
+            slopes = [w * x * self.scale for w, x in zip(weights, slopes, strict=True)]
+            self.store(slopes, self.slopes, key, lanes)
             return []
 
         self.along_keys(block, [], slope)

@@ -9,6 +9,7 @@ from lampion.compiler.lowering.body import Body, Record
 from lampion.compiler.lowering.kernels import lower_kernel
 from lampion.compiler.lowering.plan import Lowering
 from lampion.compiler.lowering.registry import lowers_group
+from lampion.compiler.lowering.stages import call_reduce
 from lampion.compiler.schedule import Group
 
 
@@ -46,7 +47,7 @@ def lower_reduce(lowering: Lowering, group: Group) -> None:
         tuple(epilogue.values), epilogue.stores(lowering.schedule.stored(group)),
     )  # fmt: skip
     kernel = replace(kernel, operands=tuple(record.operands), epilogue=tuple(epilogue.values))
-    lowering.call(record, kernel, label(group))
+    call_reduce(lowering, kernel, record.places, label(group))
 
 
 @lowers_group("matmul")

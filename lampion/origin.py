@@ -46,7 +46,8 @@ def is_inside(code: CodeType) -> bool:
 def where(depth: int = 2) -> Where | None:
     """The innermost line of user code that is running now, if there is any."""
     found = here(depth + 1)
-    return None if found is None else Where(*found)
+    # (Where(*found) runs Python code of no file, which a recording of a user's function would follow.)
+    return None if found is None else tuple.__new__(Where, found)
 
 
 def here(depth: int = 2) -> tuple[CodeType, int] | None:

@@ -22,6 +22,7 @@ from lampion.compiler.tree import flatten
 from lampion.dtype import DType
 from lampion.errors import LampionError
 from lampion.mode import mode
+from lampion.nn.module import Module
 from lampion.origin import where
 from lampion.tensor import Tensor
 
@@ -294,6 +295,10 @@ def place_of(function: Any) -> tuple[str, int]:
     """The file and line where a function is defined, or called from if it is not a plain function."""
     while isinstance(function, functools.partial):
         function = function.func
+    if getattr(function, "__name__", "") == "_call_uncompiled":  # of a module that is compiled in place
+        function = function.__self__
+    if isinstance(function, Module):
+        function = type(function).forward
     code = getattr(function, "__code__", None)
     if code is not None:
         return code.co_filename, code.co_firstlineno

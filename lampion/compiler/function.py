@@ -8,7 +8,7 @@ import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from lampion import optim
 from lampion.compiler.bind import Binding, BoundPlan, Overlap, Retrace
@@ -20,7 +20,11 @@ from lampion.compiler.trace import Trace
 from lampion.compiler.tree import flatten, flatten_arguments, is_known_by_name, signature
 from lampion.dtype import get_default_dtype
 from lampion.mode import mode
+from lampion.nn.module import Module
 from lampion.tensor import Tensor
+
+if TYPE_CHECKING:
+    from lampion.compiler.module import CompiledModule
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,6 +44,8 @@ _bookkeeping = threading.Lock()
 _tracing = threading.RLock()  # sys.settrace is for one thread, but versions and attributes are shared
 
 
+@overload  # a Module is a Callable too: the first that fits is meant
+def compile(function: Module, *, dynamic: bool = False) -> CompiledModule: ...  # type: ignore[overload-overlap]
 @overload
 def compile(function: Callable[P, R], *, dynamic: bool = False) -> CompiledFunction[P, R]: ...
 @overload
@@ -49,13 +55,15 @@ def compile(function: Callable[..., Any] | None = None, *, dynamic: bool = False
 
     The function runs once while Lampion records what it does: forward, backward and optimizer. From then
     on a call runs the recorded step as machine code, and leaves parameters, gradients, optimizer state and
-    random state as the function itself would have. What the function read from Python (attributes,
-    globals, arguments) is checked before each call, and a change records anew. What cannot be recorded
-    (printing, changing lists outside, branching on a tensor's value) makes the function run as it is, with
-    one warning that names the line.
+    random state as the function itself would have. Where a result still needs its gradient, as the output of
+    a model does, the backward pass through the function is compiled too. What the function read from Python
+    (attributes, globals, arguments) is checked before each call, and a change records anew. What cannot be
+    recorded (printing, changing lists outside, branching on a tensor's value) makes the function run as it
+    is, with one warning that names the line.
 
     Args:
-        function: a function of Tensors. Without it, `compile` is a decorator with options.
+        function: a function of Tensors, or a Module: of that, the result is a Module too
+            (`compiler.module.CompiledModule`). Without it, `compile` is a decorator with options.
         dynamic: reserved by PyTorch's signature; plans are made for fixed shapes, one for each.
 
     >>> import lampion
@@ -73,6 +81,10 @@ def compile(function: Callable[..., Any] | None = None, *, dynamic: bool = False
     """
     if function is None:
         return functools.partial(compile, dynamic=dynamic)
+    if isinstance(function, Module):
+        from lampion.compiler.module import CompiledModule
+
+        return function if isinstance(function, CompiledModule) else CompiledModule(function)
     return CompiledFunction(function)
 
 

@@ -30,7 +30,10 @@ class ModuleHooks:
             it raises.
         gradient_before, gradient_after: called with the gradients of the outputs, and with those of both.
         save_before, save_after, load_before, load_after: called around `state_dict` and `load_state_dict`.
+        compiled: takes the place of all that: see `Module.compile`.
     """
+
+    compiled: Callable[..., Any] | None = None
 
     def __init__(self) -> None:
         self.before: dict[int, tuple[Hook, bool]] = {}
@@ -42,11 +45,41 @@ class ModuleHooks:
         self.load_before: dict[int, Hook] = {}
         self.load_after: dict[int, Hook] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy of the module is not compiled: what is compiled belongs to this one.
+        return {name: table for name, table in vars(self).items() if name != "compiled"}
+
 
 class Hooked:
-    """The methods of Module that register hooks. Each returns a handle, whose `remove` takes it away."""
+    """The methods of Module that register hooks. Each returns a handle, whose `remove` takes it away.
+
+    And the one that puts machine code in the place of the call.
+    """
 
     _hooks: ModuleHooks | None = None
+    forward: Any
+
+    def compile(self, *, dynamic: bool = False) -> None:
+        """Compile the module in place: from now on a call of it runs as machine code (see `lampion.compile`).
+
+        Copies of the module are not compiled.
+
+        >>> import lampion
+        >>> layer = lampion.nn.Linear(2, 1)
+        >>> layer.compile()
+        >>> layer(lampion.ones(3, 2)).shape
+        (3, 1)
+        """
+        from lampion.compiler import compile
+
+        if self._hooks is None:
+            self._hooks = ModuleHooks()
+        compiled = compile(self._call_uncompiled, dynamic=dynamic)
+        compiled.__name__ = type(self).__name__  # as messages speak of it
+        self._hooks.compiled = compiled
+
+    def _call_uncompiled(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return run(self, self._hooks, args, kwargs)
 
     def _table(self, name: str) -> dict[int, Any]:
         if mode.trace is not None:
@@ -135,9 +168,16 @@ def _added(table: dict[int, Any], entry: Any, prepend: bool) -> RemovableHandle:
 
 
 def call(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """``module(*args, **kwargs)``, where there are hooks."""
+    """``module(*args, **kwargs)``, where there are hooks, or where it is compiled."""
     hooks = module._hooks
     assert hooks is not None
+    if hooks.compiled is not None:
+        return hooks.compiled(*args, **kwargs)
+    return run(module, hooks, args, kwargs)
+
+
+def run(module: Module, hooks: ModuleHooks, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`forward` between its hooks."""
     args, kwargs = _prepared(module, hooks, args, kwargs)
     gate = None
     if mode.grad and (hooks.gradient_before or hooks.gradient_after):

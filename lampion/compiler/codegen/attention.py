@@ -295,7 +295,7 @@ class _Forward(Blocks):
         self.tiles(block.count, rows)
 
     def _weigh(self, block: Block, lanes: Sequence[int]) -> None:
-        """The scores of some vectors of queries as weights, not yet divided by their totals: `factors` are for that."""
+        """The scores of some vectors of queries as weights, still to be multiplied by `factors`."""
         most = self.largest(block, self.scores, lanes)
 
         def weigh(key: IRValue, so_far: list[Lanes]) -> list[Lanes]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from lampion.compiler import kernel_ir as ir
 from lampion.compiler.graph import Equation, Value
+from lampion.compiler.lowering.assembly import places
 from lampion.compiler.lowering.body import Record
 from lampion.compiler.lowering.plan import Lowering
 from lampion.compiler.lowering.registry import kernel_of, lowers
@@ -57,11 +58,9 @@ def lower_put(lowering: Lowering, main: Equation) -> None:
 
 @lowers("cat", safe=True)
 def lower_cat(lowering: Lowering, main: Equation) -> None:
-    dim, out, start = main.params["dim"], lowering.layouts[main.output], 0
-    for part in main.inputs:
-        offset = out.offset + start * out.strides[dim]
-        lowering.copy(part, Layout(out.root, part.shape, out.strides, offset), "cat")
-        start += part.shape[dim]
+    for part, place in zip(main.inputs, places(lowering, main), strict=True):
+        if lowering.layouts.get(part) != place:  # else it was written there
+            lowering.copy(part, place, "cat")
 
 
 @lowers("gather")

@@ -7,6 +7,7 @@ from typing import Any
 
 from lampion.compiler import kernel_ir as ir
 from lampion.compiler.graph import Graph, Value
+from lampion.compiler.lowering.assembly import assemble
 from lampion.compiler.lowering.body import Body, Record
 from lampion.compiler.lowering.checks import last_check
 from lampion.compiler.lowering.registry import GROUPS
@@ -99,6 +100,7 @@ class Lowering:
     # -- the plan -----------------------------------------------------------------------------------
 
     def plan(self) -> ir.Plan:
+        assemble(self)
         for group in self.schedule.groups:
             GROUPS[group.kind](self, group)
         self._final_copies()

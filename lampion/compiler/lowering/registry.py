@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lampion.compiler.graph import Equation
-from lampion.compiler.schedule import Group
+from lampion.compiler.schedule import PRODUCTS, Group
 
 if TYPE_CHECKING:
     from lampion.compiler.lowering.plan import Lowering
@@ -19,9 +19,9 @@ GROUPS: dict[str, GroupRule] = {}
 #: For each primitive of kind "kernel" (or a movement that has to copy), what makes kernels of it.
 KERNELS: dict[str, KernelRule] = {}
 #: Those whose kernels cannot fail. (Others check their indices, or are called out.)
-SAFE: set[str] = {"matmul"}
+SAFE: set[str] = set(PRODUCTS)
 #: The primitives of kind "kernel" that are lowered elsewhere: as a group, or as a number.
-ELSEWHERE = frozenset({"matmul", "full"})
+ELSEWHERE = PRODUCTS | {"full"}
 
 
 def lowers_group(kind: str) -> Callable[[GroupRule], GroupRule]:

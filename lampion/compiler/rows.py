@@ -15,7 +15,9 @@ A merge is legal if no path leads from a member through another group back to a 
 
 from __future__ import annotations
 
+import functools
 import heapq
+import itertools
 import math
 from dataclasses import dataclass, field
 
@@ -60,9 +62,9 @@ class RowSpace:
         factor = self.length if math.prod(shape) == self.rows else 1
         cuts = {self.length, *_cuts(self.shape), *(factor * cut for cut in _cuts(shape))}
         sizes = sorted(cuts)
-        if any(b % a for a, b in zip(sizes, sizes[1:], strict=False)):
+        if any(b % a for a, b in itertools.pairwise(sizes)):
             return None
-        steps = [b // a for a, b in zip(sizes, sizes[1:], strict=False)][::-1]
+        steps = [b // a for a, b in itertools.pairwise(sizes)][::-1]
         count = sum(size > self.length for size in sizes)
         space = RowSpace(tuple(steps[:count]), tuple(steps[count:]))
         space.single = self.single
@@ -106,9 +108,10 @@ def row_space(equation: Equation) -> RowSpace | None:
     return RowSpace(tuple(outer), tuple(inner))
 
 
-def _cuts(shape: tuple[int, ...]) -> set[int]:
+@functools.cache
+def _cuts(shape: tuple[int, ...]) -> frozenset[int]:
     """The numbers of points that the last axes have, for each number of these."""
-    return {math.prod(shape[axis:]) for axis in range(len(shape) + 1)}
+    return frozenset(math.prod(shape[axis:]) for axis in range(len(shape) + 1))
 
 
 def _split(layout: Layout, shape: tuple[int, ...]) -> Layout | None:
@@ -134,42 +137,62 @@ class RowGroup(Group):
     positions: set[Value] = field(kw_only=True)
 
 
+class Facts:
+    """What is asked about each group again and again: what it reads and what it makes."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+        self.equations = [group.equations for group in schedule.groups]
+        self.outputs = [{e.output for e in equations} for equations in self.equations]
+        layouts = schedule.layouts
+        self.roots = [
+            {layouts[v].root for e in equations for v in e.values if not schedule.is_scalar(v)}
+            for equations in self.equations
+        ]
+
+
 class Cluster:
     """Groups that become one, as long as they fit."""
 
-    def __init__(self, schedule: Schedule, number: int, space: RowSpace) -> None:
-        self.schedule, self.space = schedule, space
-        self.members = {number}
+    def __init__(self, facts: Facts, number: int, space: RowSpace) -> None:
+        self.facts, self.schedule, self.space = facts, facts.schedule, space
+        self.members: set[int] = set()
         self.kinds: dict[Value, str] = {}  # of what members compute: "point" or "row"
+        self.roots: set[Value] = set()  # of what they read
         self.fits(number)
 
     @property
     def equations(self) -> list[Equation]:
-        groups = self.schedule.groups
-        return [e for n in sorted(self.members) for e in groups[n].equations]
+        return [e for n in sorted(self.members) for e in self.facts.equations[n]]
 
     def fits(self, number: int) -> bool:
         """Take a group in, if all that it reads can be seen from the loop nest."""
-        members, equations, space = {*self.members, number}, [], self.space
-        for n in sorted(members):
-            for equation in self.schedule.groups[n].equations:
-                equations.append(equation)
-                if equation.primitive.kind == "reduction":
-                    own = row_space(equation)
-                    if own is None or (own.rows, own.length) != (space.rows, space.length):
-                        return False
-                if (finer := space.refined(points_of(equation))) is None:
+        space = self.space
+        for equation in self.facts.equations[number]:
+            if equation.primitive.kind == "reduction":
+                own = row_space(equation)
+                if own is None or (own.rows, own.length) != (space.rows, space.length):
                     return False
-                space = finer
-        kinds: dict[Value, str] = {}
-        for equation in equations:
-            kind = self._kind(space, equation, kinds)
-            if kind is None:
+            finer = space.refined(points_of(equation))
+            if finer is None:
                 return False
-            kinds[equation.output] = kind
+            space = finer
+        # Members that read what it makes, from memory so far, are looked at once more.
+        outputs = self.facts.outputs[number]
+        again = [n for n in self.members if self.facts.roots[n] & outputs]
+        kinds = dict(self.kinds)
+        for n in sorted([number, *again]):
+            for equation in self.facts.equations[n]:
+                kind = self._kind(space, equation, kinds)
+                if kind is None:
+                    return False
+                kinds[equation.output] = kind
+        equations = [*self.equations, *self.facts.equations[number]]
         if not self._has_room(equations, kinds, space):
             return False
-        self.members, self.kinds, self.space = members, kinds, space
+        self.members.add(number)
+        self.kinds, self.space = kinds, space
+        self.roots |= self.facts.roots[number]
         return True
 
     def _kind(self, space: RowSpace, equation: Equation, kinds: dict[Value, str]) -> str | None:
@@ -228,19 +251,24 @@ class Cluster:
 
     def shares(self, number: int) -> bool:
         """Whether a group reads what a member computes or reads, or the other way round."""
-        schedule, group = self.schedule, self.schedule.groups[number]
-        outputs = {e.output for e in group.equations}
-        roots = _roots(schedule, group.equations)
-        own = _roots(schedule, self.equations)
-        return bool(
-            roots & self.kinds.keys() or own & outputs or any(v.size == self.space.size for v in roots & own)
+        roots = self.facts.roots[number]
+        return (
+            self.reads(number)
+            or not self.roots.isdisjoint(self.facts.outputs[number])
+            or any(v.size == self.space.size for v in roots & self.roots)
         )
+
+    def reads(self, number: int) -> bool:
+        """Whether a group reads what a member computes."""
+        return not self.facts.roots[number].isdisjoint(self.kinds)
 
     def is_worth_it(self) -> bool:
         """Whether there is more than one walk to save: a reduction, and something else at the points."""
-        groups = [self.schedule.groups[n] for n in self.members]
-        walks = sum(any(math.prod(points_of(e)) == self.space.size for e in g.equations) for g in groups)
-        return walks > 1
+        walks = [
+            any(math.prod(points_of(e)) == self.space.size for e in self.facts.equations[n])
+            for n in self.members
+        ]
+        return sum(walks) > 1
 
 
 def points_of(equation: Equation) -> tuple[int, ...]:
@@ -253,23 +281,19 @@ def points_of(equation: Equation) -> tuple[int, ...]:
     return shape
 
 
-def _roots(schedule: Schedule, equations: list[Equation]) -> set[Value]:
-    values = {v for e in equations for v in e.values if not schedule.is_scalar(v)}
-    return {schedule.layouts[v].root for v in values}
-
-
 class Merging:
     """All merges of a schedule."""
 
     def __init__(self, schedule: Schedule) -> None:
-        self.schedule = schedule
+        self.schedule, self.facts = schedule, Facts(schedule)
         groups = schedule.groups
         self.needs: list[set[int]] = []  # for each group, those whose results it reads
-        for number, group in enumerate(groups):
-            read = {schedule.producer(v) for e in group.equations for v in e.values} - {-1, number}
-            self.needs.append(read)
+        for number in range(len(groups)):
+            read = {schedule.position.get(root, -1) for root in self.facts.roots[number]}
+            self.needs.append(read - {-1, number})
         self.node = list(range(len(groups)))  # which merged group each belongs to: its first member
         self.nodes: dict[int, set[int]] = {n: {n} for n in self.node}
+        self.known_needs: dict[int, set[int]] = {}
         self.clusters: dict[int, Cluster] = {}
         self.positions = {
             g.main.output for g in groups if g.main is not None and g.main.primitive.name == "positions"
@@ -290,7 +314,7 @@ class Merging:
             self._rebuild()
 
     def _grow(self, seed: int, space: RowSpace) -> None:
-        cluster = Cluster(self.schedule, seed, space)
+        cluster = Cluster(self.facts, seed, space)
         if cluster.kinds == {}:
             return
         candidates = [n for n in range(len(self.schedule.groups)) if self._may_join(n, cluster)]
@@ -304,9 +328,11 @@ class Merging:
                     grown = True
                     self.nodes[seed].add(number)
                     self.node[number] = seed
+                    self.known_needs.clear()
         if cluster.is_worth_it():
             self.clusters[seed] = cluster
             return
+        self.known_needs.clear()
         for number in cluster.members - {seed}:
             self.node[number] = number
         self.nodes[seed] = {seed}
@@ -328,7 +354,7 @@ class Merging:
         group = self.schedule.groups[number]
         if group.kind == "map" and math.prod(group.shape) != cluster.space.size:
             # What members only read may as well be computed before, and then feed other things too.
-            return bool(_roots(self.schedule, group.equations) & cluster.kinds.keys())
+            return cluster.reads(number)
         return cluster.shares(number)
 
     def _is_legal(self, number: int, cluster: Cluster) -> bool:
@@ -354,12 +380,15 @@ class Merging:
         return False
 
     def _needs(self, node: int) -> set[int]:
-        return {self.node[n] for member in self.nodes[node] for n in self.needs[member]} - {node}
+        if node not in self.known_needs:
+            found = {self.node[n] for member in self.nodes[node] for n in self.needs[member]}
+            self.known_needs[node] = found - {node}
+        return self.known_needs[node]
 
     def _rebuild(self) -> None:
         """The merged groups, in an order in which each needs only earlier ones; else as it was."""
         schedule, nodes = self.schedule, sorted(set(self.node))
-        waits = {node: self._needs(node) for node in nodes}
+        waits = {node: set(self._needs(node)) for node in nodes}
         users: dict[int, list[int]] = {node: [] for node in nodes}
         for node, needs in waits.items():
             for n in needs:

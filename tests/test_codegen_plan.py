@@ -17,7 +17,8 @@ from lampion.compiler import kernel_ir as ir
 from lampion.compiler.codegen import order
 from lampion.compiler.codegen import plan as plans
 from lampion.compiler.codegen.builder import ir as llvm_ir
-from lampion.compiler.codegen.plan import Failure, compile_plan
+from lampion.compiler.codegen.compiled import Failure
+from lampion.compiler.codegen.plan import compile_plan
 from lampion.compiler.codegen.target import Target
 
 LEVELS = [pytest.param(target, id=target.name) for target in targets("sse2", "avx2", "host")]
@@ -441,7 +442,7 @@ def test_a_function_that_is_not_allowed_is_refused(monkeypatch):
     solo = llvm_ir.Function(module, llvm_ir.FunctionType(i64, []), "solo")
     builder = llvm_ir.IRBuilder(solo.append_basic_block())
     builder.ret(builder.call(outside, []))
-    code = plans._compile(module, Target.host())
+    code = plans.compile_module(module, Target.host())
     for allowed, message in (((), "not allowed: getpid"), (("getpid",), None)):
         if message:
             with pytest.raises(RuntimeError, match=message):

@@ -15,20 +15,29 @@ is the same plan for one thread alone, without any of this; it returns the statu
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
-import functools
-import itertools
-import time
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import llvmlite.ir as ir
 
-from lampion.compiler import cache, runtime
-from lampion.compiler.codegen import attention, attention_slopes, cost, gather, map, matmul, order, random, reduce, repeat, rows, segments
+from lampion.compiler import cache
+from lampion.compiler.codegen import (
+    attention,
+    attention_slopes,
+    cost,
+    gather,
+    map,
+    matmul,
+    order,
+    random,
+    reduce,
+    repeat,
+    rows,
+    segments,
+)
 from lampion.compiler.codegen.builder import I64, POINTER, emit_object, optimize
-from lampion.compiler.codegen.loader import Library
+from lampion.compiler.codegen.compiled import Claims, Code, CompiledPlan, status_of
 from lampion.compiler.codegen.pool import CLAIM, CLAIMS, EVENT, NOW, OK, STATUS, WAIT, WAKE
 from lampion.compiler.codegen.target import Target
 from lampion.compiler.kernel_ir import (
@@ -68,136 +77,43 @@ SERIAL = 50_000.0
 # A kernel below this is left to one thread of a plan that has several: to share it takes about 0.3 us.
 SMALL = 1_500.0
 
-_POSITION_BITS = 40
 
-
-class Failure(NamedTuple):
-    """Which kernel call failed, and the flat position of the element that it failed at."""
-
-    call: int
-    position: int
-
-
-class _Memory:
-    """Some bytes at a multiple of 64."""
-
-    def __init__(self, nbytes: int) -> None:
-        self.nbytes = nbytes
-        self._buffer = ctypes.create_string_buffer(nbytes + 64)
-        self.address = (ctypes.addressof(self._buffer) + 63) & -64
-
-
-class CompiledPlan:
-    """A plan as machine code.
-
-    Attributes:
-        code: the object code, as the cache keeps it.
-        serial: whether it is so small that it always runs on the calling thread alone.
-        labels: what each call came from.
-    """
-
-    def __init__(self, plan: Plan, target: Target, code: bytes, serial: bool) -> None:
-        self.plan = plan
-        self.target = target
-        self.code = code
-        self.serial = serial
-        self.labels = tuple(call.label for call in plan.calls)
-        self._library = Library(code, target)
-        self._solo = _solo_function(self._library)
-        self._entry = 0 if serial else self._library.address("plan")
-        self._claims = _Memory(0)
-
-    def run(self, table: int, arena: int, threads: int | None = None) -> Failure | None:
-        """Run the plan: None, or what failed.
-
-        Args:
-            table: the address of an array of `plan.externals` pointers.
-            arena: the address of `plan.arena_bytes` bytes, 64-aligned, that no other run is using.
-            threads: how many threads (`get_num_threads()`, unless given). The results are the same bits.
-        """
-        if self.serial:
-            status = self._solo(table, arena)
-        else:
-            status = self._shared(table, arena, runtime.get_num_threads() if threads is None else threads)
-        return None if status == OK else _failure(status)
-
-    def _shared(self, table: int, arena: int, threads: int) -> int:
-        if threads > 1:
-            status = self._launch(self._entry, table, arena, threads)
-            if status != runtime.BUSY:
-                return status
-        return int(self._solo(table, arena))
-
-    def _launch(self, entry: int, table: int, arena: int, threads: int) -> int:
-        nbytes, claims = self._layout.nbytes(threads), self._claims
-        if claims.nbytes < nbytes:
-            claims = self._claims = _Memory(nbytes)
-        return runtime.launch(entry, table, arena, threads, claims.address, nbytes)
-
-    @functools.cached_property
-    def _layout(self) -> _Claims:
-        return _Emitter(self.plan, self.target, self.serial).claims
-
-    def profile(self, table: int, arena: int, threads: int | None = None) -> list[float]:
-        """Run the plan once, one call after the other: the nanoseconds that each call took."""
-        if self.serial:
-            threads = 1
-        elif threads is None:
-            threads = runtime.get_num_threads()
-        marks = (ctypes.c_int64 * (len(self.plan.calls) + 1))()
-        # The timed code finds the place for its clock readings behind the last external pointer.
-        pointers = (ctypes.c_void_p * (self.plan.externals + 1))()
-        ctypes.memmove(pointers, table, 8 * self.plan.externals)
-        pointers[self.plan.externals] = ctypes.addressof(marks)
-        entry, table = self._timed.address("plan"), ctypes.addressof(pointers)
-        while self._launch(entry, table, arena, threads) == runtime.BUSY:
-            time.sleep(0.001)
-        return [float(b - a) for a, b in itertools.pairwise(marks)]
-
-    @functools.cached_property
-    def _timed(self) -> Library:
-        """The same plan with clock readings in between."""
-        emitter = _Emitter(self.plan, self.target, self.serial, timed=True)
-        return Library(_compile(emitter.emit(), self.target), self.target)
-
-    @functools.cached_property
-    def ir(self) -> str:
-        """The optimized LLVM IR."""
-        return str(optimize(_Emitter(self.plan, self.target, self.serial).emit(), self.target))
-
-    @functools.cached_property
-    def assembly(self) -> str:
-        """The machine code, as text."""
-        machine = self.target.machine()
-        module = optimize(_Emitter(self.plan, self.target, self.serial).emit(), self.target, machine)
-        return str(machine.emit_assembly(module))
-
-
-def compile_plan(plan: Plan, target: Target | None = None, serial: bool | None = None) -> CompiledPlan:
+def compile_plan(
+    plan: Plan, target: Target | None = None, serial: bool | None = None, cached: bool = True
+) -> CompiledPlan:
     """Machine code for a plan, from the cache where it is there.
 
     Args:
         target: the processor; the one that this runs on, unless given.
         serial: whether to run on the calling thread alone; where not given, small plans do.
+        cached: False where the caller has asked the cache, and will store the code.
     """
     target = target or Target.host()
     if serial is None:
         serial = sum(cost.nanoseconds(call.kernel, target) for call in plan.calls) < SERIAL
     emitter = _Emitter(plan, target, serial)
-    module = None
-    if _is_ours(plan):
-        name = cache.key("plan", plan_text(plan), target.key, str(serial))
-    else:  # a primitive from elsewhere: its name does not say what its code does, but what it emits does
-        module = emitter.emit()
-        name = cache.key("module", str(module), target.key)
-    code = cache.load(name)
+    module, name, code = None, "", None
+    if cached:
+        if _is_ours(plan):
+            name = cache.key("plan", plan_text(plan), target.key, str(serial))
+        else:  # a primitive from elsewhere: its name does not say what its code does, what it emits does
+            module = emitter.emit()
+            name = cache.key("module", str(module), target.key)
+        code = cache.load(name)
     if code is None:
-        code = _compile(module or emitter.emit(), target)
-        cache.store(name, code)
-    return CompiledPlan(plan, target, code, serial)
+        code = compile_module(module or emitter.emit(), target)
+        if cached:
+            cache.store(name, code)
+    return CompiledPlan(Code(code, serial, emitter.claims), target, lambda: plan)
 
 
-def _compile(module: ir.Module, target: Target) -> bytes:
+def emit(plan: Plan, target: Target, serial: bool, timed: bool = False) -> ir.Module:
+    """The LLVM module of a plan; `timed`: with clock readings between its calls."""
+    return _Emitter(plan, target, serial, timed).emit()
+
+
+def compile_module(module: ir.Module, target: Target) -> bytes:
+    """Object code."""
     machine = target.machine()
     return emit_object(optimize(module, target, machine), machine)
 
@@ -229,15 +145,6 @@ def _chunks(kernel: Kernel) -> int:
     return count
 
 
-def _solo_function(library: Library) -> Any:
-    signature = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)
-    return signature(library.address("solo"))
-
-
-def _failure(status: int) -> Failure:
-    return Failure(status >> _POSITION_BITS, status & ((1 << _POSITION_BITS) - 1))
-
-
 class _Emitter:
     """The LLVM module of one plan: its kernels, `plan` (unless serial, or timed) and `solo`."""
 
@@ -253,7 +160,7 @@ class _Emitter:
             count > 1 and cost.nanoseconds(call.kernel, target) >= SMALL
             for call, count in zip(plan.calls, self.chunks, strict=True)
         ]  # the other calls are too small to be worth it
-        self.claims = _Claims(len(plan.calls), sum(self.shared))
+        self.claims = Claims(len(plan.calls), sum(self.shared))
 
     def emit(self) -> ir.Module:
         for call in self.plan.calls:
@@ -375,7 +282,7 @@ class _Emitter:
             # as such.
             status = b.load_atomic(_at(b, self.sync, STATUS), "monotonic", 8, typ=I64)
             onward = b.append_basic_block("onward")
-            b.cbranch(b.icmp_unsigned("<", status, I64(number << _POSITION_BITS)), self.leave, onward)
+            b.cbranch(b.icmp_unsigned("<", status, I64(status_of(number, 0))), self.leave, onward)
             b.position_at_end(onward)
 
     def _share(self, number: int) -> None:
@@ -457,21 +364,9 @@ class _Emitter:
             b.store(_call_at(b, self.sync, NOW, returns=I64), _at(b, marks, 8 * number), align=8)
 
 
-class _Claims:
-    """The layout of the words through which threads share out a plan's work (see `pool`)."""
-
-    def __init__(self, calls: int, shared: int) -> None:
-        # After a word for each call, how much of it is done; and one for the start of the timed variant.
-        self.start = -(-8 * (calls + 1) // 64) * 64
-        self.row = -(-8 * shared // 64) * 64  # one thread's words
-
-    def nbytes(self, threads: int) -> int:
-        return self.start + self.row * threads
-
-
 def _where(b: ir.IRBuilder, call: int, status: Any) -> Any:
     """A kernel's status (1 + position) as the plan's."""
-    return b.add(status, I64((call << _POSITION_BITS) - 1))
+    return b.add(status, I64(status_of(call, 1)))
 
 
 def _at(b: ir.IRBuilder, base: Any, offset: int) -> Any:

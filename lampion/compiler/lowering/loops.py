@@ -108,10 +108,23 @@ class _LoopLowering:
         for given in main.inputs[len(self.inputs) :][: self.loop.sequences]:
             self.inputs.append(self._slice(given))
         for given in main.inputs[len(self.inputs) :]:
-            layout = lowering.layout(given)
+            layout = self._turned(given, self.loop.body.inputs[len(self.inputs)])
             inside = Layout(given, layout.shape, layout.strides)
             offset = layout.offset * given.dtype.itemsize
             self.inputs.append(_Moving(inside, lowering.place(layout.root), offset, 0))
+
+    def _turned(self, given: Value, inside: Value) -> Layout:
+        """Where something lies that is the same in each round; a matrix that products read is laid out by
+        rows first, if it is not yet: each round would do that again.
+        """
+        layout = self.lowering.layout(given)
+        reads = [e for e in self.loop.body if e.primitive.name == "matmul" and inside in e.values]
+        if not reads or layout.strides == contiguous_strides(layout.shape, 1):
+            return layout
+        turned = Value(-1, given.shape, given.dtype)
+        to = self.lowering.layouts[turned] = Layout(turned, given.shape, contiguous_strides(given.shape, 1))
+        self.lowering.copy(given, to, "scan: rows")
+        return to
 
     def call(self) -> ir.Call:
         """The call of the loop's kernel."""

@@ -76,6 +76,7 @@ class _Hoist:
             value: (wrap(Tracer(inputs[number], None)), number < after)
             for number, value in enumerate(loop.body.inputs) if number >= loop.carries
         }  # fmt: skip
+        self.flat: dict[Value, Tensor] = {}  # stacked matrices, as rows below each other
         self.added: dict[Value, None] = {}
         self.stacked: list[Value] = []
         self._before()
@@ -109,6 +110,10 @@ class _Hoist:
             if equation.primitive.name == "matmul" or out not in sliced or follows:
                 worth.add(out)
         for equation in self.loop.body:
+            if equation.primitive.name == "matmul" and equation.output not in worth:
+                # Transposed weights, so that they can be turned once: see `lowering/loops.py`.
+                worth |= {x for x in equation.values if x in free and x not in sliced and self._turned(x)[1]}
+        for equation in self.loop.body:
             if equation.output in worth:
                 self._compute(equation.output)
                 self.added[equation.output] = None
@@ -120,12 +125,33 @@ class _Hoist:
             arrays: list[Any] = [
                 Batched(self.level, *self._compute(x)) if isinstance(x, Value) else x for x in equation.inputs
             ]
-            if arrays:
+            if equation.primitive.kind == "elementwise" and (flat := self._flat(equation)) is not None:
+                self.flat[value] = apply(equation.primitive, *flat, **equation.params)
+                self.outside[value] = ops.reshape(self.flat[value], (self.loop.length, *value.shape)), True
+            elif arrays:
                 found = batch_of(self.level, equation.primitive, arrays, equation.params)
                 self.outside[value] = found.value, found.batched
+                if equation.primitive.name == "matmul" and found.batched and len(value.shape) == 2:
+                    self.flat[value] = ops.reshape(found.value, (-1, value.shape[1]))
             else:
                 self.outside[value] = apply(equation.primitive, **equation.params), False
         return self.outside[value]
+
+    def _flat(self, equation: Equation) -> list[Any] | None:
+        """The operands of an elementwise equation as rows of all rounds below each other; None if it has
+        others. So what follows a product stays in its kernel.
+        """
+        found: list[Any] = []
+        for x in equation.inputs:
+            if isinstance(x, Value) and x in self.flat:
+                found.append(self.flat[x])
+            elif not isinstance(x, Value):
+                found.append(x)
+            elif self.outside[x][1] or x.shape not in ((), equation.output.shape[-1:]):
+                return None
+            else:
+                found.append(self.outside[x][0])
+        return found if any(x in self.flat for x in equation.values) else None
 
     # -- behind the loop ----------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from lampion.compiler.graph import Graph, Value, interpret
 from lampion.compiler.lowering import lower
 from lampion.compiler.parts import Parts
 from lampion.compiler.passes import optimize
+from lampion.compiler.passes.short_products import shorten_products
 from lampion.compiler.strides import contiguous_strides
 from lampion.errors import LampionError
 from lampion.ops.advanced_indexing import wrong_index
@@ -43,7 +44,11 @@ class Native:
     def __init__(
         self, graph: Graph, strides: dict[Value, tuple[int, ...]], targets: list[Value | None], target: Any
     ) -> None:
+        from lampion.compiler.codegen.target import Target
+
         self.graph = optimize(graph)
+        if (target or Target.host()).multiplies_bfloat16:
+            self.graph = shorten_products(self.graph)
         self.graph.constants = graph.constants  # all of them: their slots in the table are fixed
         self.plan = lower(self.graph, strides, targets)
         self.parts = Parts(self.plan, target)

@@ -35,6 +35,8 @@ LARGE = 1 << 18
 #: The same where it would stream more than two (Adam): as fast either way, but one kernel for the updates of
 #: all parameters takes less time to compile than a tail for each.
 UPDATE = 1 << 14
+#: The primitives whose kernel is a `Matmul`.
+PRODUCTS = frozenset({"matmul", "product_of_bfloat16"})
 #: The element types that machine code computes with. Others are called out to NumPy.
 MACHINE_TYPES = frozenset({
     dtypes.bool_, dtypes.uint8, dtypes.uint16, dtypes.uint32, dtypes.uint64, dtypes.int8, dtypes.int16,
@@ -132,7 +134,7 @@ class Schedule:
         elif "loop" in equation.params and has_machine_code(equation):
             self._result_of_loop(equation)
         elif primitive.kind == "kernel" or not has_machine_code(equation):
-            is_product = primitive.name == "matmul" and has_machine_code(equation)
+            is_product = primitive.name in PRODUCTS and has_machine_code(equation)
             self._new(Group("matmul" if is_product else "other", out.shape, main=equation), equation)
         elif primitive.name == "cast" and not out.shape and self._is_input(equation.inputs[0]):
             self.inlined[out] = equation
@@ -349,10 +351,23 @@ class Schedule:
             }  # fmt: skip
             nbytes = group.main.output.nbytes
             if (nbytes > LARGE and len(reads) > 1) or (nbytes > UPDATE and len(reads) > 2):
-                groups.append(Group("map", group.shape, body=group.epilogue))
-                group.epilogue = []
+                kept = self._conversions(group)
+                groups.append(Group("map", group.shape, body=group.epilogue[kept:]))
+                group.epilogue = group.epilogue[:kept]
         self.groups = groups
         self.position = {e.output: i for i, group in enumerate(groups) for e in group.equations}
+
+    def _conversions(self, group: Group) -> int:
+        """How many equations at the start of a tail only convert the product, which nothing else reads: done
+        before it is stored, they save a pass over memory.
+        """
+        assert group.main is not None
+        value, count = group.main.output, 0
+        for equation in group.epilogue:
+            if equation.primitive.name != "cast" or self.consumers[value] != [equation]:
+                break
+            value, count = equation.output, count + 1
+        return count
 
     def _is_result(self, group: Group, value: Value) -> bool:
         return (group.main is not None and value is group.main.output) or any(

@@ -20,7 +20,7 @@ from typing import Any
 
 import llvmlite.ir as ir
 
-from lampion.compiler.codegen import dot, tile
+from lampion.compiler.codegen import dot, matmul_bf16, tile
 from lampion.compiler.codegen.blocking import Blocking, swapped, without_batch
 from lampion.compiler.codegen.body import Row
 from lampion.compiler.codegen.builder import POINTER, IRValue, KernelBuilder, element
@@ -32,6 +32,8 @@ from lampion.compiler.kernel_ir import Matmul, Window
 
 def chunks(kernel: Matmul, target: Target | None = None) -> int:
     """The number of chunks, which no processor changes."""
+    if matmul_bf16.suits(kernel):
+        return matmul_bf16.chunks(kernel)
     lengthwise = _lengthwise(kernel)
     return Blocking(kernel).chunks if lengthwise is None else dot.chunks(lengthwise)
 
@@ -41,7 +43,9 @@ def emit(module: Any, name: str, kernel: Matmul, target: Target) -> None:
     k = KernelBuilder(module, name, kernel.operands, target)
     if math.prod(kernel.shape) > 0:
         lengthwise = _lengthwise(kernel)
-        if lengthwise is not None:
+        if matmul_bf16.suits(kernel):
+            matmul_bf16.emit(k, kernel)
+        elif lengthwise is not None:
             dot.emit(k, lengthwise)
         elif _is_plain(kernel):
             _emit_plain(k, Blocking(kernel))

@@ -19,7 +19,11 @@ def __getattr__(name: str) -> Any:
         from lampion.compiler import function
 
         return getattr(function, name)
+    if name == "dump":
+        from lampion.compiler.explain import dump
+
+        return dump
     raise AttributeError(f"module 'lampion.compiler' has no attribute {name!r}")
 
 
-__all__ = ["CompiledFunction", "compile"]
+__all__ = ["CompiledFunction", "compile", "dump"]

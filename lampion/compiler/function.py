@@ -16,8 +16,10 @@ from lampion.compiler.callpath import MISSED, DirectCall
 from lampion.compiler.capture import CaptureError, Recorder, default_trusted
 from lampion.compiler.engine import Interpreted, make_engine
 from lampion.compiler.finish import Finisher, array_of, place_of
+from lampion.compiler.floats import Differing, Places, replaced, top_floats
 from lampion.compiler.trace import Trace
 from lampion.compiler.tree import flatten, flatten_arguments, is_known_by_name, signature
+from lampion.compiler.why import different
 from lampion.dtype import get_default_dtype
 from lampion.mode import mode
 from lampion.nn.module import Module
@@ -99,6 +101,7 @@ class CompiledFunction(Generic[P, R]):
         self.plans: dict[Any, list[BoundPlan]] = {}
         self.traces = 0
         self.refused: CaptureError | None = None  # why it runs eagerly, if it does
+        self._differing = Differing()
         self._recent: list[BoundPlan] = []  # all of them, the one that was used last first
         self._direct: DirectCall | None = None  # the short way through that one
 
@@ -117,8 +120,9 @@ class CompiledFunction(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         if (direct := self._direct) is not None and (result := direct(args, kwargs)) is not MISSED:
             return result  # type: ignore[no-any-return]  # as the function itself
-        # Inside another compiled function this one is simply part of it.
-        if mode.trace is not None or self.refused is not None:
+        # Inside another compiled function this one is simply part of it. And `saved_tensors_hooks` want to see
+        # what each operation keeps.
+        if mode.trace is not None or self.refused is not None or mode.saving is not None:
             return self.function(*args, **kwargs)
         for plan in self._recent[1:]:
             if plan.direct is not None and (result := plan.direct(args, kwargs)) is not MISSED:
@@ -131,17 +135,20 @@ class CompiledFunction(Generic[P, R]):
         leaves: list[Any] = []
         shape = flatten_arguments((args, kwargs) if kwargs else args, leaves)
         surroundings = (get_default_dtype(), mode.autocast, mode.short)
-        key = (bool(kwargs), shape, surroundings, _equals(leaves), *map(signature, leaves))
+        layout = (bool(kwargs), shape)
+        key = (*layout, surroundings, _equals(leaves), *self._signatures(layout, leaves))
         reason = None
         try:
-            plans = self.plans.setdefault(key, [])
-            for plan in plans:
+            for plan in self.plans.get(key, ()):
                 reason = plan.changed(leaves)
                 if reason is None:
                     break
             else:
-                plan = self._specialize(args, kwargs, leaves, reason)
-                plans.insert(0, plan)
+                if reason is None and self.plans:
+                    reason = different(self.function, args, kwargs, key, self.plans)
+                plan = self._specialize(args, kwargs, leaves, layout, reason)
+                key = (*key[:4], *self._signatures(layout, leaves))
+                self.plans.setdefault(key, []).insert(0, plan)
             result = plan.run(leaves)
             plan.shorten(args, kwargs)
             self._used(plan)
@@ -155,7 +162,7 @@ class CompiledFunction(Generic[P, R]):
                 )
         except Retrace as error:
             log.info("%s: %s", self, error)
-            plans.clear()
+            self._drop(plan)
             return self(*args, **kwargs)
         except Overlap as error:
             log.info("%s ran eagerly this time: %s", self, error.args[0])
@@ -179,7 +186,17 @@ class CompiledFunction(Generic[P, R]):
             if not plans:
                 self.plans.pop(key, None)
 
-    def _specialize(self, args: Any, kwargs: Any, leaves: list[Any], reason: str | None) -> BoundPlan:
+    def _signatures(self, layout: Any, leaves: list[Any]) -> list[Any]:
+        """What has to be equal in the leaves of the arguments for a plan to serve."""
+        signatures = [*map(signature, leaves)]
+        for number in self._differing.known(layout):
+            if type(leaves[number]) is float:
+                signatures[number] = float
+        return signatures
+
+    def _specialize(
+        self, args: Any, kwargs: Any, leaves: list[Any], layout: Any, reason: str | None
+    ) -> BoundPlan:
         """Record one call, and make a plan of it."""
         if self.traces >= MAX_TRACES:
             raise CaptureError(
@@ -189,19 +206,38 @@ class CompiledFunction(Generic[P, R]):
             )
         self.traces += 1
         if self.traces > 1:
-            log.info("%s: recorded again (%d): %s", self, self.traces, reason or "new shapes or types")
-        binding, arrays = trace_call(self.function, args, kwargs, leaves, self.guarded)
+            log.info("%s: recorded again (%d): %s", self, self.traces, reason or "its plans were dropped")
+        binding, arrays = self._record(args, kwargs, leaves, layout)
         binding.keep.append([leaf for leaf in leaves if is_known_by_name(leaf)])
         try:
             return BoundPlan(binding, make_engine(binding.graph, arrays, binding.targets))
         except Overlap as error:
             raise CaptureError(error.args[0], *place_of(self.function), error.args[1]) from None
 
-    def explain(self) -> Any:
-        """What became of the function: graph, kernels, memory. Prints well; see `compiler.explain`."""
+    def _record(self, args: Any, kwargs: Any, leaves: list[Any], layout: Any) -> tuple[Binding, list[Any]]:
+        """Record one call; floats that differ from the last one's become inputs, if that can be."""
+        if self.guarded and (places := top_floats(args, kwargs)):
+            if numbers := self._differing.note(layout, places, leaves):
+                floats = {n: places[n] for n in numbers}
+                try:
+                    found = trace_call(self.function, args, kwargs, leaves, floats=floats)
+                except (CaptureError, Exception) as error:  # if it is the program's own, it comes again
+                    log.info("%s: its floats cannot be inputs: %s", self, error)
+                    self._differing.settle(layout, ())
+                else:
+                    self._differing.settle(layout, numbers)
+                    return found
+        return trace_call(self.function, args, kwargs, leaves, self.guarded)
+
+    def explain(self, profile: bool = False) -> Any:
+        """What became of the function: graph, kernels, memory. Prints well; see `compiler.explain`.
+
+        Args:
+            profile: measure how long each kernel takes, too, on copies of the last call's data.
+        """
         from lampion.compiler.explain import Explanation
 
-        return Explanation(self)
+        return Explanation(self, profile)
 
 
 def _equals(leaves: list[Any]) -> tuple[int, ...] | None:
@@ -211,9 +247,14 @@ def _equals(leaves: list[Any]) -> tuple[int, ...] | None:
 
 
 def trace_call(
-    function: Callable[..., Any], args: Any, kwargs: Any, leaves: list[Any], guarded: bool = True
-) -> tuple[Binding, list[Any]]:
-    """Record one call of a function: the graph with its ties to the user's objects, and the input arrays."""
+    function: Callable[..., Any], args: Any, kwargs: Any, leaves: list[Any], guarded: bool = True,
+    floats: Places | None = None,
+) -> tuple[Binding, list[Any]]:  # fmt: skip
+    """Record one call of a function: the graph with its ties to the user's objects, and the input arrays.
+
+    Args:
+        floats: arguments in whose places there are scalars, by the numbers of their leaves.
+    """
     with _tracing:
         trace = Trace()
         guards, grad_mode = None, mode.grad
@@ -223,9 +264,12 @@ def trace_call(
                     trace.bind_argument(leaf, number)
             mode.trace = trace
             if guarded:
-                with Recorder(trusted=_TRUSTED) as recorder:
+                stand_ins = {place: trace.float_argument(n) for n, place in (floats or {}).items()}
+                given, named = replaced(args, kwargs, stand_ins) if stand_ins else (args, kwargs)
+                with _recorder(trace) as recorder:
+                    recorder.scalars = {id(scalar): scalar for scalar in stand_ins.values()}
                     trace.own = recorder.fresh
-                    result = recorder.run(function, *args, **kwargs)
+                    result = recorder.run(function, *given, **named)
                 guards = recorder.guards
             else:
                 result = function(*args, **kwargs)
@@ -234,6 +278,22 @@ def trace_call(
             mode.trace, mode.grad = None, grad_mode
             trace.restore()
     return binding, [array_of(source, leaves) for source in binding.sources]
+
+
+def _recorder(trace: Trace) -> Recorder:
+    """A recorder that tells the trace what it has to know of."""
+
+    def looked_at(thing: Any, name: str) -> None:
+        if name == "param_groups" and isinstance(thing, optim.Optimizer):
+            for group in thing.param_groups:
+                trace.options[id(group)] = thing
+                recorder.by_entry(group, f"group of {type(thing).__name__}")
+
+    recorder = Recorder(
+        trusted=_TRUSTED, on_own_read=looked_at, on_store=trace.sets_option,
+        on_derived=lambda scalar: setattr(scalar, "_weak", True),
+    )  # fmt: skip
+    return recorder
 
 
 def run_as(reading: str, function: Callable[..., Any], *args: Any, target: Any = None) -> Any:

@@ -59,10 +59,16 @@ class Load:
 
 @dataclass(frozen=True)
 class Literal:
-    """A constant."""
+    """A constant. Two are the same if they are written the same: 0.0 is not -0.0, and a NaN is a NaN."""
 
     value: bool | int | float
     dtype: DType
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Literal) and (repr(self.value), self.dtype) == (repr(other.value), other.dtype)
+
+    def __hash__(self) -> int:
+        return hash((repr(self.value), self.dtype))
 
 
 @dataclass(frozen=True)
@@ -310,6 +316,23 @@ class ScatterAdd:
 
 
 @dataclass(frozen=True)
+class Walk:
+    """Along `axis`, one point after the other: evaluate the body, then store.
+
+    In the body `Result(n)` is what value number ``carried[n]`` was at the point before, or `initial[n]` at the
+    first point.
+    """
+
+    shape: tuple[int, ...]
+    axis: int
+    operands: tuple[Operand, ...]
+    initial: tuple[Literal, ...]
+    body: tuple[Value, ...]
+    carried: tuple[int, ...]
+    stores: tuple[Store, ...]
+
+
+@dataclass(frozen=True)
 class RandomBits:
     """32 random bits an element, Philox4x32-10.
 
@@ -419,7 +442,7 @@ class Repeat:
 
 Kernel = (
     Map | Segments | Reduce | Rows | Matmul | Gather | ScatterAdd | RandomBits | Attention | AttentionSlopes
-    | Repeat | CallOut
+    | Walk | Repeat | CallOut
 )  # fmt: skip
 
 
@@ -445,6 +468,7 @@ class Call:
     kernel: Kernel
     places: tuple[Place, ...]
     label: str = ""  # what the user wrote that this came from, for `explain()` and errors
+    equations: tuple[Any, ...] = field(default=(), compare=False, repr=False)  # of the graph, for `explain()`
 
 
 @dataclass(frozen=True)

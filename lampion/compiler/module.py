@@ -54,9 +54,9 @@ class CompiledModule(Module):
     def compile(self, *, dynamic: bool = False) -> None:
         """Nothing: it is compiled."""
 
-    def explain(self) -> Any:
+    def explain(self, profile: bool = False) -> Any:
         """What became of the module: graph, kernels, memory; see `compiler.explain`."""
-        return self._compiled.explain()
+        return self._compiled.explain(profile)
 
     # -- everything else is the module's ------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from time import perf_counter_ns
 from typing import Any, Self
 
 from lampion.autograd.tape import next_order
-from lampion.compiler.explain import _bytes
+from lampion.compiler.explain import size_of
 from lampion.debug.memory import Ledger
 from lampion.debug.places import path_of, running
 from lampion.debug.watch import Watcher
@@ -244,7 +244,7 @@ class profile(Watcher):
         if by == "kernel" or (by == "all" and self.kernels):
             parts.append(self._kernel_table(limit))
         if by != "kernel":
-            parts.append(f"most memory held at one time: {_bytes(self.peak_bytes)}")
+            parts.append(f"most memory held at one time: {size_of(self.peak_bytes)}")
         return "\n\n".join(parts)
 
     def _kernel_table(self, limit: int) -> str:
@@ -287,7 +287,7 @@ def _table(title: str, rows: list[Row], limit: int) -> str:
     head = f"{title:<{width}}  {'count':>7}  {'total':>10}  {'self':>10}  {'memory':>10}  {'at peak':>10}"
     lines = [
         f"{name:<{width}}  {row.count:>7}  {_time(row.total):>10}  {_time(row.own):>10}  "
-        f"{_bytes(row.nbytes):>10}  {_bytes(row.peak):>10}"
+        f"{size_of(row.nbytes):>10}  {size_of(row.peak):>10}"
         for name, row in zip(names[:limit], rows, strict=False)
     ]
     return "\n".join([head, *lines, *_left_out(len(rows), limit)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from lampion.compiler import kernel_ir as ir
@@ -102,7 +103,10 @@ class Lowering:
     def plan(self) -> ir.Plan:
         assemble(self)
         for group in self.schedule.groups:
+            first = len(self.calls)
             GROUPS[group.kind](self, group)
+            made = tuple(group.equations)
+            self.calls[first:] = [replace(call, equations=made) for call in self.calls[first:]]
         self._final_copies()
         _check_reads(self.calls)
         calls = self.arena.place(self._merged())

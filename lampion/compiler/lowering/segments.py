@@ -43,7 +43,8 @@ class _Bundle:
         lengths = tuple(math.prod(call.kernel.shape) for call in self.calls)  # type: ignore[union-attr]  # Maps
         places = tuple(place for call in self.calls for place in call.places)
         label = f"{self.calls[0].label} (of {len(self.calls)} tensors)"
-        return ir.Call(ir.Segments(self.map, lengths), places, label)
+        equations = tuple(equation for call in self.calls for equation in call.equations)
+        return ir.Call(ir.Segments(self.map, lengths), places, label, equations)
 
 
 def merged(calls: Sequence[ir.Call]) -> list[ir.Call]:

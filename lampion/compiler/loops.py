@@ -37,6 +37,10 @@ def show_kernel(kernel: ir.Kernel) -> str:
         return "\n".join(_nest(kernel.source.shape, [*reads, f"{far} {sign} {_at(kernel.source)}"]))
     if isinstance(kernel, ir.Attention | ir.AttentionSlopes):
         return _attention(kernel)
+    if isinstance(kernel, ir.Repeat):
+        return _repeat(kernel)
+    if isinstance(kernel, ir.Walk):
+        return _walk(kernel)
     if isinstance(kernel, ir.CallOut):
         inputs = [f"b{x.operand}" if isinstance(x, ir.Window) else repr(x) for x in kernel.inputs]
         options = [f"{name}={value!r}" for name, value in kernel.params.items()]
@@ -47,6 +51,19 @@ def show_kernel(kernel: ir.Kernel) -> str:
         f"for i in range({kernel.size}):\n"
         f"    b1[i] = philox4x32(key=b0[0], counter=b0[1] + {kernel.delta} + i // 4)[i % 4]"
     )
+
+
+def _repeat(kernel: ir.Repeat) -> str:
+    lines = [f"for round in range({kernel.length}):"]
+    for call, label in zip(kernel.calls, kernel.labels, strict=True):
+        names = (
+            f"b{spot.operand}" + (f" + {spot.offset}" if spot.offset else "")
+            + (f" {'+' if spot.step > 0 else '-'} {abs(spot.step)}*round" if spot.step else "")
+            for spot in call.spots
+        )  # fmt: skip
+        lines += _indent([f"# {label}; b0, b1... = {', '.join(names)} (bytes)"])
+        lines += _indent(show_kernel(call.kernel).splitlines())
+    return "\n".join(lines)
 
 
 def _reduce(kernel: ir.Reduce) -> str:
@@ -68,6 +85,19 @@ def _reduce(kernel: ir.Reduce) -> str:
     lines = [*start, *inner, *end]
     for axis in reversed(kept):
         lines = [f"for {_NAMES[axis]} in range({kernel.shape[axis]}):", *_indent(lines)]
+    return "\n".join(lines)
+
+
+def _walk(kernel: ir.Walk) -> str:
+    names = [f"r{n}" for n in range(len(kernel.initial))]
+    start = [f"{name} = {value.value!r}" for name, value in zip(names, kernel.initial, strict=True)]
+    inner = _body(kernel.body, "v", None, names) + _stores(kernel.stores, "v")
+    inner.append(f"{', '.join(names)} = {', '.join(f'v{n}' for n in kernel.carried)}")
+    loop = [f"for {_NAMES[kernel.axis]} in range({kernel.shape[kernel.axis]}):", *_indent(inner)]
+    lines = [*start, *loop]
+    for axis in reversed(range(len(kernel.shape))):
+        if axis != kernel.axis:
+            lines = [f"for {_NAMES[axis]} in range({kernel.shape[axis]}):", *_indent(lines)]
     return "\n".join(lines)
 
 

@@ -28,6 +28,7 @@ from lampion.compiler.kernel_ir import (
     Segments,
     Store,
     Value,
+    Walk,
     Window,
 )
 from lampion.dtype import DType, float32
@@ -72,6 +73,8 @@ def _cycles(kernel: Kernel, target: Target) -> float:
         return pairs * (products + 20) * _per_lane(kernel.operands[kernel.q.operand].dtype, target)
     if isinstance(kernel, RandomBits):
         return 40.0 * kernel.size / (2 * target.lanes(float32))
+    if isinstance(kernel, Walk):
+        return math.prod(kernel.shape) * (_point(kernel.body, kernel.stores, target) + 1.0)
     if isinstance(kernel, Repeat):
         return kernel.length * _GIGAHERTZ * sum(nanoseconds(call.kernel, target) for call in kernel.calls)
     raise TypeError(f"not a kernel: {kernel!r}")

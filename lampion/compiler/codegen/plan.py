@@ -35,6 +35,7 @@ from lampion.compiler.codegen import (
     repeat,
     rows,
     segments,
+    walk,
 )
 from lampion.compiler.codegen.builder import I64, POINTER, emit_object, optimize
 from lampion.compiler.codegen.compiled import Claims, Code, CompiledPlan, status_of
@@ -56,6 +57,7 @@ from lampion.compiler.kernel_ir import (
     Rows,
     ScatterAdd,
     Segments,
+    Walk,
 )
 
 _MODULES: dict[type, ModuleType] = {
@@ -67,6 +69,7 @@ _MODULES: dict[type, ModuleType] = {
     Gather: gather,
     ScatterAdd: gather,
     RandomBits: random,
+    Walk: walk,
     Attention: attention,
     AttentionSlopes: attention_slopes,
     Repeat: repeat,
@@ -127,9 +130,7 @@ def plan_text(plan: Plan) -> str:
 
 def _is_ours(plan: Plan) -> bool:
     """Whether every primitive in the plan is defined in Lampion (whose sources are in the cache's key)."""
-    kernels = {call.kernel for call in plan.calls}
-    kernels |= {call.kernel for loop in kernels if isinstance(loop, Repeat) for call in loop.calls}
-    for kernel in kernels:
+    for kernel in {inside for call in plan.calls for inside in repeat.inside(call.kernel)}:
         primitives = [reduction.primitive for reduction in getattr(kernel, "reductions", ())]
         for values in (getattr(kernel, part, ()) for part in ("body", "epilogue", "points", "rows")):
             primitives += [value.primitive for value in values if isinstance(value, Compute)]

@@ -8,7 +8,16 @@ from collections.abc import Sequence
 
 from lampion.compiler import kernel_ir as ir
 from lampion.compiler.graph import Graph, Value
-from lampion.compiler.lowering import attention, groups, indexing, kernels, loops, registry, rows  # they register rules
+from lampion.compiler.lowering import (  # they register rules
+    along,
+    attention,
+    groups,
+    indexing,
+    kernels,
+    loops,
+    registry,
+    rows,
+)
 from lampion.compiler.lowering.plan import Lowering
 
 #: The primitives of kind "kernel" that have a kernel.

@@ -150,3 +150,139 @@ def check(kernel, buffers, target=HOST):
 def test_lengths(target, columns):
     shape = (5, columns)
     check(cross_entropy(shape), scores(shape), target)
+
+
+def test_a_huge_row():
+    check(cross_entropy((2, 100_000)), scores((2, 100_000)))
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (4, 0), (1, 40), (3, 4, 50)], ids=str)
+def test_shapes(shape):
+    if 0 in shape:
+        buffers, status = run(
+            cross_entropy(shape), [np.zeros(4, op.dtype.numpy) for op in cross_entropy(shape).operands]
+        )
+        assert not status
+        assert not any(buffer.any() for buffer in buffers)
+    else:
+        check(cross_entropy(shape), scores(shape))
+
+
+@pytest.mark.parametrize("columns", [5, 37, 128, 500])
+def test_float64(columns):
+    check(cross_entropy((4, columns), float64), scores((4, columns), float64))
+
+
+@each_target
+@pytest.mark.parametrize("columns", [6, 90, 700])
+def test_rows_apart_in_memory(target, columns):
+    """Rows that have a gap between them, and points that have."""
+    for strides in ((columns + 3, 1), (2 * columns, 2), (1, 5)):
+        kernel = cross_entropy((5, columns), strides=strides)
+        buffers = scores((5, columns))
+        buffers[0] = rng.standard_normal(5 * 2 * columns + 50).astype(np.float32)
+        check(kernel, buffers, target)
+
+
+def moments(shape, outer, gain):
+    """x minus its mean, divided by its deviation, times a gain that a window of these strides reads."""
+    kept, count = shape[:outer], float(np.prod(shape[outer:]))
+    square = Elementwise(lambda xp, x: x * x)
+    scale = Elementwise(lambda xp, mean, squares, n: 1.0 / xp.sqrt(squares / n - mean * mean + 1e-3))
+    points = (
+        Load(window(0, shape), float32), Compute(square, (0,), float32), Result(2, float32), Result(4, float32),
+        Compute(SUB, (0, 2), float32), Compute(MUL, (4, 3), float32), Load(window(1, shape, gain), float32),
+        Compute(MUL, (5, 6), float32),
+    )  # fmt: skip
+    rows = (
+        Result(0, float32), Literal(count, float32), Compute(DIV, (0, 1), float32), Result(1, float32),
+        Compute(scale, (2, 3, 1), float32),
+    )  # fmt: skip
+    operands = (Operand(float32), Operand(float32), Operand(float32, True), Operand(float32, True))
+    return Rows(
+        shape, outer, operands, points, rows, (Reduction(SUM, 0, float32), Reduction(SUM, 1, float32)),
+        (Store(window(2, shape), 7),), (Store(window(3, kept), 4),),
+    )  # fmt: skip
+
+
+@each_target
+@pytest.mark.parametrize("sizes", [(3, 5), (2, 40), (7, 300), (40, 8), (65, 1)])
+def test_rows_of_several_lines(target, sizes):
+    """A gain for each line, as in group norm: the lines cannot be one."""
+    lines, length = sizes
+    shape = (6, lines, length)
+    x, gain = rng.standard_normal(6 * lines * length), rng.standard_normal(6 * lines)
+    buffers = [array.astype(np.float32) for array in (x, gain, 0 * x, np.zeros(6))]
+    check(moments(shape, 1, (lines, 1, 0)), buffers, target)
+
+
+def test_reductions_of_the_same_points_are_one_walk():
+    kernel = moments((4, 100), 1, (0, 1))
+    walks = Walks(kernel.points, kernel.rows, kernel.reductions, kernel.stores)
+    assert walks.count == 2
+    assert walks.reduced(0) == [0, 1]
+    assert not walks.kept
+
+
+def test_an_exponential_is_computed_once():
+    kernel = cross_entropy((4, 100))
+    walks = Walks(kernel.points, kernel.rows, kernel.reductions, kernel.stores)
+    assert walks.count == 3
+    assert walks.kept == {3: 1}
+    assert walks.again == [[], [], [3]]
+
+
+@each_target
+@pytest.mark.parametrize("columns", [9, 3000])
+@pytest.mark.parametrize("wrong", [-1, 9000, -(2**63), 2**62])
+def test_an_index_out_of_range_is_reported(target, columns, wrong):
+    shape = (40, columns)
+    buffers = scores(shape)
+    buffers[1][[17, 30]] = wrong
+    _, status = run(cross_entropy(shape), buffers, target)
+    assert status == 1 + 17
+
+
+def test_chunks_are_whole_rows_and_each_row_has_the_same_bits_in_any():
+    shape = (64, 1000)
+    kernel, buffers = cross_entropy(shape), scores(shape)
+    assert row_kernels.chunks(kernel) > 1
+    together, _ = run(kernel, buffers)
+    for row in (0, 31, 63):
+        one = [buffer[row * buffer.size // 64 : (row + 1) * buffer.size // 64] for buffer in buffers]
+        alone, _ = run(cross_entropy((1, 1000)), one)
+        np.testing.assert_array_equal(alone[2], together[2].reshape(shape)[row])
+
+
+def test_nothing_is_stored_over_what_is_loaded():
+    kernel = cross_entropy((3, 8))
+    over = replace(kernel, stores=(Store(window(0, (3, 8)), 5),))
+    with pytest.raises(ValueError, match="stores nothing that it loads"):
+        run(over, scores((3, 8)))
+
+
+def test_positions_need_rows_of_one_axis():
+    kernel = replace(cross_entropy((3, 4, 8)), outer=1)
+    with pytest.raises(ValueError, match="only if it has one axis"):
+        run(kernel, scores((3, 4, 8)))
+
+
+def test_special_values():
+    shape = (8, 70)
+    buffers = scores(shape)
+    x = buffers[0].reshape(shape)
+    x[0], x[1], x[2, 3], x[3, 5], x[4, 69] = -np.inf, np.nan, np.inf, np.nan, -np.inf
+    check(cross_entropy(shape), buffers)
+
+
+def test_integers():
+    shape, count = (5, 21), Reducing(lambda xp, a, b: xp.add(a, b), lambda dtype: 0, "sum")
+    less = Elementwise(lambda xp, x, most: x * 3 - most)
+    points = (Load(window(0, shape), int32), Result(0, int32), Compute(less, (0, 1), int32))
+    kernel = Rows(
+        shape, 1, (Operand(int32), Operand(int64, True), Operand(int32, True)), points,
+        (Result(0, int32), Result(1, int64)), (Reduction(MAX, 0, int32), Reduction(count, 2, int64)),
+        (Store(window(2, shape), 2),), (Store(window(1, (5,)), 1),),
+    )  # fmt: skip
+    x = rng.integers(-1000, 1000, 105).astype(np.int32)
+    check(kernel, [x, np.zeros(5, np.int64), np.zeros(105, np.int32)])

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from lampion.compiler import entries
 from lampion.compiler import kernel_ir as ir
 from lampion.compiler.graph import Graph, Value, interpret
-from lampion.compiler.lowering import lower
 from lampion.compiler.parts import Parts
-from lampion.compiler.passes import optimize
-from lampion.compiler.passes.short_products import shorten_products
 from lampion.compiler.strides import contiguous_strides
 from lampion.errors import LampionError
 from lampion.ops.advanced_indexing import wrong_index
@@ -38,6 +38,36 @@ class Interpreted:
             (next(fresh) if target is None else inputs[target])[...] = result
 
 
+class Recipe:
+    """From a recorded graph to a plan: worked out when somebody asks, which is never where the cache has the
+    code and nobody wants to see where it came from.
+    """
+
+    def __init__(
+        self, recorded: Graph, strides: dict[Value, tuple[int, ...]], targets: list[Value | None], target: Any
+    ) -> None:
+        self.recorded, self.strides, self.targets, self.target = recorded, strides, targets, target
+
+    @functools.cached_property
+    def graph(self) -> Graph:
+        """The graph after all passes."""
+        from lampion.compiler.passes import optimize
+        from lampion.compiler.passes.short_products import shorten_products
+
+        graph = optimize(self.recorded)
+        if self.target.multiplies_bfloat16:
+            graph = shorten_products(graph)
+        graph.constants = self.recorded.constants  # all of them: their slots in the table are fixed
+        return graph
+
+    @functools.cached_property
+    def plan(self) -> ir.Plan:
+        """The plan."""
+        from lampion.compiler.lowering import lower
+
+        return lower(self.graph, self.strides, self.targets)
+
+
 class Native:
     """Runs the plan as one native function."""
 
@@ -46,14 +76,29 @@ class Native:
     ) -> None:
         from lampion.compiler.codegen.target import Target
 
-        self.graph = optimize(graph)
-        if (target or Target.host()).multiplies_bfloat16:
-            self.graph = shorten_products(self.graph)
-        self.graph.constants = graph.constants  # all of them: their slots in the table are fixed
-        self.plan = lower(self.graph, strides, targets)
-        self.parts = Parts(self.plan, target)
-        self.memory = np.empty(self.plan.arena_bytes + 64, np.uint8)
+        self.recipe = recipe = Recipe(graph, strides, targets, target or Target.host())
+        name = entries.name_of(graph, strides, targets, recipe.target)
+        entry = None if name is None else entries.load(name)
+        if entry is None:
+            self.parts = Parts(recipe.plan, recipe.target, cached=name is None)
+            arena_bytes = recipe.plan.arena_bytes
+            if name is not None and self.parts.only is not None:
+                entries.store(name, entries.Entry(arena_bytes, self.parts.only.code))
+        else:
+            arena_bytes = entry.arena_bytes
+            self.parts = Parts.ready(entry.code, recipe)
+        self.memory = np.empty(arena_bytes + 64, np.uint8)
         self.arena = (self.memory.__array_interface__["data"][0] + 63) & ~63
+
+    @property
+    def graph(self) -> Graph:
+        """The graph after all passes."""
+        return self.recipe.graph
+
+    @property
+    def plan(self) -> ir.Plan:
+        """The plan."""
+        return self.recipe.plan
 
     def run(self, bound: Any, outputs: list[Any]) -> None:
         failure = self.parts.run(bound.table, bound.table_address, self.arena)
@@ -69,8 +114,12 @@ class Native:
 
     def error(self, number: int, position: int, bound: Any) -> Exception:
         """The exception that eager raises, from what the kernel reported."""
-        call = self.plan.calls[number]
+        return self._error(self.plan.calls[number], position, bound)
+
+    def _error(self, call: ir.Call, position: int, bound: Any) -> Exception:
         kernel = call.kernel
+        if isinstance(kernel, ir.Repeat):
+            return self._error(*inside_of(call, kernel, position), bound)
         if isinstance(kernel, ir.Rows):
             return self._wrong_choice(call, position, bound)
         if not isinstance(kernel, ir.Gather | ir.ScatterAdd):
@@ -109,7 +158,7 @@ class Native:
     def _element(self, call: ir.Call, window: ir.Window, position: int, bound: Any) -> int:
         """The index that a kernel read at a point."""
         place = call.places[window.operand]
-        start = self.arena + place.index if place.arena else int(bound.table[place.index])
+        start = self.arena + place.index if place.arena else int(bound.table[place.index]) + place.start
         offset = window.offset + sum(
             int(i) * s for i, s in zip(np.unravel_index(position, window.shape), window.strides, strict=True)
         )
@@ -118,6 +167,21 @@ class Native:
 
         raw = ctypes.string_at(start + offset * dtype.itemsize, dtype.itemsize)
         return int(np.frombuffer(raw, dtype)[0])
+
+
+def inside_of(call: ir.Call, loop: ir.Repeat, position: int) -> tuple[ir.Call, int]:
+    """The call inside of a loop that failed, with its places in that round; and the position in it."""
+    from lampion.compiler.codegen.repeat import failed
+
+    t, number, position = failed(loop, position)
+    inside, places = loop.calls[number], []
+    for spot in inside.spots:
+        place, offset = call.places[spot.operand], spot.offset + t * spot.step
+        if place.arena:
+            places.append(replace(place, index=place.index + offset))
+        else:
+            places.append(replace(place, start=place.start + offset))
+    return ir.Call(inside.kernel, tuple(places), loop.labels[number]), position
 
 
 def make_engine(

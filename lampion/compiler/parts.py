@@ -19,17 +19,32 @@ class Parts:
 
     Attributes:
         parts: (number of its first call, a `CompiledPlan` or the `Call` of a `CallOut`).
+
+    Args:
+        cached: whether the cache knows the parts by their own text (the whole plan is not in it).
     """
 
-    def __init__(self, plan: ir.Plan, target: Any) -> None:
+    def __init__(self, plan: ir.Plan, target: Any, cached: bool = True) -> None:
         from lampion.compiler.codegen.plan import compile_plan
 
         self.parts: list[tuple[int, Any]] = []
-        for first, calls in _runs(plan.calls):
+        runs = list(_runs(plan.calls))
+        for first, calls in runs:
             if isinstance(calls[0].kernel, ir.CallOut):
                 self.parts.append((first, calls[0]))
-            else:
-                self.parts.append((first, compile_plan(replace(plan, calls=calls), target)))
+            else:  # with calls out in between it is the parts that the cache keeps
+                keep = cached or len(runs) > 1
+                part = compile_plan(replace(plan, calls=calls), target, cached=keep)
+                self.parts.append((first, part))
+
+    @classmethod
+    def ready(cls, code: Any, recipe: Any) -> Parts:
+        """A plan that is one native function, of which there is the `Code` already."""
+        from lampion.compiler.codegen.compiled import CompiledPlan
+
+        self = cls.__new__(cls)
+        self.parts = [(0, CompiledPlan(code, recipe.target, lambda: recipe.plan))]
+        return self
 
     @property
     def native(self) -> list[Any]:

@@ -6,7 +6,7 @@ few microseconds, which is what a meeting of threads takes too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import llvmlite.ir as ir
@@ -60,6 +60,14 @@ def emit(
     b.cbranch(b.icmp_signed("<", after, I64(kernel.length)), loop, done)
     b.position_at_end(done)
     b.ret(I64(0))
+
+
+def inside(kernel: Kernel) -> Iterator[Kernel]:
+    """A kernel, and where it is a loop all those in it."""
+    yield kernel
+    if isinstance(kernel, Repeat):
+        for call in kernel.calls:
+            yield from inside(call.kernel)
 
 
 def pointers(b: ir.IRBuilder, call: Round, operands: list[IRValue], t: IRValue) -> list[IRValue]:

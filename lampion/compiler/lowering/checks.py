@@ -37,6 +37,11 @@ def _cannot_fail(group: Group, equation: Equation) -> bool:
     primitive = equation.primitive
     if primitive.name in _INDICES:
         return False
+    if "loop" in equation.params:
+        return all(
+            inside.primitive.kind != "kernel" or inside.primitive.name == "full" or _cannot_fail(group, inside)
+            for inside in equation.params["loop"].body
+        )
     return group.kind != "other" or (primitive.name in SAFE and has_machine_code(equation))
 
 

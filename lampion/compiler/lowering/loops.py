@@ -191,8 +191,9 @@ class _LoopLowering:
         """Let a carry move along a buffer in which all its values remain."""
         lowering, loop, row = self.lowering, self.loop, init.nbytes
         buffer = lowering.arena.take(row * (loop.length + 1))
-        for place, start in trail.items():
-            lowering.places[self.results[place]] = replace(buffer, nbytes=row * loop.length, start=row * start)
+        for place, begin in trail.items():
+            whole = replace(buffer, nbytes=row * loop.length, start=row * begin)
+            lowering.places[self.results[place]] = whole
         self.trails |= set(trail)
         first = loop.length if loop.reverse else 0
         start = Value(-1, init.shape, init.dtype)

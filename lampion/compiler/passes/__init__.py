@@ -29,10 +29,13 @@ PASSES: tuple[tuple[str, Callable[[Graph], Graph]], ...] = (
 
 
 def leave_loops(graph: Graph) -> Graph:
-    """Prune loops, so that only what is needed leaves them, and hoist what can leave."""
-    from lampion.compiler.passes.hoist import hoist  # which needs traces, which are made of graphs
+    """Prune loops to what is needed; write out those without machine code; hoist what can leave the others."""
+    if not any("loop" in equation.params for equation in graph):
+        return graph
+    from lampion.compiler.passes.hoist import hoist  # these need traces, which are made of graphs
+    from lampion.compiler.scan.unroll import unroll
 
-    return hoist(prune(graph, optimize)) if any("loop" in e.params for e in graph) else graph
+    return hoist(unroll(prune(graph, optimize)))
 
 
 def optimize(graph: Graph, checking: bool = False) -> Graph:

@@ -3,8 +3,8 @@
 *Before* the loop goes what depends on the slices alone and ends in a product: the input projection of a
 recurrent layer, for all time steps at once. So does all that is the same in each round.
 
-*Behind* the loop goes what only adds up products: the gradient of a weight, ``sum over t of x_t.T @ g_t``. The
-loop stacks both factors instead, and they are one product over all rounds.
+*Behind* the loop goes what only adds up products: the gradient of a weight, ``sum over t of x_t.T @ g_t``.
+The loop stacks both factors instead, and they are one product over all rounds.
 
 Slices become a batch by the rules that `vmap` has for each primitive.
 """
@@ -16,6 +16,7 @@ from typing import Any
 
 from lampion import ops as operations
 from lampion.compiler.graph import Equation, Graph, Value
+from lampion.compiler.passes.dead import drop_dead
 from lampion.compiler.scan.loop import Loop, families, loop_of, scan
 from lampion.compiler.trace import Trace, Tracer
 from lampion.func.batching import MOVES, Batched, batch_of
@@ -156,7 +157,7 @@ class _Hoist:
     # -- behind the loop ----------------------------------------------------------------------------------
 
     def _sum(self, place: int) -> list[Equation]:
-        """What each round adds to a carry, if it does nothing else with it, and these can be added up later."""
+        """What each round adds to a carry, if that is all, and it can be added up later as well."""
         body = self.loop.body
         carry, value, terms = body.inputs[place], body.outputs[place], []
         if self._uses(carry) != 1:
@@ -167,10 +168,19 @@ class _Hoist:
                 return []
             value, term = equation.inputs
             made = self.made.get(term)
-            if not isinstance(value, Value) or made is None or term.type != carry.type or not _adds_up(made):
+            if not isinstance(value, Value) or made is None or term.type != carry.type or not self._adds_up(made):
                 return []
             terms.append(made)
         return terms[::-1]
+
+    def _adds_up(self, term: Equation) -> bool:
+        """Whether all rounds' terms can be added up at once, better than one by one."""
+        if term.primitive.name == "permute" and len(term.output.shape) == 2:
+            made = self.made.get(term.inputs[0])
+            return made is not None and made.primitive.name == "matmul" and self._adds_up(made)
+        if term.primitive.name == "sum":
+            return True
+        return term.primitive.name == "matmul" and all(len(value.shape) == 2 for value in term.values)
 
     def _uses(self, value: Value) -> int:
         body = self.loop.body
@@ -178,6 +188,8 @@ class _Hoist:
 
     def _factors(self, term: Equation) -> list[Value]:
         """What has to be stacked so that a term can be computed for all rounds at once."""
+        if term.primitive.name == "permute":
+            term = self.made[term.inputs[0]]
         return [self._turned(value)[0] for value in term.values]
 
     def _turned(self, value: Value) -> tuple[Value, bool]:
@@ -189,6 +201,9 @@ class _Hoist:
 
     def _total(self, term: Equation) -> Tensor:
         """A term, added up over all rounds."""
+        if term.primitive.name == "permute":
+            total = self._total(self.made[term.inputs[0]])
+            return ops.permute(total, 1, 0)  # type: ignore[no-any-return]  # see `ops`
         if term.primitive.name == "sum":
             x = self._stack(term.inputs[0])
             axis = (0, *(a + 1 for a in term.params["axis"]))
@@ -232,7 +247,7 @@ class _Hoist:
             *new[: len(slices)], *self.inputs[after:], *new[len(slices) :],
         ]  # fmt: skip
         count = loop.sequences + len(slices)
-        self.left = Loop(graph, len(self.kept), count, loop.length, loop.reverse)
+        self.left = Loop(drop_dead(graph), len(self.kept), count, loop.length, loop.reverse)
         self.outputs: dict[int, Tensor] = {}
 
     def _output(self, place: int) -> Tensor:
@@ -252,8 +267,10 @@ class _Hoist:
                 total = ops.add(total, self._total(term))
             return total._array.value  # type: ignore[no-any-return]  # a Tracer's
         if place < self.loop.carries:
-            return self._output(self.kept.index(place))._array.value
-        return self._output(place - len(self.sums))._array.value
+            place = self.kept.index(place)
+        else:
+            place -= len(self.sums)
+        return self._output(place)._array.value  # type: ignore[no-any-return]  # a Tracer's
 
 
 def _batches(equation: Equation) -> bool:
@@ -263,9 +280,3 @@ def _batches(equation: Equation) -> bool:
         return primitive.name == "broadcast_to" or primitive.name in MOVES
     return primitive.kind in ("elementwise", "reduction") or primitive.name in ("matmul", "full")
 
-
-def _adds_up(term: Equation) -> bool:
-    """Whether all rounds' terms can be added up at once, better than one by one."""
-    if term.primitive.name == "sum":
-        return True
-    return term.primitive.name == "matmul" and all(len(value.shape) == 2 for value in term.values)

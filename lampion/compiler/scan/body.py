@@ -137,7 +137,9 @@ class BodyTrace(Trace):
         """An optimizer's step."""
         self.refuse("steps an optimizer in the body of a scan", "step it outside")
 
-    guard_group = host_scalars
+    def guard_group(self, *_: Any) -> NoReturn:
+        """An optimizer's step."""
+        self.host_scalars()
 
     # -- the end ----------------------------------------------------------------------------------------
 

@@ -128,6 +128,17 @@ def loop_of(equation: Equation) -> Loop | None:
     return equation.params["loop"] if equation.primitive is scan else None
 
 
+def leaks(graph: Graph) -> bool:
+    """Whether something is read that is no value of the graph: of the body of a loop, say."""
+    known = {*graph.inputs, *graph.constants}
+    for equation in graph:
+        loop = loop_of(equation)
+        if not known.issuperset(equation.values) or (loop is not None and leaks(loop.body)):
+            return True
+        known.add(equation.output)
+    return False
+
+
 def families(graph: Graph) -> dict[tuple[Any, ...], list[Equation]]:
     """The results of each loop, which are computed together: those of equal inputs."""
     found: dict[tuple[Any, ...], list[Equation]] = {}

@@ -215,6 +215,14 @@ def test_a_shifted_row_is_another_row():
     assert_compiled(run, numbers(12, 30).detach())
 
 
+def test_a_point_elsewhere_is_not_read_in_the_same_kernel():
+    def run(x):
+        y = F.softmax(x, -1)
+        return y + y.T, y * y.flip(0), y - y.amax(-1)
+
+    assert_compiled(run, numbers(20, 20).detach())
+
+
 def test_bits_do_not_depend_on_threads():
     x, labels = numbers(3000, 130), lp.tensor(rng.integers(0, 130, 3000))
     before, results = lp.get_num_threads(), []

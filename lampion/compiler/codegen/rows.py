@@ -70,8 +70,10 @@ class _Nest:
         self.outer = tuple(n for n, i in zip(self.axes.shape, self.axes.reduced, strict=True) if not i)
         inner = self.axes.shape[len(self.outer) :] or (1,)
         self.lines, self.length = inner[:-1], inner[-1]
-        self.points, self.stores = (rewindow(part, self._window) for part in (kernel.points, kernel.stores))
-        self.rows, self.row_stores = (rewindow(part, self._outer_window) for part in (rows, row_stores))
+        self.points = rewindow(kernel.points, self._window)
+        self.stores = rewindow(kernel.stores, self._window)
+        self.rows = rewindow(rows, self._outer_window)
+        self.row_stores = rewindow(row_stores, self._outer_window)
         self.items = math.prod(self.outer)
         self.chunks = chunk_count(math.prod(kernel.shape), kernel.points, self.items)
 

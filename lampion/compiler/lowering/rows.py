@@ -39,8 +39,8 @@ class _Kernel:
     def add(self, equation: Equation) -> None:
         out, at, params = equation.output, points_of(equation), equation.params
         if equation.primitive.kind == "reduction":
-            value = self._point(equation.inputs[0], at)
-            self.reductions.append(ir.Reduction(equation.primitive, value, out.dtype))
+            combined = self._point(equation.inputs[0], at)
+            self.reductions.append(ir.Reduction(equation.primitive, combined, out.dtype))
             self._add_row(out, ir.Result(len(self.reductions) - 1, out.dtype))
         elif equation.primitive.name == "gather":
             x, index = equation.inputs

@@ -8,6 +8,8 @@ This is not the same bits: it is nearer to the truth, since the rounding of log_
 
 from __future__ import annotations
 
+from typing import Any
+
 from lampion.compiler.graph import Equation, Graph, Value
 from lampion.ops.elementwise import div, mul
 
@@ -33,7 +35,7 @@ def reuse_exponentials(graph: Graph) -> Graph:
 def _softmax(equation: Equation, made_by: dict[Value, Equation]) -> tuple[Value, Value] | None:
     """e and sum(e), where the equation is the exponential of a log-softmax."""
 
-    def inputs(value: object, name: str) -> tuple[object, ...] | None:
+    def inputs(value: Any, name: str) -> tuple[Any, ...] | None:
         """What a value was made from by the primitive of that name."""
         made = made_by.get(value) if isinstance(value, Value) else None
         return made.inputs if made is not None and made.primitive.name == name else None

@@ -49,9 +49,7 @@ def emit(
         chunks_inside = count(call.kernel)
         if not chunks_inside:
             continue
-        status = b.call(
-            functions[call.kernel], [*pointers(b, call, operands, t), I64(0), I64(chunks_inside)]
-        )
+        status = b.call(functions[call.kernel], [*pointers(b, call, operands, t), I64(0), I64(chunks_inside)])
         if can_fail(call.kernel):
             with b.if_then(b.icmp_signed("!=", status, I64(0)), likely=False):
                 b.ret(failure(b, kernel, number, t, status))

@@ -168,7 +168,12 @@ class _Hoist:
                 return []
             value, term = equation.inputs
             made = self.made.get(term)
-            if not isinstance(value, Value) or made is None or term.type != carry.type or not self._adds_up(made):
+            if (
+                not isinstance(value, Value)
+                or made is None
+                or term.type != carry.type
+                or not self._adds_up(made)
+            ):
                 return []
             terms.append(made)
         return terms[::-1]
@@ -279,4 +284,3 @@ def _batches(equation: Equation) -> bool:
     if primitive.kind == "movement":
         return primitive.name == "broadcast_to" or primitive.name in MOVES
     return primitive.kind in ("elementwise", "reduction") or primitive.name in ("matmul", "full")
-

@@ -176,7 +176,9 @@ def outputs_of(body: Any, carry: Sequence[Tensor], sequences: Sequence[Tensor]) 
     mode.trace, mode.grad = trace, False
     try:
         carries = [trace.carry(tuple(x.shape), x._array.dtype) for x in carry]
-        slices = [wrap(Tracer(trace.graph.value(tuple(x.shape)[1:], x._array.dtype), None)) for x in sequences]
+        slices = [
+            wrap(Tracer(trace.graph.value(tuple(x.shape)[1:], x._array.dtype), None)) for x in sequences
+        ]
         _, outputs = body(carries, slices)
         return [(tuple(y.shape), y.dtype) for y in outputs]
     finally:

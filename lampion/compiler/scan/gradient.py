@@ -141,4 +141,3 @@ def _zeros(loop: Any, place: int) -> Tensor:
 
 def _or_zeros(x: Tensor | None, like: Tensor) -> Tensor:
     return ops.zeros(like._array.shape, dtype=like.dtype) if x is None else x
-

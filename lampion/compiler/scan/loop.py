@@ -147,4 +147,3 @@ def families(graph: Graph) -> dict[tuple[Any, ...], list[Equation]]:
         if loop is not None:
             found.setdefault((loop, *equation.inputs), []).append(equation)
     return found
-

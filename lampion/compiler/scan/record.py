@@ -124,7 +124,9 @@ class Recorded:
         carries, leads = self.loop.carries, [_leaves_of(edge, self) for edge in self.edges]
         self.needed = [x.requires_grad for x in self.given]
         numbers = {id(leaf): number for number, leaf in enumerate(self.leaves)}
-        outside = {id(edge): edge for reached in leads for edge in reached.values() if id(edge) not in numbers}
+        outside = {
+            id(edge): edge for reached in leads for edge in reached.values() if id(edge) not in numbers
+        }
         self.outside = list(outside.values())
 
         def needs(reached: dict[int, Any]) -> bool:
@@ -200,7 +202,9 @@ class Recorded:
         return None
 
     def _maker(self, value: Value) -> Equation | None:
-        return next((e for e in self.loop.body.equations if e.output is value and e.primitive is not scan), None)
+        return next(
+            (e for e in self.loop.body.equations if e.output is value and e.primitive is not scan), None
+        )
 
     def saved(self, value: Value, edge: Any) -> Tensor:
         """A value of the body in each round, stacked: one more result of the loop."""

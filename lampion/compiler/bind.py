@@ -74,6 +74,7 @@ class Binding:
     views: list[tuple[Tensor, Tensor, Any]]  # captured views, their owners, and the movements between
     recording: Recording | None = None  # the tape, where gradients of results will be asked for outside
     keep: list[Any] = field(default_factory=list)
+    settings: list[Any] = field(default_factory=list)  # options of optimizers that are set: `trace.Setting`
     postponed: list[Any] = field(default_factory=list)  # to be done in Python when all else is done
 
 
@@ -138,7 +139,9 @@ class BoundPlan:
         self.captured: list[tuple[int, Tensor]] = []
         self.grad_inputs: list[tuple[int, Tensor]] = []
         self.states: list[tuple[Any, Any]] = []
-        scalars = np.zeros(sum(count for _, count, _ in binding.providers), np.float64)
+        floats = sum(source.kind == "float" for source in binding.sources)
+        self.floats: list[tuple[int, int]] = []  # (place among the scalars, argument number)
+        scalars = np.zeros(sum(count for _, count, _ in binding.providers) + floats, np.float64)
         starts = list(itertools.accumulate((count for _, count, _ in binding.providers), initial=0))
         for slot, source in enumerate(binding.sources):
             if source.kind == "argument":
@@ -151,6 +154,10 @@ class BoundPlan:
                 if source.kind == "scalar":
                     position = starts[source.thing] + source.part
                     array = scalars[position : position + 1].reshape(())
+                elif source.kind == "float":
+                    position = starts[-1] + len(self.floats)
+                    array = scalars[position : position + 1].reshape(())
+                    self.floats.append((position, source.part))
                 else:
                     array = source.thing.array()
                     self.states.append((array, source.thing))
@@ -296,10 +303,14 @@ class BoundPlan:
 
     def run(self, leaves: list[Any]) -> Any:
         """One call, after `changed()` found nothing."""
-        if self.binding.recording is not None and mode.saving is not None:
-            raise Overlap("saved_tensors_hooks() decide what is kept for its gradient", "")
         with self.lock:
-            return self._run(leaves)
+            undo = [(s.group, s.name, s.group.get(s.name)) for s in self.binding.settings]
+            try:
+                return self._run(leaves)
+            except BaseException:
+                for group, name, value in undo:
+                    group[name] = value
+                raise
 
     def _run(self, leaves: list[Any]) -> Any:
         table, arrays, written = self.table, self.arrays, self.written
@@ -316,6 +327,11 @@ class BoundPlan:
                     raise Overlap(*SHARES)
         if self.written_arguments:
             self._check_written_arguments(leaves)
+        for position, number in self.floats:
+            self.scalars[position] = leaves[number]
+        for setting in self.binding.settings:
+            if setting.before:
+                setting.act(leaves)
         for peek, start, stop in self.providers:
             values = peek()
             if values is None:
@@ -388,6 +404,9 @@ class BoundPlan:
         else:
             results = [self._result(item, leaves, outputs, made) for item in binding.returned]
             whole = unflatten(binding.shape, iter(results))
+        for setting in binding.settings:
+            if not setting.before:
+                setting.act(leaves)
         for act in binding.postponed:
             act()
         return whole

@@ -92,7 +92,7 @@ class _Writer:
 
     def __init__(self, plan: BoundPlan) -> None:
         binding = plan.binding
-        if plan.grad_inputs or plan.written_arguments:
+        if plan.grad_inputs or plan.written_arguments or binding.settings:
             raise Unsuited  # what is written to has to be compared with each new array
         self.plan, self.binding = plan, binding
         self.names = Names(
@@ -103,6 +103,7 @@ class _Writer:
         self.tests: list[str] = []
         self.lines: list[str] = []
         self.leaves: list[Any] = []
+        self.floats = {number for _, number in plan.floats}
         self.spans: dict[int, tuple[int, int]] = {}  # of argument arrays, relative to their first element
 
     def function(self) -> DirectCall:
@@ -143,7 +144,10 @@ class _Writer:
         if isinstance(item, Tensor):
             self._tensor(item, place)
         elif kind in PLAIN or isinstance(item, np.generic):
-            self._leaf(item)
+            number = self._leaf(item)
+            if number in self.floats:
+                self.tests.append(f"(x{number} := {place}).__class__ is float")
+                return
             self.tests.append(names.same(place, item))
         elif kind is tuple or kind is list:
             self.tests.append(f"{place}.__class__ is {kind.__name__} and len({place}) == {len(item)}")
@@ -253,6 +257,8 @@ class _Writer:
             if start < stop:
                 pack = names(struct.Struct(f"{stop - start}d").pack_into, "pack")
                 lines.append(f"{pack}(scalars, {8 * start}, *values{i})")
+        for position, number in plan.floats:
+            lines.append(f"scalars[{position}] = x{number}")
         for slot, number in plan.arguments:
             lines += [f"arrays[{slot}] = a{number}", f"table[{slot}] = s{number}"]
         for state, generator in plan.states:
@@ -302,7 +308,7 @@ class _Writer:
 
     def _leaf_name(self, number: int) -> str:
         leaf = self.leaves[number]
-        return f"x{number}" if isinstance(leaf, Tensor) else self.names(leaf)
+        return f"x{number}" if isinstance(leaf, Tensor) or number in self.floats else self.names(leaf)
 
     @staticmethod
     def _is_simple(item: Returned) -> bool:

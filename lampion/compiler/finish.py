@@ -10,13 +10,14 @@ import numpy as np
 
 from lampion.autograd.tape import Node, spent
 from lampion.autograd.walk import reachable
-from lampion.compiler.bind import Binding, Overlap, Returned
+from lampion.compiler.bind import Binding, Returned
 from lampion.compiler.border import Border
 from lampion.compiler.capture import CaptureError, Guards
 from lampion.compiler.capture.policy import is_plain
 from lampion.compiler.graph import Graph, Value
 from lampion.compiler.outside import Reached, WatchedOptimizer
 from lampion.compiler.recording import Recording, record_tape
+from lampion.compiler.scan.loop import leaks
 from lampion.compiler.trace import Trace, Tracer
 from lampion.compiler.tree import flatten
 from lampion.dtype import DType
@@ -63,6 +64,8 @@ class Finisher:
         trace = self.trace
         if mode.grad is not self.grad_mode:
             self._refuse("leaves gradients switched on or off", "use `with lampion.no_grad():`")
+        if trace.has_loops and leaks(trace.graph):
+            self._refuse("uses a tensor of the body of a scan outside of it", "return it as an output")
         found: list[Any] = []
         self._check_containers(result, set())
         shape = flatten(result, found)
@@ -84,6 +87,7 @@ class Finisher:
             pins=[(i, leaf) for i, leaf in enumerate(self.leaves) if id(leaf) in outside],
             free=[i for i in tensors if id(self.leaves[i]) not in outside],
             views=list(trace.outside_views.values()), keep=[trace.owners], postponed=self._postponed(),
+            settings=trace.settings,
         )  # fmt: skip
 
     def _refuse(self, what: str, fix: str) -> NoReturn:
@@ -158,7 +162,11 @@ class Finisher:
         return len(self.outputs) - 1
 
     def _returned(self, leaf: Any) -> Returned:
+        if id(leaf) in self.trace.floats:
+            return Returned("tensor", None, self.trace.floats[id(leaf)][1])  # the argument itself, a float
         if isinstance(leaf, Tensor):
+            if leaf._weak:
+                self._refuse("returns a number that it computes from another", "return a tensor")
             item = self._tensor(leaf, self._used_up(leaf))
             made_inside = type(leaf._array) is Tracer and id(leaf) not in self.numbers
             if made_inside and item.node is None and leaf.requires_grad:
@@ -231,8 +239,6 @@ class Finisher:
         if not self.ends:
             trace.graph.outputs = self.outputs
             return trace.graph, None
-        if mode.saving is not None:
-            raise Overlap("saved_tensors_hooks() decide what is kept for its gradient", "")
         try:
             graph, recording = record_tape(trace, self.ends, self.numbers, self.leaves, self.outputs)
         except LampionError as error:
@@ -324,4 +330,4 @@ def array_of(source: Any, leaves: list[Any]) -> Any:
         return source.thing._array
     if source.kind == "grad":
         return source.thing._grad._array
-    return np.empty((), np.float64) if source.kind == "scalar" else source.thing.array()
+    return np.empty((), np.float64) if source.kind in ("scalar", "float") else source.thing.array()

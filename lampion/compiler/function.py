@@ -120,8 +120,8 @@ class CompiledFunction(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         if (direct := self._direct) is not None and (result := direct(args, kwargs)) is not MISSED:
             return result  # type: ignore[no-any-return]  # as the function itself
-        # Inside another compiled function this one is simply part of it. And `saved_tensors_hooks` want to see
-        # what each operation keeps.
+        # Inside another compiled function this one is simply part of it. And `saved_tensors_hooks` want to
+        # see what each operation keeps.
         if mode.trace is not None or self.refused is not None or mode.saving is not None:
             return self.function(*args, **kwargs)
         for plan in self._recent[1:]:
@@ -216,17 +216,18 @@ class CompiledFunction(Generic[P, R]):
 
     def _record(self, args: Any, kwargs: Any, leaves: list[Any], layout: Any) -> tuple[Binding, list[Any]]:
         """Record one call; floats that differ from the last one's become inputs, if that can be."""
-        if self.guarded and (places := top_floats(args, kwargs)):
-            if numbers := self._differing.note(layout, places, leaves):
-                floats = {n: places[n] for n in numbers}
-                try:
-                    found = trace_call(self.function, args, kwargs, leaves, floats=floats)
-                except (CaptureError, Exception) as error:  # if it is the program's own, it comes again
-                    log.info("%s: its floats cannot be inputs: %s", self, error)
-                    self._differing.settle(layout, ())
-                else:
-                    self._differing.settle(layout, numbers)
-                    return found
+        places = top_floats(args, kwargs) if self.guarded else {}
+        numbers = self._differing.note(layout, places, leaves)
+        if numbers:
+            floats = {n: places[n] for n in numbers}
+            try:
+                found = trace_call(self.function, args, kwargs, leaves, floats=floats)
+            except (CaptureError, Exception) as error:  # if it is the program's own, it comes again
+                log.info("%s: its floats cannot be inputs: %s", self, error)
+                self._differing.settle(layout, ())
+            else:
+                self._differing.settle(layout, numbers)
+                return found
         return trace_call(self.function, args, kwargs, leaves, self.guarded)
 
     def explain(self, profile: bool = False) -> Any:

@@ -9,7 +9,7 @@ they are next read. At the end the tables say what a compiled step has to write 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -69,9 +69,30 @@ class Source:
     __slots__ = ("kind", "part", "thing")
 
     def __init__(self, kind: str, thing: Any, part: int = 0) -> None:
-        self.kind = kind  # "argument", "captured", "grad", "scalar" or "generator"
+        self.kind = kind  # "argument", "captured", "grad", "scalar", "float" or "generator"
         self.thing = thing
         self.part = part
+
+
+class Setting(NamedTuple):
+    """An option of an optimizer that the function sets.
+
+    Attributes:
+        value: what it is set to, or, where `number` is not None: an argument of that number.
+        before: whether the optimizer had not been stepped yet.
+        old: what it was.
+    """
+
+    group: dict[str, Any]
+    name: str
+    value: Any
+    number: int | None
+    before: bool
+    old: Any
+
+    def act(self, leaves: list[Any]) -> None:
+        """Set it."""
+        self.group[self.name] = self.value if self.number is None else leaves[self.number]
 
 
 class Trace:
@@ -105,6 +126,10 @@ class Trace:
         self.has_loops = False  # whether there is a `scan`, whose body's tensors must stay inside
         # Schedulers that were stepped, and how to do it for real after each call.
         self.postponed: list[tuple[Any, Callable[[], Any]]] = []
+        self.floats: dict[int, tuple[Tensor, int]] = {}  # what stands in for arguments, and for which
+        self.options: dict[int, Any] = {}  # by id of a parameter group that was looked at: its optimizer
+        # Options that were set: group, name, value (or the number of an argument), whether before the step.
+        self.settings: list[Setting] = []
         self.uncertain: set[int] = set()  # storages with views of which eager might have made copies
 
     # -- reading ------------------------------------------------------------------------------------
@@ -350,6 +375,28 @@ class Trace:
             scalars[name]._weak = True  # like a Python number, it never changes the type of a tensor
         return scalars
 
+    def float_argument(self, number: int) -> Tensor:
+        """A scalar that stands in for an argument, a float."""
+        scalar = wrap(self._input(np.empty((), np.float64), Source("float", None, number)))
+        scalar._weak = True
+        self.floats[id(scalar)] = scalar, number
+        return scalar
+
+    def sets_option(self, group: dict[str, Any], name: str, value: Any) -> bool:
+        """An option of an optimizer is about to be set: whether later calls can do that, too."""
+        optimizer = self.options.get(id(group))
+        number = self.floats[id(value)][1] if id(value) in self.floats else None
+        plain = type(value) in (int, float) or number is not None
+        if optimizer is None or not plain or type(group.get(name)) not in (int, float):
+            return False
+        if name in (*optimizer.flags, *optimizer.switches):
+            return False
+        if any(scheduler.optimizer is optimizer for scheduler, _ in self.postponed):
+            return False
+        before = not any(who is optimizer for who, _, _, _ in self.groups)
+        self.settings.append(Setting(group, name, value, number, before, group[name]))
+        return True
+
     def guard_group(self, optimizer: Any, group: dict[str, Any], params: list[Tensor]) -> None:
         """The options that the update rule branches on, and the members, must be the same at each call."""
         if any(scheduler.optimizer is optimizer for scheduler, _ in self.postponed):
@@ -377,6 +424,8 @@ class Trace:
                 tensor.__dict__[attribute] = old
         for storage, version, at in self.versions.values():
             storage[0], storage[1] = version, at
+        for setting in reversed(self.settings):
+            setting.group[setting.name] = setting.old
 
 
 #: What makes a tensor a view.

@@ -10,6 +10,7 @@ ends the capture with a `CaptureError` that names the line. In reading order:
   opcodes    the table of instructions: how many values each takes and puts
   machine    the instructions that move values; loads: names and attributes; operators; calls; matching
   reads      what a look-up gives, and the guards that it leaves
+  callees    which function a frame runs that was not announced; scalars: floats that are inputs
   rules      how C functions are judged; tables: which ones have a rule
   cleanup    what would run if a capture ended here
   policy     which objects, files and functions are believed

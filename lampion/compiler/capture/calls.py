@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import policy
+from . import policy, scalars
 from .cleanup import exit_acts
 from .frame import Call, Frame
 from .machine import as_tuple
@@ -40,6 +40,9 @@ class Caller:
     def call(self, m: Frame, fn: Any, args: Arguments, kwargs: dict[str, Any]) -> Any:
         """Judge `fn(*args, **kwargs)`; answer with its result, or a placeholder for it."""
         kind = type(fn)
+        if self.rec.scalars and kind not in (Bound, MethodType, Unseen):
+            followed = kind is FunctionType and not self.rec.is_untraced(fn.__code__)
+            scalars.called(self.rec, m, followed, args, kwargs)
         if kind is Bound:
             return self.call(m, fn.function, None if args is None else [fn.owner, *args], kwargs)
         if kind is Unseen:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 from types import CodeType, FrameType, FunctionType
 from typing import TYPE_CHECKING, Any
 
+from . import scalars
 from .cleanup import brinks
 from .opcodes import REFUSED, Instruction, decode
 from .policy import MISSING, may_catch
@@ -109,7 +110,10 @@ class Frame:
                 self.lost()
             taken = [seen(item) for item in stack[-pops:]]
             del stack[-pops:]
+        derives = bool(self.rec.scalars) and scalars.used(self, ins, taken)
         put = handler(self, ins, taken)
+        if derives:
+            scalars.derive(self)
         if len(put) != ins.pushes:
             self.lost()
         stack.extend(put)
@@ -212,6 +216,6 @@ class Frame:
     def cells(self, name: str) -> list[Any]:
         """The cells from outside that a free variable may be; none where this call has made it."""
         if self.made is None:
-            return self.rec.cells_of(self, name)
+            return self.rec.callees.cells(self, name)
         cell = self.made.closure[self.code.co_freevars.index(name)]
         return [] if cell is FRESH else [cell]

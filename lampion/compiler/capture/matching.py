@@ -21,6 +21,7 @@ def _kind(m: Frame, item: Any) -> type:
     kind = kind_of(item)
     if kind is None or not isinstance(kind, type):
         m.abort("a match statement looks at a value that capture cannot see", "give the value a name first")
+        raise AssertionError  # it has raised
     return kind
 
 

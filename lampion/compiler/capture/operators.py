@@ -270,6 +270,8 @@ def change_item(m: Frame, container: Any, key: Any, item: Any) -> None:
         m.rec.reader.namespace(m, container, key, f"item {key!r} of a dict")
         return  # as after ``table["count"] += 1``, which changed the tensor and puts it back
     if not m.is_fresh(container):
+        if is_known(item) and is_known(key) and m.rec.may_store(container, key, item):
+            return
         m.abort(
             f"an item of a {policy.say_kind(kind)} made outside is set",
             "return the value, or store it outside",

@@ -305,9 +305,9 @@ class Reader:
         core = (
             core and owner is not None and rec.trust.defines(owner)
         )  # the user's own attributes are guarded
-        if core and type(raw) is not FunctionType:
+        if rec.is_core(obj) and type(raw) is not FunctionType:
             rec.own_read(obj, name)
-        else:
+        if not core or type(raw) is FunctionType:
             self.class_read(m, cls, name)
         if raw is not MISSING and _overrides(raw):
             return self.bind(m, raw, obj, cls, name)

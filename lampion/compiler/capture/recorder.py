@@ -13,12 +13,13 @@ import gc
 import inspect
 import sys
 from collections.abc import Callable, Sequence
-from types import CellType, CodeType, FrameType, FunctionType, TracebackType
+from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any, NoReturn
 
 import numpy as np
 
 from . import loads, matching, policy  # noqa: F401  # loads, matching: for the handlers they register
+from .callees import Callees, method_owner
 from .calls import Caller
 from .frame import Call, Frame
 from .guards import Guards, Note
@@ -65,6 +66,8 @@ class Recorder:
         trusted: files and folders of the core, which run unwatched (see `policy.Trust`).
         roots: values that the caller guards itself, beside the arguments.
         on_own_read: called as (object, name) when an attribute of a core object is read.
+        on_store: called as (table, key, value) when an item of a dict made outside is set: whether it may.
+        on_derived: called with the result where a stand-in for a float was reckoned with: see scalars.py.
     """
 
     def __init__(
@@ -73,10 +76,13 @@ class Recorder:
         trusted: Sequence[str] | None = None,
         roots: Sequence[Any] = (),
         on_own_read: Callable[[Any, str], object] | None = None,
+        on_store: Callable[[Any, str, Any], bool] | None = None,
+        on_derived: Callable[[Any], object] | None = None,
     ) -> None:
         self.is_own = is_own or policy.is_lampions
         self.trust = Trust(policy.default_trusted() if trusted is None else trusted)
         self.on_own_read = on_own_read
+        self.on_store, self.on_derived = on_store, on_derived
         self.guards = Guards()
         self.error: CaptureError | None = None
         # Objects by identity, kept alive so that no identity is used twice.
@@ -85,18 +91,20 @@ class Recorder:
         self.seen: dict[int, Any] = {}  # contents already guarded
         self.spaces: dict[int, tuple[Any, str]] = {}  # an instance's `__dict__`, and its class
         self.shadows: dict[int, tuple[Any, Any]] = {}  # an iterator, and one that walks beside it
+        self.scalars: dict[int, Any] = {}  # stand-ins for floats: see scalars.py
+        self.stored: set[tuple[int, str]] = set()  # entries of tables (`by_entry`) that the function has set
         self.generators: dict[int, list[Call]] = {}  # by the identity of their code; not all started yet
         self.frames: dict[FrameType, Frame] = {}
         self.brinks: dict[
             int, tuple[CodeType, dict[int, int]]
         ] = {}  # see cleanup.py; by identity of the code
         self.importing: FrameType | None = None  # the outermost frame of an import that is under way
-        self._functions: dict[int, list[FunctionType]] = {}
         self._unwatched: dict[int, bool] = {}  # by the identity of the code
         self._codes: list[CodeType] = []  # those codes
         self._watcher = self._watch  # one bound method for all frames of the core
         self._failing: FrameType | None = None
         self._active = False
+        self.callees = Callees(self.fresh)
         self.reader = Reader(self)
         self.caller = Caller(self)
         self.rules = Rules(self)
@@ -111,6 +119,7 @@ class Recorder:
     ) -> None:
         for state in (self.fresh, self.roots, self.seen, self.spaces, self.shadows, self.generators):
             state.clear()
+        self.scalars.clear()
         self.frames.clear()
 
     # ---- the run ------------------------------------------------------------------------------------------
@@ -217,7 +226,7 @@ class Recorder:
         waiting = self.generators.get(id(state.code))
         if waiting is None:
             back = state.frame.f_back
-            by_c = parent is not None and self._method_owner(state) is not None  # C asked for its `__iter__`
+            by_c = parent is not None and method_owner(state) is not None  # C asked for its `__iter__`
             if not by_c:
                 self.abort("a generator that was made outside runs", "", back or state.frame)
             return None
@@ -252,59 +261,14 @@ class Recorder:
 
     def _unannounced(self, state: Frame, parent: Frame | None) -> None:
         """A frame started by an operator, by C or by the core: guard what brought it here."""
-        if (owner := self._method_owner(state)) is not None:
+        if (owner := method_owner(state)) is not None:
             cls, state.fn = owner
             self.reader.class_read(state, cls, state.code.co_name)
             self.reader.function(state, state.fn)
             return
         if parent is None:  # called by the core: it may be any of the functions that run this code
-            for fn in self._candidates(state):
+            for fn in self.callees.candidates(state):
                 self.reader.function(state, fn)
-
-    @staticmethod
-    def _method_owner(state: Frame) -> tuple[type, FunctionType] | None:
-        """The class of the frame's first argument, and the function, if it runs a method of that class."""
-        code = state.code
-        if code.co_argcount:
-            own = state.local(code.co_varnames[0])
-            cls = own if isinstance(own, type) else type(own)
-            for method in policy.methods_of(cls, code.co_name):
-                if method.__code__ is code:
-                    return cls, method
-        return None
-
-    def cells_of(self, state: Frame, name: str) -> list[CellType]:
-        """The cells that a free variable may be, but for those of this call.
-
-        One, where the function that a frame runs is known; else those of all the functions that it can be.
-        """
-        index = state.code.co_freevars.index(name)
-        functions = [state.fn] if state.fn is not None else self._candidates(state)
-        if not functions:
-            state.abort(f"`{state.code.co_qualname}` is called in a way that capture cannot follow")
-        cells = [(fn.__closure__ or ())[index] for fn in functions]
-        return [cell for cell in cells if id(cell) not in self.fresh]
-
-    def _candidates(self, state: Frame) -> list[FunctionType]:
-        """The functions that are alive and whose code and variables are those of the frame."""
-        code = state.code
-        alive = self._functions.get(id(code))
-        if alive is None:
-            alive = [f for f in gc.get_referrers(code) if type(f) is FunctionType and f.__code__ is code]
-            if len(alive) == 1:
-                self._functions[id(code)] = alive
-        return [fn for fn in alive if self._fits(fn, state)]
-
-    @staticmethod
-    def _fits(fn: FunctionType, state: Frame) -> bool:
-        for name, cell in zip(state.code.co_freevars, fn.__closure__ or (), strict=True):
-            try:
-                if cell.cell_contents is not state.local(name):
-                    return False
-            except ValueError:  # an empty cell
-                if state.local(name) is not MISSING:
-                    return False
-        return True
 
     def _import(self, frame: FrameType) -> Any:
         """A module's code runs once in the life of a program: unwatched, with all that it calls."""
@@ -401,6 +365,25 @@ class Recorder:
         if self.on_own_read is not None and self.is_own(obj):
             self.on_own_read(obj, name)
 
+    def by_entry(self, table: dict[str, Any], what: str) -> None:
+        """Guard of this dict only the entries that are read, not all of it."""
+        if id(table) not in self.spaces:
+            self.seen[id(table)] = table
+            self.spaces[id(table)] = (table, what)
+
+    def may_store(self, table: Any, key: Any, value: Any) -> bool:
+        """Whether an item of a dict made outside may be set: who allows it does so at later calls, too."""
+        if self.on_store is None or id(table) not in self.spaces or not self.on_store(table, key, value):
+            return False
+        self.stored.add((id(table), key))
+        return True
+
+    def derived(self, result: Any) -> None:
+        """The result of arithmetic with a stand-in is one, too."""
+        self.scalars[id(result)] = result
+        if self.on_derived is not None:
+            self.on_derived(result)
+
     def is_accounted(self, obj: Any) -> bool:
         """Whether its contents need no guard, or have one."""
         key = id(obj)
@@ -442,7 +425,9 @@ class Recorder:
             self.shadows.pop(id(item), None)
 
     def space_entry(self, m: Frame, space: dict[str, Any], key: str) -> Any:
-        """A look-up by key in an instance's `__dict__`."""
+        """A look-up in an instance's `__dict__`, or another dict whose entries are guarded one by one."""
+        if (id(space), key) in self.stored:
+            return space.get(key, MISSING)  # set by this call
         return self.reader.namespace(m, space, key, f"attribute `{key}` of {self.spaces[id(space)][1]}")
 
     def judge(self, m: Frame, item: Any, doing: str) -> None:
@@ -459,6 +444,7 @@ class Recorder:
             return
         kind = type(item)
         if id(item) in self.spaces:
+            self.seen.pop(id(item), None)
             note = self.note(m, f"the attributes of a {self.spaces.pop(id(item))[1]}")
             self.reader.contents(m, item, note)
         elif policy.is_iterator(kind) and python_method(kind, "__next__") is None:

@@ -25,9 +25,9 @@ from lampion.autograd.tape import Node
 from lampion.autograd.walk import reachable
 from lampion.compiler.capture import Guards, Recorder
 from lampion.compiler.graph import Graph, Value
-from lampion.compiler.partition import cut, extract
-from lampion.compiler.passes import optimize
+from lampion.compiler.partition import cut, extract, read_by
 from lampion.compiler.passes.dead import drop_dead
+from lampion.compiler.passes.dedupe import dedupe
 from lampion.compiler.strides import contiguous_strides
 from lampion.compiler.tape import GradientTrace
 from lampion.compiler.trace import Tracer
@@ -150,7 +150,7 @@ class Tape:
         before = len(self.graph.equations)
         walk = self._walk(given, wanted, recorded)
         values = [_value(gradient) for gradient in walk.gradients]
-        whole = optimize(self.graph.replaced(self.graph.equations, [*self.kept, *values]))
+        whole = _merged(self.graph, [*self.kept, *values])
         kept, values = whole.outputs[: len(self.kept)], whole.outputs[len(self.kept) :]
         derivative = self._derivative(whole, walk, kept, values)
         if recorded is None:
@@ -255,6 +255,15 @@ def _settled(trace: GradientTrace, gradient: Tensor) -> Tensor:
     return gradient
 
 
+def _merged(graph: Graph, outputs: list[Value]) -> Graph:
+    """What leads to some values, with nothing computed twice.
+
+    No other pass has its turn before backward and forward are parted: it may find that a value which is kept
+    need not be read, if one that is not kept is read instead.
+    """
+    return dedupe(drop_dead(graph.replaced(graph.equations, outputs)))
+
+
 def _value(gradient: Tensor) -> Value:
     return gradient._array.value  # type: ignore[no-any-return]  # a Tracer's
 
@@ -283,18 +292,18 @@ def choose(
     held = {number for saved in walk.saved for number in saved.storages}
     shared = [number for number, (_, storage) in enumerate(there) if storage in held]
     values = [_value(gradient) for gradient in walk.gradients]
-    whole = optimize(
-        graph.replaced(graph.equations, [*results, *(there[number][0] for number in shared), *values])
-    )
-    names = whole.outputs[len(results) : len(results) + len(shared)]
-    gradients = whole.outputs[len(results) + len(shared) :]
-    free = dict(zip(reversed(names), reversed(shared), strict=True))
-    tape.kept = cut(whole, gradients, walk.given, free)
-    tape.derivatives[given, wanted, None] = tape._derivative(whole, walk, tape.kept, gradients)
+    # All that is read counts: derivatives of higher order read these values once more, and nothing else of
+    # the function's own.
+    read = read_by(graph.equations[before:], values, walk.given)
+    asked = [*results, *(there[number][0] for number in shared), *read, *values]
+    whole = _merged(graph, asked)
+    names = iter(whole.outputs[len(results) :])
+    free = dict(reversed([(next(names), number) for number in shared]))
+    tape.kept = cut(whole, [next(names) for _ in read], free)
+    tape.derivatives[given, wanted, None] = tape._derivative(whole, walk, tape.kept, list(names))
+    del graph.equations[before:]
     saved = [value for value in tape.kept if value not in free]
     forward = drop_dead(graph.replaced(graph.equations, [*results, *saved]))
-    needed = {equation.output for equation in forward}
-    graph.equations[before:] = [e for e in graph.equations[before:] if e.output in needed]
     return forward, [free.get(value) for value in tape.kept]
 
 

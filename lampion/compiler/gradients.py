@@ -62,7 +62,7 @@ class Call:
 
     tape: Tape
     edges: list[Any]
-    kept: list[Tensor]
+    kept: list[Any]  # Tensors; None where they were freed
     versions: list[tuple[list[Any], int]]
     freed: set[int] = field(default_factory=set)
     last: Derivative | None = None
@@ -96,7 +96,7 @@ class Call:
             everything = self.tape.derivatives.get(self._all())
             numbers = None if everything is None else {saved.number for saved in everything.saved}
             if numbers and self.freed.issuperset(numbers):
-                self.kept = []
+                self.kept = [None] * len(self.kept)
 
     def _all(self) -> tuple[Any, ...]:
         return (True,) * len(self.tape.outs), (True,) * len(self.tape.leaves), None

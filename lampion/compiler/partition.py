@@ -47,21 +47,29 @@ def extract(graph: Graph, known: Sequence[Value], wanted: Sequence[Value]) -> Gr
     return part
 
 
-def cut(
-    graph: Graph, gradients: Collection[Value], seeds: Collection[Value], free: Collection[Value]
-) -> list[Value]:
-    """The values to keep.
+def read_by(later: Sequence[Equation], wanted: Collection[Value], seeds: Collection[Value]) -> list[Value]:
+    """What the last equations of a graph read of what stands before them, to compute the wanted values.
 
     Args:
-        graph: forward and backward in one.
-        gradients: what the backward computes.
-        seeds: the gradients that it starts from.
+        seeds: values that nothing computes: they are not before.
+    """
+    needed = dict.fromkeys(wanted)
+    for equation in reversed(later):
+        if equation.output in needed:
+            needed.update(dict.fromkeys(equation.values))
+    made = {equation.output for equation in later}
+    return [value for value in needed if value not in made and value not in seeds]
+
+
+def cut(graph: Graph, read: Collection[Value], free: Collection[Value]) -> list[Value]:
+    """The values to keep, so that some others can be computed again.
+
+    Args:
+        read: those others.
         free: values that are there anyway.
     """
-    later = _depends(graph, seeds)
-    read = _read(graph, gradients, later)
     flow = _Flow()
-    made_by = {equation.output: equation for equation in graph if equation.output not in later}
+    made_by = {equation.output: equation for equation in graph}
     done: set[Value] = set()
     stack = list(read)
     for value in read:
@@ -85,29 +93,12 @@ def cut(
     return [v for v in order if v in done and ("out", v) in near_sink and ("in", v) not in near_sink]
 
 
-def _depends(graph: Graph, seeds: Collection[Value]) -> set[Value]:
-    """All that is computed from the seeds, and what a checkpoint computes a second time."""
-    later = set(seeds)
-    for equation in graph:
-        if equation.primitive.name == "anew" or any(value in later for value in equation.values):
-            later.add(equation.output)
-    return later
-
-
-def _read(graph: Graph, gradients: Collection[Value], later: set[Value]) -> set[Value]:
-    """The values of the forward that the backward reads."""
-    needed = set(gradients)
-    for equation in reversed(graph.equations):
-        if equation.output in needed and equation.output in later:
-            needed.update(equation.values)
-    return {value for value in needed if value not in later}
-
-
 def _again(equation: Equation) -> bool:
     """Whether a value may be computed a second time."""
-    return equation.primitive.kind == "movement" or (
-        equation.primitive.kind == "elementwise" and equation.primitive.native
-    ) or not equation.values  # fmt: skip
+    primitive = equation.primitive
+    if not equation.values or primitive.kind == "movement":
+        return True
+    return primitive.kind == "elementwise" and primitive.native
 
 
 def _width(value: Value, equation: Equation | None) -> int:
@@ -181,4 +172,4 @@ class _Flow:
         return amount
 
 
-__all__ = ["cut", "extract"]
+__all__ = ["cut", "extract", "read_by"]

@@ -19,6 +19,7 @@ from lampion.autograd.function import FunctionNode
 from lampion.autograd.tape import Node
 from lampion.autograd.walk import reachable
 from lampion.compiler.border import Border
+from lampion.compiler.capture import CaptureError
 from lampion.compiler.graph import Graph
 from lampion.compiler.trace import Source, Trace, Tracer
 from lampion.tensor import Tensor, wrap
@@ -96,16 +97,15 @@ class Knife:
         return self.leaves[id(outside)][1]
 
     def _refuse_hooks(self, node: Node | None) -> NoReturn:
+        what = "has a hook on, or retains, a gradient that is computed outside"
+        fix = "return the tensor, and listen to it outside"
         if node is not None and node.hooks is not None and node.hooks.packed:
-            self.trace.refuse(
-                "uses checkpoint() or saved_tensors_hooks(), and its backward pass is outside",
-                "call backward() inside, or leave them away: the compiler keeps little by itself",
-            )
-        self.trace.refuse(
-            "listens to a gradient that is computed outside (register_hook, retain_grad)",
-            "return the tensor, and listen to it outside",
-        )
-        raise AssertionError("refusing raises")
+            what = "uses checkpoint or saved_tensors_hooks, and its backward pass is outside"
+            fix = "call backward() inside, or leave them away: the compiler keeps little by itself"
+        at = None if node is None else node.where
+        if at is None:
+            self.trace.refuse(what, fix)
+        raise CaptureError(what, at.code.co_filename, at.line, fix)
 
 
 class GradientTrace(Trace):

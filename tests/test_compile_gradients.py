@@ -1,0 +1,451 @@
+"""What can be asked of a compiled function's gradient: parts of it, twice, with hooks, of higher order."""
+
+import gc
+import threading
+import warnings
+
+import numpy as np
+import pytest
+from twins import Table, X, Y, check, error_of, net, randn, state
+
+import lampion as lp
+from lampion import nn
+from lampion.autograd import grad
+from lampion.nn import functional as F
+
+table = Table()
+
+
+# -- what a backward pass may ask for ------------------------------------------------------------------
+
+
+@table
+def some_of_the_gradients(compile, note):
+    a, b, c = (randn(3, 3, seed=i, requires_grad=True) for i in range(3))
+    run = compile(lambda: ((a @ b).tanh().sum(), (b @ c).sum()))
+    for wanted in ((a,), (b,), (a, c), (a, b, c)):
+        first, second = run()
+        note(grad(first + second, wanted))
+    first, second = run()
+    note(grad(first, (a, c), allow_unused=True), grad(second, (b,)))
+    note(error_of(grad, run()[0], c), grad(run()[0], c, allow_unused=True, materialize_grads=True))
+    run()[0].backward(inputs=[b])
+    note(a.grad, b.grad)
+    first, second = run()
+    lp.autograd.backward([first, second], [lp.tensor(2.0), None])
+    note(a.grad, b.grad, c.grad)
+
+
+@table
+def twice_through_one_graph(compile, note):
+    x = randn(4, requires_grad=True)
+    both = compile(lambda x: ((x * x).sum(), x.exp().sum(), (x + 1).sum()))
+    for _ in range(2):
+        a, b, c = both(x)
+        a.backward(retain_graph=True)
+        note(x.grad)
+        a.backward()
+        note(x.grad, error_of(a.backward))
+        b.backward()
+        note(x.grad, error_of(b.backward))
+        c.backward()
+        c.backward()
+        note(x.grad, error_of((a + c).backward))
+
+
+@table
+def overwritten_in_between(compile, note):
+    weight, bias = randn(4, requires_grad=True), randn(4, seed=1, requires_grad=True)
+    run = compile(lambda x: ((x * weight).tanh() + bias, x.exp()))
+    x = randn(4, seed=2, requires_grad=True)
+
+    def after(change):
+        first, second = run(x)
+        with lp.no_grad():
+            change(first, second)
+        note(error_of((first.sum() + second.sum()).backward))
+
+    for _ in range(2):
+        after(lambda first, second: weight.mul_(2))
+        after(lambda first, second: x.add_(1))
+        after(lambda first, second: second.add_(1))
+        first, second = run(x)
+        with lp.no_grad():
+            bias.add_(1)
+            first.add_(1)
+        (first.sum() + second.sum()).backward()
+        first, second = run(x)
+        with lp.no_grad():
+            second.add_(1)
+        first.sum().backward()
+        note(x.grad, weight.grad, bias.grad)
+
+
+@table
+def the_input_is_reused(compile, note):
+    """What eager does not save may be overwritten: the plan keeps a copy where it needs one."""
+    weight = randn(4, requires_grad=True)
+    run = compile(lambda x: (weight * (x * 2 + 1)).sum())
+    batch = randn(4, seed=2)
+    for seed in (3, 4):
+        loss = run(batch)
+        batch.copy_(randn(4, seed=seed))
+        loss.backward()
+        note(weight.grad)
+
+
+@table
+def a_buffer_changes_inside(compile, note):
+    weight, scale = randn(4, requires_grad=True), lp.ones(4)
+
+    @compile
+    def run(x):
+        y = weight * scale.exp() * x
+        with lp.no_grad():
+            scale.mul_(0.9).add_(x.mean())
+        return y * scale
+
+    for seed in range(3):
+        run(randn(4, seed=seed)).sum().backward()
+        note(weight.grad, scale)
+
+
+@table
+def hooks(compile, note):
+    weight = randn(4, requires_grad=True)
+    weight.register_hook(lambda g: g * 2)
+    seen = []
+    weight.register_post_accumulate_grad_hook(lambda p: seen.append(p.grad.sum().item()))
+    run = compile(lambda x: (x * weight, x.exp()))
+    x = randn(4, seed=2, requires_grad=True)
+    for _ in range(3):
+        y, z = run(x * 1)
+        y.register_hook(lambda g: g * 3)
+        z.retain_grad()
+        y.grad_fn.register_hook(lambda inputs, outputs: None)
+        (y + z).sum().backward()
+        note(weight.grad, x.grad, z.grad, seen)
+    one = compile(lambda x: x * weight)
+    y = one(x)
+    y.grad_fn.register_hook(lambda inputs, outputs: tuple(None if g is None else g * 5 for g in inputs))
+    y.grad_fn.register_prehook(lambda outputs: (outputs[0] + 1,))
+    y.sum().backward()
+    note(weight.grad, x.grad)
+
+
+@table
+def random_numbers(compile, note):
+    weight = randn(200, requires_grad=True)
+    drop = compile(lambda x: F.dropout(x * weight, 0.5))
+    for _ in range(2):
+        y = drop(randn(200, seed=1))
+        lp.rand(3)  # what is drawn in between must not matter
+        y.sum().backward()
+        note(y, weight.grad)
+
+
+# -- higher orders -------------------------------------------------------------------------------------
+
+
+@table(rounded=True)
+def higher_orders(compile, note):
+    run = compile(lambda x, w: (x @ w).tanh().sum() + (x * x).sum().sin())
+    x, w = randn(3, 4, requires_grad=True), randn(4, 2, seed=1, requires_grad=True)
+    for _ in range(2):
+        gx, gw = grad(run(x, w), (x, w), create_graph=True)
+        note(gx, gw)
+        hx, hw = grad((gx * gx).sum() + gw.sum(), (x, w), create_graph=True)
+        note(hx, hw)
+        note(grad(hx.sum() + (hw * hw).sum(), (x, w)))
+
+
+@table(rounded=True)
+def a_gradient_penalty(compile, note):
+    model = nn.Sequential(nn.Linear(4, 8), nn.Softplus(), nn.Linear(8, 1))
+    critic = compile(model)
+    optimizer = lp.optim.SGD(model.parameters(), lr=0.1)
+    for seed in range(3):
+        x = randn(5, 4, seed=seed, requires_grad=True)
+        score = critic(x)
+        (slope,) = grad(score.sum(), x, create_graph=True)
+        optimizer.zero_grad()
+        (score.mean() + ((slope.square().sum(1) + 1e-6).sqrt() - 1).square().mean()).backward()
+        optimizer.step()
+        note(slope, x.grad, state(model))
+
+
+@table
+def differentiated_gradients_of_some_results(compile, note):
+    x, y = randn(4, requires_grad=True), randn(4, seed=1, requires_grad=True)
+    run = compile(lambda x, y: (x.exp() * y, y.square(), 2 * x))
+    a, b, c = run(x, y)
+    (gx,) = grad(a.sum() + c.sum(), x, create_graph=True)
+    note(gx, grad(gx.sum(), (x, y), retain_graph=True))
+    v = randn(4, seed=2, requires_grad=True)
+    (gy,) = grad(b, y, v, create_graph=True)
+    note(gy, grad(gy.sum(), (y, v), retain_graph=True))
+    (gc,) = grad(c.sum(), x, create_graph=True)
+    note(gc.requires_grad)
+    (gc,) = grad(c, x, v, create_graph=True)
+    note(grad(gc.square().sum(), v))
+
+
+@table
+def a_graph_left_in_grad(compile, note):
+    x = randn(4, requires_grad=True)
+    run = compile(lambda x: x.sin().sum())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        run(x).backward(create_graph=True)
+    note(x.grad)
+    slope, x.grad = x.grad, None
+    slope.square().sum().backward()
+    note(x.grad)
+
+
+@table
+def jacobians_and_hessians(compile, note):
+    run = compile(lambda x: (x.sin() * x.sum(), x.exp().sum()))
+    x = randn(3)
+    note(lp.autograd.functional.jacobian(run, x), lp.autograd.functional.jacobian(run, x, vectorize=True))
+    note(lp.autograd.functional.hessian(lambda x: run(x)[1], x))
+    x.requires_grad_()
+    y, _ = run(x)
+    note(grad(y, x, lp.eye(3), is_grads_batched=True))
+
+
+@table
+def transforms(compile, note):
+    weight = randn(3, seed=1)
+    run = compile(lambda x: (x * weight).tanh().sum())
+    compiled, x = run(randn(3)), randn(5, 3)
+    note(compiled, lp.func.vmap(run)(x), lp.func.grad(run)(x[0]), lp.func.vmap(lp.func.grad(run))(x))
+    note(lp.func.hessian(run)(x[0]), lp.func.jvp(run, (x[0],), (x[1],)), lp.func.grad(lp.func.grad(
+        lambda s: run(s * weight)))(lp.tensor(0.5)))  # fmt: skip
+
+
+@table
+def a_compiled_function_in_a_compiled_step(compile, note):
+    model = net()
+    forward = compile(model)
+    loss = compile(lambda x: F.cross_entropy(forward(x), Y))
+    for _ in range(2):
+        loss(X).backward()
+        forward(X).sum().backward()
+        note(state(model))
+
+
+# -- gradients of the user's own -----------------------------------------------------------------------
+
+
+class Cube(lp.autograd.Function):
+    """With a gradient that is not the true one, so that nobody can derive it."""
+
+    slope = 5.0
+
+    @staticmethod
+    def forward(ctx, x, n):
+        ctx.save_for_backward(x)
+        ctx.n = n
+        return x * x * x
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return g * x * x * Cube.slope * ctx.n, None
+
+
+@table
+def a_function_of_the_users_own(compile, note):
+    weight = randn(4, requires_grad=True)
+    run = compile(lambda x: Cube.apply(x * weight, 2) + x)
+    x = randn(4, seed=1, requires_grad=True)
+    for Cube.slope in (5.0, 5.0, 7.0):
+        run(x).sum().backward()
+        note(x.grad, weight.grad, grad(run(x).sum(), weight))
+        (slope,) = grad(run(x).sum(), x, create_graph=True)
+        note(slope, grad(slope.sum(), (x, weight)))
+        y = run(x)
+        with lp.no_grad():
+            x.add_(1)
+        note(type(error_of(y.sum().backward)).__name__)
+    y = run(x).sum()
+    y.backward()
+    note(error_of(y.backward))
+
+
+# -- what runs eagerly ---------------------------------------------------------------------------------
+
+
+@table(eager=True)
+def a_hook_inside(compile, note):
+    @compile
+    def run(x):
+        y = x * 2  # HERE
+        y.register_hook(lambda g: g * 10)
+        return y.exp()
+
+    x = randn(4, requires_grad=True)
+    for _ in range(2):
+        run(x).sum().backward()
+        note(x.grad)
+
+
+@table(eager=True)
+def a_checkpoint_inside(compile, note):
+    from lampion.utils.checkpoint import checkpoint
+
+    run = compile(lambda x: checkpoint(lambda x: x.exp().sin(), x * 2))  # HERE
+    x = randn(4, requires_grad=True)
+    for _ in range(2):
+        run(x).sum().backward()
+        note(x.grad)
+
+
+@table(eager=True)
+def a_captured_tensor_with_a_graph(compile, note):
+    weight = randn(4, requires_grad=True)
+    scale = weight * 2
+
+    @compile
+    def run(x):
+        return x * scale  # HERE
+
+    run(X[0]).sum().backward()
+    note(weight.grad)
+
+
+@table
+def values_kept_in_another_way(compile, note):
+    """Inside of `saved_tensors_hooks` a call runs eagerly, and without a warning: the next need not."""
+    packed = []
+
+    def pack(x):
+        packed.append(tuple(x.shape))
+        return x
+
+    run = compile(lambda x: x.exp() * x)
+    x = randn(4, requires_grad=True)
+    run(x).sum().backward()
+    for _ in range(2):
+        with lp.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+            y = run(x)
+        y.sum().backward()
+        note(x.grad, packed)
+    run(x).sum().backward()
+    note(x.grad, packed)
+
+
+@pytest.mark.parametrize("scenario", table.params())
+def test_call(scenario):
+    check(scenario)
+
+
+# -- what cannot be seen -------------------------------------------------------------------------------
+
+
+def derivatives(compiled):
+    """All backward plans that were made."""
+    plans = [plan for plans in compiled.plans.values() for plan in plans]
+    found = []
+    tapes = [plan.binding.recording.tape for plan in plans if plan.binding.recording is not None]
+    while tapes:
+        for derivative in tapes.pop().derivatives.values():
+            found.append(derivative)
+            if derivative.after is not None:
+                tapes.append(derivative.after)
+    return [d for d in found if d.plan is not None]
+
+
+def test_numerical_gradients():
+    run = lp.compile(lambda x, w: F.softmax(x @ w, -1).log().sum(0) * x.sum())
+    x = lp.tensor(np.random.default_rng(0).standard_normal((3, 4)), requires_grad=True)
+    w = lp.tensor(np.random.default_rng(1).standard_normal((4, 2)), requires_grad=True)
+    assert lp.autograd.gradcheck(run, (x, w))
+    assert lp.autograd.gradgradcheck(run, (x, w))
+    assert len(derivatives(run)) >= 2 and run.refused is None
+
+
+def test_only_what_is_asked_for_is_computed():
+    a, b = randn(8, 8, requires_grad=True), randn(8, 8, seed=1, requires_grad=True)
+    run = lp.compile(lambda: (a @ b).sum())
+    grad(run(), a)
+    (one,) = derivatives(run)
+    run().backward()
+    assert sorted(sum(e.primitive.name == "matmul" for e in d.graph) for d in derivatives(run)) == [1, 2]
+    assert one in derivatives(run)
+
+
+def test_a_chain_is_computed_again_rather_than_kept():
+    """Of six elementwise operations only what they start from is kept; of a dropout, a byte an element."""
+    w = randn(64, 64, requires_grad=True)
+    run = lp.compile(lambda x: F.gelu(x @ w).sin().exp().tanh() * 2)
+    run(randn(8, 64)).sum().backward()
+    (plan,) = [plan for plans in run.plans.values() for plan in plans]
+    kept = plan.binding.recording.tape.kept
+    assert sorted(v.nbytes for v in kept) == [8 * 64 * 4] * 2  # x, which is there anyway, and x @ w
+
+    run = lp.compile(lambda x: F.dropout(x @ w, 0.5))
+    run(randn(8, 64)).sum().backward()
+    (plan,) = [plan for plans in run.plans.values() for plan in plans]
+    assert sorted(v.nbytes for v in plan.binding.recording.tape.kept) == [8 * 64, 8 * 64 * 4]
+
+
+def test_nothing_is_left_behind():
+    """Nodes, kept values and their like go without the garbage collector."""
+    model = net(nn.Dropout(0.1))
+    forward = lp.compile(model)
+
+    def step(order):
+        x = randn(6, 4, requires_grad=True)
+        y = forward(x)
+        if order == 1:
+            y.sum().backward()
+        else:
+            (g,) = grad(y.sum(), x, create_graph=True)
+            g.square().sum().backward()
+        model.zero_grad()
+
+    for order in (1, 2):
+        step(order)
+        step(order)
+    gc.collect()
+    gc.disable()
+    try:
+        before = len(gc.get_objects())
+        for _ in range(50):
+            step(1)
+            step(2)
+        assert len(gc.get_objects()) - before < 50  # one object a step would be 100
+    finally:
+        gc.enable()
+
+
+def test_kept_values_go_with_the_backward_pass():
+    w = randn(4, requires_grad=True)
+    y = lp.compile(lambda x: (x * w).tanh())(randn(4))
+    call = y.grad_fn.call
+    assert call.kept
+    y.sum().backward()
+    assert all(value is None for value in call.kept)
+
+
+def test_threads():
+    """Several threads go forward and backward through one compiled module."""
+    w = randn(16, 16, requires_grad=True)
+    run = lp.compile(lambda x: (x @ w).tanh().sum(1))
+    inputs = [randn(4, 16, seed=seed) for seed in range(6)]
+    expected = [grad(run.function(x).sum(), w)[0].numpy() for x in inputs]
+    found = [None] * len(inputs)
+
+    def work(number):
+        for _ in range(5):
+            found[number] = grad(run(inputs[number]).sum(), w)[0].numpy()
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(inputs))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for a, e in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, e, rtol=1e-5, atol=1e-6)  # sums of 4 products of order 1 in float32

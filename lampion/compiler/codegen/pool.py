@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import sys
 
-from lampion.compiler.codegen.builder import optimize
+from lampion.compiler import cache
 from lampion.compiler.codegen.pool_ir import FUNCTIONS, SETTLE
 from lampion.compiler.codegen.target import Target
 
@@ -126,7 +126,13 @@ def pool_ir(triple: str, platform: str = sys.platform) -> str:
 
 
 def pool_code(target: Target) -> bytes:
-    """Object code with `prepare`, `worker`, `launch` and `stop`."""
-    machine = target.machine()
-    code: bytes = machine.emit_object(optimize(pool_ir(machine.triple), target, machine))
+    """Object code with `prepare`, `worker`, `launch` and `stop`, from the cache where it is there."""
+    name = cache.key("pool", target.key, sys.platform)
+    code = cache.load(name)
+    if code is None:
+        from lampion.compiler.codegen.builder import optimize  # with all of llvmlite's builder
+
+        machine = target.machine()
+        code = machine.emit_object(optimize(pool_ir(machine.triple), target, machine))
+        cache.store(name, code)
     return code

@@ -189,7 +189,8 @@ def moments(shape, outer, gain):
     scale = Elementwise(lambda xp, mean, squares, n: 1.0 / xp.sqrt(squares / n - mean * mean + 1e-3))
     points = (
         Load(window(0, shape), float32), Compute(square, (0,), float32),
-        Result(2, float32), Result(4, float32), Compute(SUB, (0, 2), float32), Compute(MUL, (4, 3), float32), Load(window(1, shape, gain), float32),
+        Result(2, float32), Result(4, float32), Compute(SUB, (0, 2), float32),
+        Compute(MUL, (4, 3), float32), Load(window(1, shape, gain), float32),
         Compute(MUL, (5, 6), float32),
     )  # fmt: skip
     rows = (

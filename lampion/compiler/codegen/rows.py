@@ -24,13 +24,15 @@ from lampion.compiler.codegen.lanes import Lanes
 from lampion.compiler.codegen.nest import Axes, chunk_count, dear, rewindow, vector_dtype, windows_of
 from lampion.compiler.codegen.target import Target
 from lampion.compiler.codegen.walks import Walks
-from lampion.compiler.kernel_ir import Chosen, Position, Rows, Window
+from lampion.compiler.kernel_ir import Chosen, Load, Position, Rows, Window
 from lampion.dtype import bool_
 
 _SHORT = 16  # vectors that a row without loops has at most,
 _PIECES = 8  # and the parts that it is emitted in
 _ALONG = 4  # vectors side by side: additions take longer than it takes to start a few
 _DEAR = 2  # the same where a polynomial needs registers of its own
+
+_CACHE = 2 << 20  # bytes that are in a cache, perhaps
 
 Known = dict[int, Lanes]
 
@@ -75,6 +77,8 @@ class _Nest:
         self.rows = rewindow(rows, self._outer_window)
         self.row_stores = rewindow(row_stores, self._outer_window)
         self.items = math.prod(self.outer)
+        nbytes = math.prod(kernel.shape) * max((value.dtype.itemsize for value in kernel.points), default=0)
+        self.streams = nbytes > _CACHE
         self.chunks = chunk_count(math.prod(kernel.shape), kernel.points, self.items)
 
     def _window(self, window: Window) -> Window:
@@ -143,7 +147,7 @@ class _Emission:
                 else:
                     once.enter([n], known, at, 1, totals)
             if number < walks.count:
-                walk = _Walk(self, number, outer, known)
+                walk = _Walk(self, number, item, outer, known)
                 results = walk.long() if self.pieces is None else walk.short(self.pieces, memory)
                 totals.update(zip(walks.reduced(number), results, strict=True))
         once.store(known, at)
@@ -166,8 +170,10 @@ class _Emission:
 class _Walk:
     """One walk along one row."""
 
-    def __init__(self, emission: _Emission, number: int, outer: Sequence[IRValue], known: Known) -> None:
-        self.emission, self.outer, self.known = emission, outer, known
+    def __init__(
+        self, emission: _Emission, number: int, item: IRValue, outer: Sequence[IRValue], known: Known
+    ) -> None:
+        self.emission, self.item, self.outer, self.known = emission, item, outer, known
         self.k, self.xp, self.nest = emission.k, emission.xp, emission.nest
         walks = emission.walks
         self.wanted = walks.wanted[number]
@@ -238,6 +244,7 @@ class _Walk:
         """Walk along one line."""
         k, length = self.k, self.nest.length
         row, steady = self._line(index)
+        following = self._following(index)
         start = 0  # of the line, in the buffers
         for i, n in zip(index, self.nest.lines, strict=True):
             start = k.affine(0, (start, n), (i, 1))
@@ -245,6 +252,8 @@ class _Walk:
 
         def values(inner: IRValue | int) -> Accumulators:
             known = dict(steady)
+            if following is not None:
+                following.prefetch(inner, width)
             for n in self.again:
                 dtype = self.nest.points[n].dtype
                 known[n] = Lanes(self.xp, k.load(point(n, inner), dtype, width), dtype)
@@ -269,6 +278,15 @@ class _Walk:
         mask = Lanes(self.xp, k.mask([lane >= width - rest for lane in range(width)]), bool_)
         last = zip(values(length - width), self.combining.identities(width), strict=True)
         return self.combining.combined(so_far, [self.xp.where(mask, value, none) for value, none in last])
+
+    def _following(self, index: list[Any]) -> Row | None:
+        """The same line of the next row, if it is to be fetched from memory while this walk computes."""
+        nest, k = self.nest, self.k
+        if not self.kept or not nest.streams:
+            return None
+        outer = k.unravel(k.affine(1, (self.item, 1)), nest.outer)
+        loads = [v for v in nest.points if isinstance(v, Load)]
+        return Row(k, loads, [*outer, *index], lazily=True)
 
     def _pointer_of(self, start: IRValue) -> Callable[[int, IRValue | int], IRValue]:
         def pointer(n: int, inner: IRValue | int) -> IRValue:

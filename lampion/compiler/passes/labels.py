@@ -1,8 +1,8 @@
 """The gradient of a pick is a comparison, not a scatter.
 
 A loss picks one score of each row by its label. Its gradient adds one number a row into zeros: to write the
-zeros, scatter, and read all that again costs more than the loss. As ``where(position == label, number, 0)`` it
-is evaluated where it is used. The sum over such a row is the number itself.
+zeros, scatter, and read all that again costs more than the loss. As ``where(position == label, number, 0)``
+it is evaluated where it is used. The sum over such a row is the number itself.
 
 A scatter checks its indices, which a comparison does not; so this is done only where the graph has a gather
 with the same indices into as many elements, which checks them.

@@ -2,8 +2,8 @@
 
     log_p = (x - max) - log(sum(e)), where e = exp(x - max): so exp(log_p) = e / sum(e)
 
-This is not the same bits: it is nearer to the truth, since the rounding of log_p itself, which exp multiplies by
-|log_p|, does not enter. Where one side is NaN the other one is: the sum is at least 1, or NaN.
+This is not the same bits: it is nearer to the truth, since the rounding of log_p itself, which exp multiplies
+by |log_p|, does not enter. Where one side is NaN the other one is: the sum is at least 1, or NaN.
 """
 
 from __future__ import annotations

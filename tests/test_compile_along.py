@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("llvmlite", reason="without llvmlite there is no code generator to test")
 
 from codegen_harness import targets
-from compile_lowered import check, native
+from compile_lowered import check
 
 import lampion as lp
 from lampion.ops.cumulative import recurrence

@@ -65,10 +65,13 @@ class Literal:
     dtype: DType
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Literal) and (repr(self.value), self.dtype) == (repr(other.value), other.dtype)
+        return isinstance(other, Literal) and self._written() == other._written()
 
     def __hash__(self) -> int:
-        return hash((repr(self.value), self.dtype))
+        return hash(self._written())
+
+    def _written(self) -> tuple[str, DType]:
+        return repr(self.value), self.dtype
 
 
 @dataclass(frozen=True)
@@ -319,8 +322,8 @@ class ScatterAdd:
 class Walk:
     """Along `axis`, one point after the other: evaluate the body, then store.
 
-    In the body `Result(n)` is what value number ``carried[n]`` was at the point before, or `initial[n]` at the
-    first point.
+    In the body `Result(n)` is what value number ``carried[n]`` was at the point before, or `initial[n]` at
+    the first point.
     """
 
     shape: tuple[int, ...]
@@ -330,6 +333,46 @@ class Walk:
     body: tuple[Value, ...]
     carried: tuple[int, ...]
     stores: tuple[Store, ...]
+
+
+@dataclass(frozen=True)
+class Sort:
+    """Row by row along `axis`: the indices that put `source` in order, as many of them as `out` has room for.
+
+    Equal elements stay in their order (also descending). A NaN is larger than any number. Operands are the
+    source, the indices (int64) and, where rows are long, scratch memory: `scratch_bytes` for each chunk.
+    """
+
+    source: Window
+    out: Window
+    axis: int
+    descending: bool
+    operands: tuple[Operand, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.source.shape
+
+    @property
+    def method(self) -> str:
+        """How: "rank", "select" or "radix" (see `codegen/sort.py`)."""
+        length, count = self.source.shape[self.axis], self.out.shape[self.axis]
+        return "rank" if length <= 128 else "select" if count <= 16 else "radix"
+
+    @property
+    def chunks(self) -> int:
+        """Runs of rows: few where each needs scratch memory."""
+        length = self.source.shape[self.axis]
+        rows = self.source.size // length if length else 0
+        return min(rows, 16 if self.method == "radix" else 256)
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Keys and indices of a row, twice: for where they come from and for where they go."""
+        if self.method != "radix":
+            return 0
+        key = 8 if self.operands[0].dtype.itemsize == 8 else 4
+        return -(-2 * (key + 4) * self.source.shape[self.axis] // 64) * 64
 
 
 @dataclass(frozen=True)
@@ -442,7 +485,7 @@ class Repeat:
 
 Kernel = (
     Map | Segments | Reduce | Rows | Matmul | Gather | ScatterAdd | RandomBits | Attention | AttentionSlopes
-    | Walk | Repeat | CallOut
+    | Walk | Sort | Repeat | CallOut
 )  # fmt: skip
 
 

@@ -41,6 +41,8 @@ def show_kernel(kernel: ir.Kernel) -> str:
         return _repeat(kernel)
     if isinstance(kernel, ir.Walk):
         return _walk(kernel)
+    if isinstance(kernel, ir.Sort):
+        return _sort(kernel)
     if isinstance(kernel, ir.CallOut):
         inputs = [f"b{x.operand}" if isinstance(x, ir.Window) else repr(x) for x in kernel.inputs]
         options = [f"{name}={value!r}" for name, value in kernel.params.items()]
@@ -99,6 +101,16 @@ def _walk(kernel: ir.Walk) -> str:
         if axis != kernel.axis:
             lines = [f"for {_NAMES[axis]} in range({kernel.shape[axis]}):", *_indent(lines)]
     return "\n".join(lines)
+
+
+def _sort(kernel: ir.Sort) -> str:
+    axis = kernel.axis
+    call = f"argsort({_at(kernel.source, {axis: ':'})}, descending={kernel.descending})"
+    inner = [f"{_at(kernel.out, {axis: ':'})} = {call}[:{kernel.out.shape[axis]}]  # {kernel.method}"]
+    for other in reversed(range(len(kernel.shape))):
+        if other != axis:
+            inner = [f"for {_NAMES[other]} in range({kernel.shape[other]}):", *_indent(inner)]
+    return "\n".join(inner)
 
 
 def _rows(kernel: ir.Rows) -> str:

@@ -26,6 +26,7 @@ from lampion.compiler.kernel_ir import (
     Rows,
     ScatterAdd,
     Segments,
+    Sort,
     Store,
     Value,
     Walk,
@@ -75,9 +76,17 @@ def _cycles(kernel: Kernel, target: Target) -> float:
         return 40.0 * kernel.size / (2 * target.lanes(float32))
     if isinstance(kernel, Walk):
         return math.prod(kernel.shape) * (_point(kernel.body, kernel.stores, target) + 1.0)
+    if isinstance(kernel, Sort):
+        length = kernel.source.shape[kernel.axis]
+        passes = {"rank": 5.0 + length / 8, "select": 4.0, "radix": 12.0 * _sorted_bytes(kernel)}
+        return kernel.source.size * passes[kernel.method]
     if isinstance(kernel, Repeat):
         return kernel.length * _GIGAHERTZ * sum(nanoseconds(call.kernel, target) for call in kernel.calls)
     raise TypeError(f"not a kernel: {kernel!r}")
+
+
+def _sorted_bytes(kernel: Sort) -> int:
+    return kernel.operands[kernel.source.operand].dtype.itemsize
 
 
 def _point(body: Sequence[Value], stores: Sequence[Store], target: Target) -> float:

@@ -35,6 +35,7 @@ from lampion.compiler.codegen import (
     repeat,
     rows,
     segments,
+    sort,
     walk,
 )
 from lampion.compiler.codegen.builder import I64, POINTER, emit_object, optimize
@@ -57,6 +58,7 @@ from lampion.compiler.kernel_ir import (
     Rows,
     ScatterAdd,
     Segments,
+    Sort,
     Walk,
 )
 
@@ -70,6 +72,7 @@ _MODULES: dict[type, ModuleType] = {
     ScatterAdd: gather,
     RandomBits: random,
     Walk: walk,
+    Sort: sort,
     Attention: attention,
     AttentionSlopes: attention_slopes,
     Repeat: repeat,

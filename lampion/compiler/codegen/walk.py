@@ -67,7 +67,8 @@ class _Nest:
         walked = [axis for axis, is_walked in enumerate(axes.reduced) if is_walked]
         outer = [axis for axis in others if axis not in across]
         self.outer = tuple(axes.shape[axis] for axis in outer)
-        self._order: list[int | None] = [*outer, *(walked or [None]), *(across or [None])]
+        # None: an axis of one point, which `Axes` left out.
+        self._order: list[int | None] = [*outer, walked[0] if walked else None, across[0] if across else None]
         self.length = axes.shape[across[0]] if across else 1
         self.unit = _COLUMNS if self.along else _ROWS
         self.units = -(-self.length // self.unit)

@@ -17,6 +17,7 @@ from lampion.compiler.lowering import (  # they register rules
     loops,
     registry,
     rows,
+    sorting,
 )
 from lampion.compiler.lowering.plan import Lowering
 

@@ -50,10 +50,9 @@ class _Steps:
         """Add the kernel, which stores that value of the body at each point."""
         out = self.main.output
         window = self.record.window(self.lowering.layouts[out], out.dtype, written=True)
-        kernel = ir.Walk(
-            self.shape, self.axis, tuple(self.record.operands), tuple(self.initial), tuple(self.body), carried,
-            (ir.Store(window, stored),),
-        )  # fmt: skip
+        operands, initial, body = tuple(self.record.operands), tuple(self.initial), tuple(self.body)
+        stores = (ir.Store(window, stored),)
+        kernel = ir.Walk(self.shape, self.axis, operands, initial, body, carried, stores)
         self.lowering.call(self.record, kernel, self.main.primitive.name)
 
 

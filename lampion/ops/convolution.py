@@ -6,9 +6,9 @@ With w the filters, r their taps, s, p and d stride, padding and dilation, and j
     convolution_input   x[n, c, j] = sum over o, and all i and r that lead to j, of w[o, c, r] * y[n, o, i]
     convolution_weight  w[o, c, r] = sum over n and i of y[n, o, i] * x[n, c, j]
 
-All three come of one sum of products x * w * y over (n, o, c, i, r), which is linear in each of them. So the
-gradients of each of the three operations are the other two, and there are derivatives of any order. (Outside of
-x there are zeros.)
+All three come of one sum of products x * w * y over (n, o, c, i, r), which is linear in each of them. So
+the gradients of each of the three operations are the other two, and there are derivatives of any order.
+(Outside of x there are zeros.)
 
 `groups` cuts channels into as many parts, each with filters of its own: w is (O, C / groups, *taps).
 `padding` has a pair (in front, behind) for each dimension, which may be negative: then x is cut.

@@ -94,6 +94,7 @@ class Blocking:
         depth: steps along k in a block of k; the sums of all blocks but the last wait in memory,
         into: the store in whose window they wait; None if no store will do, and they wait on the stack,
         waiting: at most so many rows at a time.
+        few_rows: whether each element of b is used but once or twice.
         in_place: whether b is read where it is.
         packs_a: whether a is packed.
     """
@@ -105,10 +106,10 @@ class Blocking:
         self.batch = a.shape[:-2]
         self.m, self.k, self.n = a.shape[-2], a.shape[-1], b.shape[-1]
         self.b_varies = any(b.strides[:-2])
-        # Few rows use each element of b but once or twice; and if its rows are short, all of a panel stays
-        # in the second-level cache where it is.
+        # If its rows are short, all of a panel of b stays in the second-level cache where it is.
         close = abs(b.strides[-2]) * itemsize <= _CLOSE
-        self.in_place = b.strides[-1] == 1 and (self.m <= _ROWS or close)
+        self.few_rows = self.m <= _ROWS
+        self.in_place = b.strides[-1] == 1 and (self.few_rows or close)
         self.block = (4 if self.in_place and self.m <= 3 else 1) * _BLOCK // itemsize
         self.packs_a = not self._reads_a_well()
         self.blocks_of_k = max(1, -(-self.k // _DEPTH))

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import llvmlite.ir as ir
@@ -229,7 +229,7 @@ class _Chunk:
         k, e = self.k, self.e
         for run in e.runs:
             start, stop = k.larger(first, run.first), k.smaller(last, run.first + run.count)
-            place = _Place(run.rows, step, depth, first)
+            place = _Place(run.rows, step, depth, first, start)
             with k.loop(start, stop) as loop:
                 row = k.affine(run.start - run.first * run.rows, (loop.index, run.rows))
                 a = self.a.part(k, row, step)
@@ -258,7 +258,8 @@ class _Chunk:
             panel = self.b.part(k, place.step, column)
         else:
             panel = Matrix(self._panel(panel_number), e.dtype, vectors * e.lanes, 1)
-        sums = tile.multiply(k, a, panel, place.depth, place.rows, columns)
+        ahead = self._ahead(row, number, panel, panel_number, columns, place)
+        sums = tile.multiply(k, a, panel, place.depth, place.rows, columns, ahead)
         if not e.blocked:
             self._finish(sums, row, column, columns)
             return
@@ -281,6 +282,40 @@ class _Chunk:
                     with between:
                         self._wait(lines, totals, room)
 
+    def _ahead(
+        self, row: IRValue, number: IRValue, panel: Matrix, panel_number: IRValue, columns: int, place: _Place
+    ) -> Callable[[IRValue], None]:
+        """What is fetched, at each step along k, while a tile is multiplied; no processor would guess it.
+
+        Where a's rows lie along k, it is the next tile of a, a cache line a step. What is read in place in
+        columns (a) or short rows (b) is fetched a block of k ahead: by the first tile that needs it. All
+        others fetch from a single address, over and over. (With few rows, b is read just once.)
+        """
+        k, e = self.k, self.e
+        far = e.blocked and not e.blocking.few_rows
+        a, depth, per_line = self.a.part(k, row, place.step), e.blocking.depth, 64 // e.dtype.itemsize
+        pieces: list[tuple[Matrix, IRValue, int]] = []  # a row of each is fetched: where, how long, by whom
+        if far and a.column != 1:
+            turned = Matrix(a.at(k, place.rows - 1, 0), e.dtype, a.column, 1)
+            pieces.append((turned, k.ir.icmp_signed("==", panel_number, k.i64(0)), 1))
+        if far and e.blocking.in_place:
+            pieces.append((panel, k.ir.icmp_signed("==", number, k.i64(place.start)), columns))
+        steps = [k.ir.select(first, k.i64(matrix.row), k.i64(0)) for matrix, first, _ in pieces]
+        starts = [
+            k.address(matrix.pointer, e.dtype, k.ir.mul(step, k.i64(depth)))
+            for (matrix, _, _), step in zip(pieces, steps, strict=True)
+        ]
+
+        def ahead(at: IRValue) -> None:
+            for (_, _, length), step, start in zip(pieces, steps, starts, strict=True):
+                k.prefetch(k.address(start, e.dtype, k.ir.mul(step, at)), length * e.dtype.itemsize)
+            if a.column == 1:
+                one = k.ir.and_(at, k.i64(per_line - 1))
+                for first in range(place.rows, 2 * place.rows, per_line):
+                    k.prefetch(a.at(k, k.affine(first, (one, 1)), at), 1)
+
+        return ahead
+
     def _wait(self, lines: Sequence[IRValue], sums: Sequence[IRValue], columns: int) -> None:
         """Put sums where they wait for the next block of k."""
         vectors = len(sums) // len(lines)
@@ -300,7 +335,11 @@ class _Chunk:
 
 
 class _Place:
-    """Which part of k a tile is multiplied for; its height, and the number of the first tile at hand."""
+    """Which part of k a tile is multiplied for; its height; and the numbers of the first tile at hand, and of
+    the first that is as high.
+    """
 
-    def __init__(self, rows: int, step: IRValue | int, depth: IRValue | int, first: IRValue) -> None:
-        self.rows, self.step, self.depth, self.first = rows, step, depth, first
+    def __init__(
+        self, rows: int, step: IRValue | int, depth: IRValue | int, first: IRValue, start: IRValue
+    ) -> None:
+        self.rows, self.step, self.depth, self.first, self.start = rows, step, depth, first, start

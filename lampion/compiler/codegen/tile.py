@@ -6,7 +6,7 @@ registers, one element of each of a's rows into all lanes of a register, and mul
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from lampion.compiler.codegen.body import Row
 from lampion.compiler.codegen.builder import IRValue, KernelBuilder
@@ -35,13 +35,16 @@ def multiply(
     depth: IRValue | int,
     rows: int,
     columns: int,
+    ahead: Callable[[IRValue], None] | None = None,
 ) -> list[IRValue]:
-    """a @ panel: the accumulators, row by row."""
+    """a @ panel: the accumulators, row by row. `ahead`, called with the step, emits prefetches."""
     dtype, lanes = a.dtype, k.target.lanes(a.dtype)
     zeros = [k.constant(dtype, 0, lanes)] * (rows * -(-columns // lanes))
     with k.loop(0, depth, carried=zeros) as loop:
         parts = load_row(k, panel.at(k, loop.index, 0), dtype, columns, lanes)
         step = a.at(k, 0, loop.index)
+        if ahead is not None:
+            ahead(loop.index)
         sums: list[IRValue] = []
         for i in range(rows):
             element = k.splat(k.load(k.address(step, dtype, i * a.row), dtype), lanes)

@@ -20,6 +20,9 @@ from lampion.compiler.codegen.polynomials import LOG2_E, Format, format_of
 from lampion.dtype import float32, float64, int32, int64
 
 LN_2 = math.log(2)
+# Each as a number of few bits, and the rest.
+_LOG10_2 = (float.fromhex("0x1.34413509f7p-2"), float.fromhex("0x1.3fde623e2566bp-43"))
+_LOG10_E = (float.fromhex("0x1.bcb7b14p-2"), float.fromhex("0x1.26e50e32a6ab7p-30"))
 
 if TYPE_CHECKING:
     from lampion.compiler.codegen.emitter import Emitter
@@ -58,8 +61,17 @@ def expm1(xp: Emitter, x: Lanes) -> Lanes:
 
 
 def tanh(xp: Emitter, x: Lanes) -> Lanes:
-    """tanh(x) = -h / (h + 1), where h = (e**(-2|x|) - 1) / 2, and the sign of x."""
+    """tanh(x) = -h / (h + 1), where h = (e**(-2|x|) - 1) / 2, and the sign of x.
+
+    Within 2.5 units of the last place; so in float64 it is a polynomial, or 1 - 2 / (e**(2|x|) + 1), which
+    are within 1.5.
+    """
     form = format_of(x.dtype)
+    if form.tanh_small:
+        size, z = xp.absolute(x), x * x
+        small = xp.muladd(x * z, _polynomial(xp, z, form.tanh_small), x)
+        large = 1.0 - 2.0 / (exp(xp, size + size) + 1.0)
+        return xp.copysign(xp.where(size < 0.55, small, large), x)
     h = _half_expm1(xp, xp.maximum(-2.0 * xp.absolute(x), form.expm1_low), form)
     return xp.copysign(h / (h + 1.0), x)
 
@@ -113,10 +125,29 @@ def log2(xp: Emitter, x: Lanes) -> Lanes:
 
 
 def log10(xp: Emitter, x: Lanes) -> Lanes:
-    """log10(x); of float32 in float64. Of float64 the C library's: of 1000 it should be 3 exactly."""
-    if x.dtype is not float32:
-        return xp.libm("log10", x)
-    return (log2(xp, x.astype(float64)) * math.log10(2)).astype(float32)
+    """log10(x); of float32 in float64. Of float64 in two parts each, since of 1000 it should be 3 exactly.
+
+    The parts of log(1 + f), as fdlibm (Sun, 1993) has them: `high`, which is short enough for its product with
+    a short log10(e) to be exact, and what is left.
+    """
+    if x.dtype is float32:
+        return (log2(xp, x.astype(float64)) * math.log10(2)).astype(float32)
+    form = format_of(x.dtype)
+    k, f = _split_any(xp, x, form)
+    half = 0.5 * (f * f)
+    s = f / (2.0 + f)
+    z = s * s
+    high = _upper_half(f - half)
+    low = ((f - high) - half) + s * (half + z * _polynomial(xp, z, form.log))
+    whole, product = k * _LOG10_2[0], high * _LOG10_E[0]
+    total = whole + product
+    rest = k * _LOG10_2[1] + (low + high) * _LOG10_E[1] + low * _LOG10_E[0]
+    return _log_specials(xp, x, 0.0, total + (rest + ((whole - total) + product)))
+
+
+def _upper_half(x: Lanes) -> Lanes:
+    """A float64 without the lower half of its bits."""
+    return (x.bits() & 0xFFFFFFFF00000000).as_float()
 
 
 def power32(xp: Emitter, x: Lanes, y: Lanes) -> Lanes:

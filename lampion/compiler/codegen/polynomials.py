@@ -28,6 +28,7 @@ class Format:
     log: tuple[float, ...]  # see mathlib: for 1/sqrt(2) <= 1 + f <= sqrt(2)
     erf_small: tuple[float, ...]  # erf(x)/x - 1 in powers of x**2, for |x| <= 1
     erf_large: tuple[float, ...]  # -log(1 - erf(x)) for 1 <= x <= erf_high
+    tanh_small: tuple[float, ...] = ()  # (tanh(x)/x - 1)/x**2 in powers of x**2, for |x| <= 0.55
 
     @property
     def magic(self) -> float:
@@ -155,5 +156,18 @@ FLOAT64 = Format(
         -1.0257277174571135e-09,
         4.796190532715406e-11,
         -1.0496611002131584e-12,
+    ),
+    tanh_small=(  # 2**-60.1
+        -0.3333333333333333,
+        0.133333333333307,
+        -0.05396825396565534,
+        0.021869488431560526,
+        -0.008863233254178648,
+        0.0035920979146568358,
+        -0.001455577250364933,
+        0.0005885747302714789,
+        -0.00023368966358133797,
+        8.373042877024864e-05,
+        -1.973590557171654e-05,
     ),
 )

@@ -5,11 +5,11 @@ from __future__ import annotations
 #: A polynomial and some arithmetic.
 _POLYNOMIAL = (
     "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cos", "cosh", "erf", "exp", "exp2", "expm1",
-    "floor_divide", "fmod", "log", "log1p", "log2", "logaddexp", "logaddexp2", "logit", "remainder",
+    "floor_divide", "fmod", "log", "log1p", "log10", "log2", "logaddexp", "logaddexp2", "logit", "remainder",
     "sigmoid", "sin", "sinc", "sinh", "tan", "tanh", "xlog1py", "xlogy",
 )  # fmt: skip
 #: A division by software, or the C library's function lane by lane.
-_LANE_BY_LANE = ("log10", "pow", "trunc_divide")
+_LANE_BY_LANE = ("pow", "trunc_divide")
 #: Several series in float64, of which one is chosen.
 _SERIES = (
     "airy_ai", "bessel_j0", "bessel_j1", "bessel_y0", "bessel_y1", "digamma", "erfc", "erfcx", "erfinv", "i0",

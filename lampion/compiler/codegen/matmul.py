@@ -258,7 +258,9 @@ class _Chunk:
             panel = self.b.part(k, place.step, column)
         else:
             panel = Matrix(self._panel(panel_number), e.dtype, vectors * e.lanes, 1)
-        ahead = self._ahead(row, number, panel, panel_number, columns, place)
+        # (Beside a small tile, these few instructions would be too many.)
+        large = k.target.registers >= 32
+        ahead = self._ahead(row, number, panel, panel_number, columns, place) if large else None
         sums = tile.multiply(k, a, panel, place.depth, place.rows, columns, ahead)
         if not e.blocked:
             self._finish(sums, row, column, columns)

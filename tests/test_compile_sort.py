@@ -78,3 +78,10 @@ def test_the_gradient_of_a_sort():
         return x.grad
 
     check(step, rng.permutation(60).reshape(3, 20).astype(np.float64))
+
+
+def test_medians_and_quantiles():
+    x = with_ties((3, 9))
+    check(lambda x: (*lp.median(x, 1), *lp.nanmedian(x, 0)), x)
+    y = rng.standard_normal((4, 21))
+    check(lambda y: lp.quantile(y, 0.3, 1), y)

@@ -8,6 +8,7 @@ from typing import overload
 from lampion import dtype as dtypes
 from lampion.errors import DTypeError, LampionError, ShapeError
 from lampion.mode import mode as mode_
+from lampion.ops.arithmetic import clamp_min
 from lampion.ops.complex_numbers import conj
 from lampion.ops.creation import full
 from lampion.ops.define import (
@@ -26,10 +27,10 @@ from lampion.ops.matrix import matmul
 from lampion.ops.movement import permute, reshape
 from lampion.ops.reduce import found_at, mean, share, sum
 from lampion.ops.results import Found
-from lampion.ops.rounding import ceil, floor, round
+from lampion.ops.rounding import ceil, floor, floor_divide, round
 from lampion.ops.scatter import gather
 from lampion.ops.shapes import normalize_dim, normalize_dims, reduced_shape
-from lampion.ops.sorting import sort
+from lampion.ops.sorting import order, sort
 from lampion.ops.views import unsqueeze
 from lampion.tensor import Tensor, as_tensor
 
@@ -216,7 +217,15 @@ class middle_place:
             middle = xp.where(numbers == n, middle, numbers)
         return xp.take_along_axis(places, middle, axis=dim)
 
-    def call(x, dim, ignore): return apply_wide(middle_place.primitive, x, dim=dim, ignore=ignore)
+    def call(x, dim, ignore):
+        if mode_.trace is None:
+            return apply_wide(middle_place.primitive, x, dim=dim, ignore=ignore)
+        # In parts that have machine code.
+        numbers = sum(cast_to(eq(x, x), dtypes.int64), dim, True)
+        middle = floor_divide(clamp_min(sub(numbers, 1), 0), 2)
+        if not ignore:
+            middle = where(eq(numbers, x.shape[dim]), middle, numbers)
+        return gather(order(x, dim, False), dim, middle)
 
 
 def _median(name, x, dim, keepdim, ignore):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from operator import attrgetter
 from types import FunctionType
@@ -226,12 +227,22 @@ def _walk(
     leaves: dict[int, Tensor] = {}
     previous, mode.grad = mode.grad, create_graph
     policy, mode.autocast = mode.autocast, None  # gradients are computed in the types of the forward pass
-    quiet = silence()
+    quiet, away = silence(), nullcontext()
     quiet.__enter__()
     try:
         for root, seed in zip(roots, seeds, strict=True):
             _arrive(_edge_of(root), seed, pending, leaves)
         nodes, follow = reachable(roots, targets)
+        if mode.trace is not None and nodes:
+            mode.trace.walks(nodes)
+        if (
+            mode.trace is not None
+            and mode.trace.compiles
+            and all(map(_is_core, nodes))
+            and not any_leaf_hooks[0]
+        ):
+            away = mode.trace.away()  # a recorder has nothing to see here
+            away.__enter__()
         waiting = _waiting(nodes) if targets is None and any_leaf_hooks[0] else None
         for node in nodes:
             key = id(node)
@@ -267,8 +278,15 @@ def _walk(
                 _finish(leaf, pending.pop(key), create_graph)
         return []
     finally:
+        away.__exit__(None, None, None)
         quiet.__exit__()
         mode.grad, mode.autocast = previous, policy
+
+
+def _is_core(node: Node) -> bool:
+    """Whether passing a gradient through the node runs nothing but Lampion's own operations."""
+    vjp = node.primitive.vjp
+    return node.hooks is None and vjp is not None and vjp.__module__.startswith("lampion.ops.")
 
 
 def _edge_of(root: Any) -> Any:

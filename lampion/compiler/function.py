@@ -258,7 +258,7 @@ def trace_call(
     """
     with _tracing:
         trace = Trace()
-        guards, grad_mode = None, mode.grad
+        guards, grad_mode, casts = None, mode.grad, (mode.autocast, mode.short)
         try:
             for number, leaf in enumerate(leaves):
                 if isinstance(leaf, Tensor) and id(leaf) not in trace.arguments:
@@ -269,14 +269,18 @@ def trace_call(
                 given, named = replaced(args, kwargs, stand_ins) if stand_ins else (args, kwargs)
                 with _recorder(trace) as recorder:
                     recorder.scalars = {id(scalar): scalar for scalar in stand_ins.values()}
-                    trace.own = recorder.fresh
+                    trace.own, trace.hook = recorder.fresh, recorder.hook
                     result = recorder.run(function, *given, **named)
                 guards = recorder.guards
             else:
                 result = function(*args, **kwargs)
+            if (mode.autocast, mode.short) != casts:
+                raise CaptureError(
+                    "leaves autocast switched on or off", *place_of(function), "use `with lampion.autocast(...):`"
+                )
             binding = Finisher(trace, function, (args, kwargs), leaves, guards, grad_mode).finish(result)
         finally:
-            mode.trace, mode.grad = None, grad_mode
+            mode.trace, mode.grad, (mode.autocast, mode.short) = None, grad_mode, casts
             trace.restore()
     return binding, [array_of(source, leaves) for source in binding.sources]
 

@@ -37,6 +37,25 @@ def overlap(shape: Sequence[int], strides: Sequence[int], itemsize: int) -> bool
     return bool(overlaps(shape, [stride // itemsize for stride in strides]))
 
 
+_known_moves: dict[Any, tuple[tuple[int, ...], tuple[int, ...], int | None, Any]] = {}
+
+
+def moved(
+    primitive: Primitive, params: dict[str, Any], shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any
+) -> tuple[tuple[int, ...], tuple[int, ...], int | None, Any]:
+    """`move`, which is asked the same again and again: for each layer, and each pass."""
+    key = (primitive, *params.items(), shape, strides, dtype)
+    try:
+        found = _known_moves.get(key)
+    except TypeError:  # a slice or a list among the parameters
+        return move(primitive, params, shape, strides, dtype)
+    if found is None:
+        if len(_known_moves) >= 4096:
+            _known_moves.clear()
+        found = _known_moves[key] = move(primitive, params, shape, strides, dtype)
+    return found
+
+
 def move(
     primitive: Primitive, params: dict[str, Any], shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any
 ) -> tuple[tuple[int, ...], tuple[int, ...], int | None, Any]:

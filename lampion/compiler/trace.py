@@ -8,19 +8,22 @@ they are next read. At the end the tables say what a compiled step has to write 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
+from lampion.autograd.tape import Node, next_order
 from lampion.compiler.address import address
 from lampion.compiler.border import Border, border
 from lampion.compiler.capture import CaptureError
+from lampion.compiler.capture.away import CHEAP, Away
 from lampion.compiler.graph import Graph, Value
-from lampion.compiler.strides import contiguous_strides, is_contiguous, move, overlap
+from lampion.compiler.strides import contiguous_strides, is_contiguous, moved, overlap
 from lampion.errors import unwritable
 from lampion.mode import mode
-from lampion.origin import where
+from lampion.origin import Where, where
 from lampion.primitive import Primitive
 from lampion.tensor import Tensor, wrap
 
@@ -36,7 +39,7 @@ class Tracer:
         fixed: whether eager's array is read-only, since several elements may share one place.
     """
 
-    __slots__ = ("base", "doubt", "dtype", "fixed", "shape", "strides", "value", "version")
+    __slots__ = ("_contiguous", "base", "doubt", "dtype", "fixed", "shape", "strides", "value", "version")
 
     def __init__(self, value: Value, strides: tuple[int, ...] | None, base: Tracer | None = None) -> None:
         self.value = value
@@ -47,6 +50,20 @@ class Tracer:
         self.version = 0
         self.doubt: list[bool] = [False] if base is None else base.doubt
         self.fixed: bool = base is not None and base.fixed
+        self._contiguous: bool | None = None
+
+    @property
+    def is_contiguous(self) -> bool:
+        """Whether eager's array is known to lie in the order of its indices."""
+        if self._contiguous is None:
+            self._contiguous = self.strides is not None and is_contiguous(
+                self.shape, self.strides, self.dtype.itemsize
+            )
+        return self._contiguous
+
+    @is_contiguous.setter
+    def is_contiguous(self, known: bool) -> None:
+        self._contiguous = known
 
     @property
     def ndim(self) -> int:
@@ -103,6 +120,8 @@ class Trace:
 
     def __init__(self) -> None:
         self.graph = Graph()
+        self.start = next_order()  # nodes of the tape made before belong to the outside
+        self.hook: Callable[..., Any] | None = None  # the recorder's, where there is one: see `capture.away`
         self.own: dict[int, Any] = {}  # what the call has made itself: see `capture`
         self.sources: list[Source] = []
         self.arguments: dict[int, Tracer] = {}  # by id of the argument Tensor
@@ -141,17 +160,23 @@ class Trace:
         tensor at each call.
         (A plan compares the memory of what it writes with that of its arguments.)
         """
-        names = [name for name in _VIEW if name in tensor.__dict__] if tensor._base is not None else []
-        if tensor.requires_grad and tensor._node is not None:
-            names.append("_node")
-            self.borders.append(border(tensor))
-        if names:
-            self.lifted.append((tensor, {name: tensor.__dict__.pop(name) for name in names}))
-        if "_node" in names:
-            tensor._node = self.borders[-1]
+        self._lift(tensor, _VIEW if tensor._base is not None else ())
         self.arguments[id(tensor)] = self._input(tensor._array, Source("argument", None, position))
         self.arguments[id(tensor)].version = tensor._version[0]
         self.owners[id(tensor)] = tensor
+
+    def _lift(self, tensor: Tensor, names: Sequence[str]) -> None:
+        """Take attributes of a tensor away until the trace is over, and put a border in place of its node."""
+        computed = tensor.requires_grad and tensor._node is not None
+        before = {name: tensor.__dict__[name] for name in (*names, "_node") if name in tensor.__dict__}
+        if names or computed:
+            self.lifted.append((tensor, before))
+        for name in names:
+            tensor.__dict__.pop(name, None)
+        if computed:
+            node = border(tensor)
+            self.borders.append(node)
+            tensor._node, tensor._follows = node, None
 
     def _input(self, array: Any, source: Source) -> Tracer:
         value = self.graph.input(array.shape, array.dtype)
@@ -173,10 +198,7 @@ class Trace:
         if found is None:
             if type(array) is Tracer:
                 self.refuse("uses a tensor of an earlier trace", "return tensors instead of storing them")
-            if tensor._node is not None:
-                self.refuse(
-                    "uses a tensor computed outside with its graph", "detach() it first, or compute it inside"
-                )
+            self._lift(tensor, ())
             whose = self.grad_owner.get(id(tensor))
             source = Source("captured", tensor) if whose is None else Source("grad", whose)
             found = self.current[id(tensor)] = self._input(array, source)
@@ -248,13 +270,25 @@ class Trace:
     def record(self, primitive: Primitive, arrays: Sequence[Any], params: dict[str, Any]) -> Tracer:
         """Add an equation; the Tracer of its output."""
         at = where(3)
+        if self.hook is None or not CHEAP or not is_ours(primitive):
+            return self._record(primitive, arrays, params, at)
+        with self.away():
+            return self._record(primitive, arrays, params, at)
+
+    def away(self) -> Away:
+        """While the core does what calls no function of the user's, nobody need watch."""
+        return Away(self.hook)
+
+    def _record(
+        self, primitive: Primitive, arrays: Sequence[Any], params: dict[str, Any], at: Where | None
+    ) -> Tracer:
         inputs = [x.value if type(x) is Tracer else x for x in arrays]
         if primitive.kind == "movement":
             source = arrays[0]
             strides = source.strides
             if strides is None:
                 strides = contiguous_strides(source.shape, source.dtype.itemsize)
-            shape, out_strides, start, dtype = move(primitive, params, source.shape, strides, source.dtype)
+            shape, out_strides, start, dtype = moved(primitive, params, source.shape, strides, source.dtype)
             value = self.graph.add(primitive, inputs, params, shape, dtype, at)
             # A fresh result of several non-contiguous inputs lies in memory as NumPy sees fit: whether
             # eager's reshape of it copies is not known, so it counts as shared, and is never written to.
@@ -272,12 +306,14 @@ class Trace:
             return out
         shape, dtype = primitive.infer(*arrays, **params)
         value = self.graph.add(primitive, inputs, params, shape, dtype, at)
-        plain = all(
-            x.strides is not None and is_contiguous(x.shape, x.strides, x.dtype.itemsize)
-            for x in arrays if type(x) is Tracer and x.ndim > 1
-        )  # fmt: skip
+        plain = True
+        for x in arrays:
+            if type(x) is Tracer and len(x.shape) > 1 and not x.is_contiguous:
+                plain = False
         if plain or primitive.name in _ALWAYS_CONTIGUOUS:
-            return Tracer(value, contiguous_strides(value.shape, value.dtype.itemsize))
+            out = Tracer(value, contiguous_strides(value.shape, value.dtype.itemsize))
+            out.is_contiguous = True
+            return out
         return Tracer(value, _kept_order(arrays, value))
 
     def constant(self, array: Any) -> Tracer:
@@ -347,6 +383,11 @@ class Trace:
         """Hooks of a tensor made outside are about to be called: a plan would not notice that they change."""
         if type(leaf._array) is not Tracer:
             self.refuse("calls the hooks of a leaf tensor", "remove them, or leave this step eager")
+
+    def walks(self, nodes: list[Node]) -> None:
+        """A backward pass goes through these nodes, latest first: all of them must have been recorded in here."""
+        if nodes[-1].order < self.start:
+            self.refuse("goes back through a graph that was recorded outside", "compute the loss inside")
 
     def changing(self, tensor: Tensor, attribute: str) -> None:
         """An attribute of the tensor is about to be set: remember what it was."""
@@ -437,6 +478,13 @@ _ALWAYS_CONTIGUOUS = frozenset({
     "full", "matmul", "put", "scatter_add", "random_bits", "index", "index_put", "scatter", "scatter_combine",
     "unview", "first_nonzero", "coordinates", "attention", "attention_slopes",
 })  # fmt: skip
+
+
+@functools.cache
+def is_ours(primitive: Primitive) -> bool:
+    """Whether the rules of a primitive are Lampion's own, which call nothing of the user's."""
+    rules = (primitive.forward, primitive.infer)
+    return all(rule.__module__.startswith("lampion.") for rule in rules)
 
 
 def _kept_order(arrays: Sequence[Any], value: Value) -> tuple[int, ...] | None:

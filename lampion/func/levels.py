@@ -127,6 +127,10 @@ class Level:
 
     # -- what the door asks --------------------------------------------------------------------------------
 
+    def away(self) -> Any:
+        """While the core works by itself: asked only where a recording is under way outside."""
+        return self.outer.away()
+
     def owns(self, array: Any) -> bool:
         """Whether this is a value of this level."""
         return isinstance(array, Lifted) and array.level is self
@@ -224,6 +228,11 @@ class Level:
 
     def outside_hooks(self, leaf: Tensor) -> None:
         """The hooks of a leaf are called: nothing to see to."""
+
+    def walks(self, nodes: list[Node]) -> None:
+        """A backward pass goes through these nodes, latest first."""
+        if self.outer is not None:
+            self.outer.walks(nodes)
 
     def grad_switched(self, enabled: bool) -> None:
         """The user switched recording on or off. It holds for the level outside too, unless it is meant for

@@ -49,7 +49,9 @@ def elementwise(
     name = rules.__name__.rstrip("_")
 
     def infer(*arrays, **params):
-        shape = broadcast_shapes(name, [getattr(x, "shape", ()) for x in arrays])
+        shapes = [getattr(x, "shape", ()) for x in arrays]
+        different = {shape for shape in shapes if shape}
+        shape = broadcast_shapes(name, shapes) if len(different) > 1 else next(iter(different), ())
         if output == "bool":
             return shape, np.dtype(bool)
         return shape, next(x.dtype for x in reversed(arrays) if hasattr(x, "dtype"))

@@ -283,7 +283,11 @@ class Optimizer(Hooked):
             self._count(group, states)
 
         h = trace.host_scalars(self.scalar_names, lambda: self._next_scalars(group, states), count)
-        self._update_tensors(params, h, group)
+        if type(self).__module__.startswith("lampion.optim."):
+            with trace.away():
+                self._update_tensors(params, h, group)
+        else:
+            self._update_tensors(params, h, group)
 
     def _update_tensors(self, params: list[Tensor], h: dict[str, Any], group: dict[str, Any]) -> None:
         """Apply the update rule to Tensors, one after the other."""

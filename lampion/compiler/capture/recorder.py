@@ -167,6 +167,11 @@ class Recorder:
 
     # ---- events -------------------------------------------------------------------------------------------
 
+    @property
+    def hook(self) -> Callable[..., Any]:
+        """What is set as Python's trace hook, for those who switch it off for a while: see away.py."""
+        return self._enter
+
     def _enter(self, frame: FrameType, event: str, arg: Any) -> Any:
         """The global trace function: a frame starts, or a generator goes on."""
         if self.importing is not None:

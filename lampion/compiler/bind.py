@@ -86,6 +86,8 @@ class Overlap(Exception):
     """A tensor that is written to shares memory with another, or is read-only: eager knows what to do."""
 
 
+#: The call after which there is a short way: not the first, since many functions are called once.
+SHORTEN_AFTER = 2
 #: How often the short way through a plan's calls may be written anew.
 MAX_WRITINGS = 8
 
@@ -295,7 +297,7 @@ class BoundPlan:
 
         Where that happens again and again (something is replaced at each call), the long way is cheaper.
         """
-        if self.calls and self.writings < MAX_WRITINGS:
+        if self.calls >= SHORTEN_AFTER and self.writings < MAX_WRITINGS:
             self.writings += 1
             self.direct = direct_call(self, args, kwargs) if self.writings < MAX_WRITINGS else None
 

@@ -211,7 +211,7 @@ class _Writer:
             tests += [
                 f"{space}['_array'] is {names(array, 'array')}",
                 self._attribute(tensor, "_requires_grad", requires_grad),
-                self._attribute(tensor, "_hooks", None),
+                self._attribute(tensor, "_hooks", tensor._hooks),
             ]
         for view, owner, chain in binding.views:
             tests += [self._attribute(view, "_base", owner), self._attribute(view, "_chain", chain)]

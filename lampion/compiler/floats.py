@@ -49,16 +49,16 @@ class Differing:
         """A recording is about to be made: the leaves that are to be inputs."""
         now = {number: leaves[number] for number in places}
         before = self._last.get(layout)
-        self._last[layout] = now
+        self._last[layout] = {**(before or {}), **now}
         if before is None or layout in self._fixed:
             return frozenset()
         new = {n for n, value in now.items() if repr(before.get(n, value)) != repr(value)}
-        return self.known(layout) | new
+        return (self.known(layout) | new) & now.keys()
 
     def settle(self, layout: Any, numbers: Collection[int]) -> None:
         """A recording with these as inputs worked out (with none: it did not, and is not tried again)."""
         if numbers:
-            self._differ[layout] = frozenset(numbers)
+            self._differ[layout] = self.known(layout) | frozenset(numbers)
         else:
             self._fixed.add(layout)
             self._differ.pop(layout, None)

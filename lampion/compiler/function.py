@@ -275,9 +275,8 @@ def trace_call(
             else:
                 result = function(*args, **kwargs)
             if (mode.autocast, mode.short) != casts:
-                raise CaptureError(
-                    "leaves autocast switched on or off", *place_of(function), "use `with lampion.autocast(...):`"
-                )
+                fix = "use `with lampion.autocast(...):`"
+                raise CaptureError("leaves autocast switched on or off", *place_of(function), fix)
             binding = Finisher(trace, function, (args, kwargs), leaves, guards, grad_mode).finish(result)
         finally:
             mode.trace, mode.grad, (mode.autocast, mode.short) = None, grad_mode, casts

@@ -75,8 +75,14 @@ def _binary(m: Frame, ins: Instruction, left: Any, right: Any) -> bool:
         fits = derives = fits and (type(other) is float or abs(other) < _LARGEST)
     else:
         fits = symbol in ("+", "-", "*", "/") and is_known(other) and m.rec.is_core(other)
-        derives = False
+        fits, derives = fits and not _is_short(other), False
     return derives if fits else _tells(m)
+
+
+def _is_short(tensor: Any) -> bool:
+    """Whether its elements have 16 bits: what it takes from a Python float is rounded once, at the end."""
+    dtype = getattr(tensor, "dtype", None)
+    return getattr(dtype, "itemsize", 8) < 4 and bool(getattr(dtype, "is_floating_point", True))
 
 
 def called(rec: Recorder, m: Frame, followed: bool, args: Any, kwargs: dict[str, Any]) -> None:

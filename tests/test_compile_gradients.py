@@ -37,6 +37,23 @@ def some_of_the_gradients(compile, note):
 
 
 @table
+def captured_tensors_with_a_graph(compile, note):
+    weight = randn(4, requires_grad=True)
+    scale, part = weight * 2, weight[1:]
+    run = compile(lambda x: (x * scale, part.exp()))
+    for _ in range(3):
+        a, b = run(X[0])
+        (a.sum() + b.sum()).backward(retain_graph=True)
+        note(weight.grad, run(X[1]))
+    a.sum().backward()
+    note(weight.grad)
+    scale, part = weight.exp(), weight[:2]
+    a, b = run(X[0])
+    (a.sum() + b.sum()).backward()
+    note(weight.grad, error_of(run(X[1])[0].sum().backward))
+
+
+@table
 def twice_through_one_graph(compile, note):
     x = randn(4, requires_grad=True)
     both = compile(lambda x: ((x * x).sum(), x.exp().sum(), (x + 1).sum()))
@@ -303,16 +320,12 @@ def a_checkpoint_inside(compile, note):
 
 
 @table(eager=True)
-def a_captured_tensor_with_a_graph(compile, note):
+def a_loss_from_outside(compile, note):
     weight = randn(4, requires_grad=True)
-    scale = weight * 2
-
-    @compile
-    def run(x):
-        return x * scale  # HERE
-
-    run(X[0]).sum().backward()
-    note(weight.grad)
+    loss = (weight * weight).sum()
+    run = compile(lambda: loss.backward())  # HERE
+    run()
+    note(weight.grad, error_of(run))
 
 
 @table

@@ -1,4 +1,4 @@
-"""Where the tape of a recorded function ends: at an argument that was computed outside."""
+"""Where the tape of a recorded function ends: at a tensor that was computed outside."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 class Border(Node):
-    """The node of such an argument, while the function is recorded.
+    """The node of such a tensor, while the function is recorded.
 
     A backward pass inside of the function would go on beyond it, to where another call has something else;
     so nobody may look beyond it.
 
     Attributes:
-        tensor: the argument.
+        tensor: the one that was computed outside.
     """
 
     __slots__ = ("tensor",)
@@ -38,7 +38,7 @@ class Border(Node):
 
     def _refuse(self) -> NoReturn:
         trace: Any = mode.trace
-        trace.refuse("looks into the graph of an argument, which was recorded outside", "detach() it first")
+        trace.refuse("looks into a graph that was recorded outside", "detach() it first")
         raise AssertionError("refusing raises")
 
 

@@ -235,7 +235,7 @@ class Finisher:
         """What the function computes; and the tape, if gradients of results will be asked for outside."""
         trace = self.trace
         if any(border.hooks is not None for border in trace.borders):
-            self._refuse("has a hook on a tensor that was computed outside, or retains its gradient", "do that outside")
+            self._refuse("has a hook on a tensor that was computed outside", "register it outside")
         if not self.ends:
             trace.graph.outputs = self.outputs
             return trace.graph, None

@@ -124,6 +124,9 @@ class GradientTrace(Trace):
             "save what it needs with ctx.save_for_backward",
         )
 
+    def walks(self, nodes: list[Node]) -> None:
+        """A kept tape is older than the trace in which it is walked."""
+
     def changing(self, tensor: Tensor, attribute: str) -> None:
         """Only what the walk has made may be changed."""
         if type(tensor._array) is not Tracer:

@@ -227,11 +227,9 @@ class Trace:
 
     def _check_outside_view(self, tensor: Tensor, owner: Tensor) -> None:
         """A view that was made before: its memory must be where its history says, and its tape stays out."""
-        follows = tensor._follows
-        if mode.grad and follows is not None and (tensor._node is not None or follows.requires_grad):
-            self.refuse(
-                "uses a view, made outside, of a tensor that requires a gradient", "make the view inside"
-            )
+        if tensor._follows is not None and tensor._seen != tensor._version[0]:
+            self.refuse("uses a view whose base was written to since", "make the view anew")
+        self._lift(tensor, ("_follows", "_path", "_seen"))
         array = owner._array
         for primitive, params in tensor._chain:
             array = primitive.forward(np, array, **params)
@@ -385,7 +383,7 @@ class Trace:
             self.refuse("calls the hooks of a leaf tensor", "remove them, or leave this step eager")
 
     def walks(self, nodes: list[Node]) -> None:
-        """A backward pass goes through these nodes, latest first: all of them must have been recorded in here."""
+        """A backward pass goes through these nodes, latest first: all must have been recorded in here."""
         if nodes[-1].order < self.start:
             self.refuse("goes back through a graph that was recorded outside", "compute the loss inside")
 

@@ -46,8 +46,11 @@ def functional_call(
         args = ()
     elif not isinstance(args, tuple):
         args = (args,)
+    call = getattr(module, "_orig_mod", module)  # what is compiled is compiled for its own parameters
+    if call._hooks is not None and call._hooks.compiled is not None:
+        call = call._call_uncompiled
     with _replaced(module, given, tie_weights, strict):
-        return module(*args, **(kwargs or {}))
+        return call(*args, **(kwargs or {}))
 
 
 @contextlib.contextmanager

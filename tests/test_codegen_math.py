@@ -59,10 +59,10 @@ def near_quarters(dtype):
 FUNCTIONS = {
     "exp": (1.1, 1.1, lambda d: [line(-87, 88, d) * (1 if d is float32 else 8), line(-1, 1, d)]),
     "expm1": (2, 2.5, lambda d: [line(-30, 88, d), line(-1, 1, d), spread(sizes(d, -30, 0))]),
-    "tanh": (2.5, 3, lambda d: [line(-20, 20, d), line(-1, 1, d), spread(sizes(d, -35, 1))]),
+    "tanh": (2.5, 1.5, lambda d: [line(-20, 20, d), line(-1, 1, d), spread(sizes(d, -35, 1))]),
     "log": (1, 1, lambda d: [line(0.4, 2.5, d), sizes(d, -37, 38)]),
     "log1p": (1.5, 1.5, lambda d: [line(-0.99, 3, d), spread(sizes(d, -35, -0.1)), sizes(d, 0, 38)]),
-    "erf": (1.5, 2.5, lambda d: [line(-7, 7, d), spread(sizes(d, -35, 1))]),
+    "erf": (2, 1.5, lambda d: [line(-7, 7, d), spread(sizes(d, -35, 1))]),
     "sin": (1, 1, lambda d: [line(-100, 100, d), spread(sizes(d, -30, 12)), near_quarters(d)]),
     "cos": (1, 1, lambda d: [line(-100, 100, d), spread(sizes(d, -30, 12)), near_quarters(d)]),
     "tan": (1.5, 3, lambda d: [line(-100, 100, d), spread(sizes(d, -30, 12)), near_quarters(d)]),
@@ -74,7 +74,7 @@ FUNCTIONS = {
     "arcsinh": (3.5, 3.5, lambda d: [line(-3, 3, d), spread(sizes(d, -35, 38))]),
     "arccosh": (3.5, 3.5, lambda d: [1 + sizes(d, -6, 1), sizes(d, 0, 38)]),
     "arctanh": (3.5, 3.5, lambda d: [line(-0.999, 0.999, d), spread(sizes(d, -35, -1))]),
-    "log10": (1, 2, lambda d: [sizes(d, -37, 38), line(0.4, 2.5, d)]),
+    "log10": (1, 1, lambda d: [sizes(d, -37, 38), line(0.4, 2.5, d)]),
     "exp2": (1.5, 1.5, lambda d: [line(-125, 127, d) * (1 if d is float32 else 8), line(-1, 1, d)]),
     "arctan": (1, 2.5, lambda d: [line(-3, 3, d), spread(sizes(d, -30, 30))]),
 }

@@ -219,9 +219,18 @@ def _log_specials(xp: Emitter, x: Lanes, pole: float, out: Lanes) -> Lanes:
 
 
 def erf(xp: Emitter, x: Lanes) -> Lanes:
-    """The error function: x + x P(x**2) up to 1; beyond, 1 - exp(-Q(|x|))."""
+    """The error function: x + x P(x**2) up to 1; beyond, 1 - exp(-Q(|x|)).
+
+    In float32, where networks use it, -expm1(-Q(|x|)) everywhere: within 2 units of the last place, not 1, but
+    quicker by a fifth.
+    """
     form = format_of(x.dtype)
     size = xp.minimum(xp.absolute(x), form.erf_high)
+    if form.erf_log:
+        k, r = _reduce(xp, -xp.muladd(size, _polynomial(xp, size, form.erf_log), size), form)
+        power = xp.muladd(r * r, _polynomial(xp, r, form.expm1), r)
+        scale = _power_of_two(k, form)
+        return xp.copysign(xp.muladd(scale, power, scale - 1.0), x)
     small = xp.muladd(x, _polynomial(xp, x * x, form.erf_small), x)
     large = 1.0 - exp(xp, -_polynomial(xp, size, form.erf_large))
     return xp.where(size < 1.0, small, xp.copysign(large, x))

@@ -35,8 +35,10 @@ LARGE = 1 << 18
 #: The same where it would stream more than two (Adam): as fast either way, but one kernel for the updates of
 #: all parameters takes less time to compile than a tail for each.
 UPDATE = 1 << 14
-#: The primitives whose kernel is a `Matmul`.
-PRODUCTS = frozenset({"matmul", "product_of_bfloat16"})
+#: Bytes of what is computed in front of everything else, where it reads nothing but inputs.
+SMALL = 1 << 16
+#: The primitives whose kernels add up products in registers, and finish the sums there: by kind of group.
+PRODUCTS = {"matmul": "matmul", "product_of_bfloat16": "matmul", "convolution": "convolution"}
 #: The element types that machine code computes with. Others are called out to NumPy.
 MACHINE_TYPES = frozenset({
     dtypes.bool_, dtypes.uint8, dtypes.uint16, dtypes.uint32, dtypes.uint64, dtypes.int8, dtypes.int16,
@@ -134,8 +136,8 @@ class Schedule:
         elif "loop" in equation.params and has_machine_code(equation):
             self._result_of_loop(equation)
         elif primitive.kind == "kernel" or not has_machine_code(equation):
-            is_product = primitive.name in PRODUCTS and has_machine_code(equation)
-            self._new(Group("matmul" if is_product else "other", out.shape, main=equation), equation)
+            kind = PRODUCTS.get(primitive.name, "other") if has_machine_code(equation) else "other"
+            self._new(Group(kind, out.shape, main=equation), equation)
         elif primitive.name == "cast" and not out.shape and self._is_input(equation.inputs[0]):
             self.inlined[out] = equation
         elif primitive.kind == "elementwise":
@@ -159,8 +161,27 @@ class Schedule:
 
     def _computed(self, value: Value, position: int) -> None:
         self.position[value] = position
+        self.layouts[value] = Layout(value, value.shape, self._order(value, self.groups[position]))
+
+    def _order(self, value: Value, group: Group) -> tuple[int, ...]:
+        """How a result lies in memory: as its kernel writes it best.
+
+        Images (N, C, *sizes) come out of convolutions with the channels last, and stay so through what is done
+        with each element: no kernel in between has to turn them.
+        """
+        if group.kind == "convolution":
+            n, c, *sizes = value.shape
+            by_n, *steps, by_c = contiguous_strides((n, *sizes, c), 1)
+            return (by_n, by_c, *steps)
         plain = contiguous_strides(value.shape, 1)
-        self.layouts[value] = Layout(value, value.shape, plain)
+        if group.kind == "map" and len(value.shape) > 2:
+            for equation in group.body:
+                for read in equation.values:
+                    layout = self.layouts.get(read)
+                    if layout is not None and layout.shape == value.shape and layout.root in self.position:
+                        if layout.root is read and layout.strides != plain:
+                            return layout.strides
+        return plain
 
     def _move(self, equation: Equation) -> None:
         (source,) = equation.inputs
@@ -225,14 +246,25 @@ class Schedule:
             for member in chain:
                 self._group(member)
             return
-        index = max((self.producer(v) for e in chain for v in e.values if v not in _made(chain)), default=-1)
+        latest = max((self.producer(v) for e in chain for v in e.values if v not in _made(chain)), default=-1)
+        index = latest
         if index < 0 or not self._has_points_for(self.groups[index], index, chain):
             index = self._sharing(chain, index)
         if index < 0:
-            self.groups.append(group)
-            index = len(self.groups) - 1
+            index = len(self.groups) if latest >= 0 or chain[-1].output.nbytes > SMALL else 0
+            self._insert(index, group)
         for member in chain:
             self._append(self.groups[index], index, member)
+
+    def _insert(self, index: int, group: Group) -> None:
+        """Put a group in front of the one that has this index. What reads inputs alone, and is small (a bias
+        in another type), comes before all others, so that the tail of one that is there already can read it.
+        """
+        self.groups.insert(index, group)
+        for table in (self.position, self.loops):
+            for key, position in table.items():
+                if position >= index:
+                    table[key] = position + 1
 
     def _join(self, equation: Equation) -> None:
         floats = [v for v in equation.values if v in self.floating]

@@ -54,6 +54,22 @@ class Recording:
         )  # fmt: skip
 
 
+    def gradients(self) -> list[tuple[str, Any]]:
+        """The plans of gradients that were made so far, each with a name."""
+        found: list[tuple[str, Any]] = []
+        tapes = [(1, self.tape)]
+        for order, tape in tapes:
+            for (_, wanted, _), derivative in tape.derivatives.items():
+                name = "gradient" if order == 1 else f"gradient of order {order}"
+                if not all(wanted):
+                    name += f" for {sum(wanted)} of {len(wanted)} inputs"
+                if derivative.plan is not None:
+                    found.append((name, derivative.plan))
+                if derivative.after is not None:
+                    tapes.append((order + 1, derivative.after))
+        return found
+
+
 def record_tape(
     trace: Trace, ends: dict[int, Tensor], arguments: dict[int, int], leaves: list[Any], results: list[Value]
 ) -> tuple[Graph, Recording]:

@@ -31,7 +31,7 @@ class Explanation:
         eager: why the function runs eagerly, or None.
         plans: one `PlanExplanation` for each specialisation.
         traces: how often the function was recorded.
-        callouts: how many operations have no machine code.
+        callouts: how many operations have no machine code, those of gradients included.
     """
 
     def __init__(self, compiled: Any, profile: bool = False) -> None:
@@ -39,10 +39,11 @@ class Explanation:
         self.eager = None if compiled.refused is None else str(compiled.refused)
         self.traces = compiled.traces
         self.plans = [PlanExplanation(plan) for plans in compiled.plans.values() for plan in plans]
-        self.callouts = sum(plan.callouts for plan in self.plans)
+        every = [part for plan in self.plans for part in (plan, *plan.gradients)]
+        self.callouts = sum(plan.callouts for plan in every)
         self.fallbacks = int(self.eager is not None)
         if profile:
-            for plan in self.plans:
+            for plan in every:
                 plan.profile()
 
     def __str__(self) -> str:
@@ -53,6 +54,8 @@ class Explanation:
             lines.append("not called yet: a plan is made at the first call")
         for number, plan in enumerate(self.plans):
             lines += ["", f"plan {number}: {plan}"]
+            for gradient in plan.gradients:
+                lines += ["", f"{gradient.title} of plan {number}: {gradient}"]
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -72,10 +75,16 @@ class PlanExplanation:
         flops: floating-point operations of the matrix products (2 m n k each), attention's included.
         arena_bytes: memory for all intermediate results.
         times: nanoseconds of each kernel call, once `profile()` was called.
+        gradients: the plans that backward passes outside of the function have asked for so far.
+        title: of those: which gradient it is.
     """
 
-    def __init__(self, bound: Any) -> None:
-        self._bound = bound
+    def __init__(self, bound: Any, title: str = "") -> None:
+        self._bound, self.title = bound, title
+        recording = bound.binding.recording
+        self.gradients = [] if recording is None else [
+            PlanExplanation(plan, name) for name, plan in recording.gradients()
+        ]  # fmt: skip
         engine = bound.engine
         self.recorded: Graph = bound.binding.graph
         self.native = hasattr(engine, "plan")

@@ -13,7 +13,7 @@ def dump(compiled: Any, folder: Any) -> list[str]:
 
     For each plan N: planN.txt (the kernels and where they come from), planN-recorded.txt and
     planN-optimized.txt (the graph before and after the passes), planN-loops.txt, planN.ll (LLVM IR) and
-    planN.s (assembly).
+    planN.s (assembly). The plans of its gradients, where these were asked for outside, are planN-gradientM.
 
     Args:
         compiled: what `lampion.compile` returned, called at least once.
@@ -39,10 +39,14 @@ def dump(compiled: Any, folder: Any) -> list[str]:
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     written = []
+    named = []
     for number, plan in enumerate(explanation.plans):
-        name = f"plan{number}"
+        named.append((f"plan{number}", f"plan {number}", plan))
+        for i, gradient in enumerate(plan.gradients):
+            named.append((f"plan{number}-gradient{i}", f"{gradient.title} of plan {number}", gradient))
+    for name, title, plan in named:
         texts = {
-            f"{name}.txt": f"{explanation.name}, plan {number}: {plan}\n\n{plan.fused()}",
+            f"{name}.txt": f"{explanation.name}, {title}: {plan}\n\n{plan.fused()}",
             f"{name}-recorded.txt": str(plan.recorded),
             f"{name}-optimized.txt": str(plan.optimized),
         }

@@ -22,6 +22,9 @@ def html(explanation: Explanation) -> str:
         parts.append(f" · runs eagerly: {escape(explanation.eager)}")
     for number, plan in enumerate(explanation.plans):
         parts.append(f"<p>plan {number}: {escape(plan.head)}</p>{_plan(plan)}")
+        for gradient in plan.gradients:
+            title = f"{gradient.title} of plan {number}"
+            parts.append(f"<p>{title}: {escape(gradient.head)}</p>{_plan(gradient)}")
     return f"<div>{''.join(parts)}</div>"
 
 

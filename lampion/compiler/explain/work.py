@@ -17,6 +17,8 @@ def products(kernel: ir.Kernel) -> int:
     """Floating-point operations of the matrix products in it."""
     if isinstance(kernel, ir.Matmul):
         return 2 * math.prod(kernel.shape) * kernel.a.shape[-1]
+    if isinstance(kernel, ir.Convolution):
+        return 2 * math.prod(kernel.shape) * math.prod(kernel.w.shape[:-1])
     if isinstance(kernel, ir.Attention | ir.AttentionSlopes):
         size, width = kernel.q.shape[-1], kernel.v.shape[-1]
         each = size + width if isinstance(kernel, ir.Attention) else 3 * size + 2 * width
@@ -38,7 +40,7 @@ def operations(kernel: ir.Kernel) -> int:
     if isinstance(kernel, ir.Rows):
         inside = math.prod(kernel.shape) * (_count(kernel.points) + len(kernel.reductions))
         return inside + math.prod(kernel.kept) * _count(kernel.rows)
-    if isinstance(kernel, ir.Matmul):
+    if isinstance(kernel, ir.Matmul | ir.Convolution):
         return products(kernel) + math.prod(kernel.shape) * _count(kernel.epilogue)
     if isinstance(kernel, ir.Attention):
         return products(kernel) + 4 * _pairs(kernel)  # scaled, the largest taken off, exponential, total

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from lampion.compiler import kernel_ir as ir
-from lampion.compiler.graph import Graph, Value
+from lampion.compiler.graph import Equation, Graph, Value
 from lampion.compiler.lowering.assembly import assemble
 from lampion.compiler.lowering.body import Body, Record
 from lampion.compiler.lowering.checks import last_check
@@ -15,7 +16,7 @@ from lampion.compiler.lowering.registry import GROUPS
 from lampion.compiler.lowering.segments import merged
 from lampion.compiler.memory import Arena
 from lampion.compiler.rows import merge_rows
-from lampion.compiler.schedule import MACHINE_TYPES, Layout, Schedule
+from lampion.compiler.schedule import MACHINE_TYPES, Group, Layout, Schedule
 from lampion.compiler.strides import contiguous_strides
 
 
@@ -50,7 +51,7 @@ class Lowering:
         """Let kernels write outputs where they belong; note those that need a copy at the end."""
         direct: set[Value] = set()
         for value, target in zip(self.graph.outputs, targets, strict=True):
-            computed = value in self.schedule.position and value not in direct
+            computed = value in self.schedule.position and value not in direct and self._is_plain(value)
             if target is None:
                 slot = ir.Place(False, self.externals, value.nbytes)
                 self.externals += 1
@@ -69,28 +70,38 @@ class Lowering:
             else:
                 self.copies.append((value, self.layouts[target]))
 
+    def _is_plain(self, value: Value) -> bool:
+        """Whether a value lies in memory as outputs do."""
+        return self.layouts[value].strides == contiguous_strides(value.shape, 1)
+
     def _may_overwrite(self, value: Value, target: Value) -> bool:
         """Whether the kernel that computes `value` may write it straight over the input `target`.
 
         It may if nothing reads the target's old contents later, or in the same kernel at another point.
         """
-        layout = self.layouts[target]
-        if value.shape != target.shape or layout.strides != contiguous_strides(target.shape, 1):
+        plain = contiguous_strides(target.shape, 1)
+        if value.shape != target.shape or not self.layouts[value].strides == self.layouts[target].strides == plain:
             return False
         own = self.schedule.position[value]
         if own <= self.last_check:
             return False  # it, or a later one, may find an error: then the user's tensors are as they were
+        for index, group, equation, read in self._reads.get(target, ()):
+            same_point = read is target and group.kind in ("map", "matmul", "convolution", "reduce") and (
+                equation is not group.main and (group.kind == "map" or equation in group.epilogue)
+            )  # fmt: skip
+            if index > own or (index == own and not same_point):
+                return False
+        return all(self._root(v) is not target for v in self.graph.outputs)
+
+    @functools.cached_property
+    def _reads(self) -> dict[Value | None, list[tuple[int, Group, Equation, Value]]]:
+        """By whose memory is read: by which equations of which groups, and as what."""
+        found: dict[Value | None, list[tuple[int, Group, Equation, Value]]] = {}
         for index, group in enumerate(self.schedule.groups):
             for equation in group.equations:
                 for read in equation.values:
-                    if self._root(read) is not target:
-                        continue
-                    same_point = read is target and group.kind in ("map", "matmul", "reduce") and (
-                        equation is not group.main and (group.kind == "map" or equation in group.epilogue)
-                    )  # fmt: skip
-                    if index > own or (index == own and not same_point):
-                        return False
-        return all(self._root(v) is not target for v in self.graph.outputs)
+                    found.setdefault(self._root(read), []).append((index, group, equation, read))
+        return found
 
     def _root(self, value: Value) -> Value | None:
         """The value whose memory a kernel looks at where it reads this one; None for Python numbers."""

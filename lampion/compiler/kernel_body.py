@@ -92,8 +92,8 @@ class Position:
 @dataclass(frozen=True)
 class Chosen:
     """Among a row's values (see `Rows`): value number `value` of its points, at the point that value number
-    `index` of the row says. An index outside of the row is reported through the kernel's status: 1 + the number
-    of the row. `dim` is the dimension that messages name.
+    `index` of the row says. An index outside of the row is reported through the kernel's status: 1 + the
+    number of the row. `dim` is the dimension that messages name.
     """
 
     value: int

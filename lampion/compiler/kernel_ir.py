@@ -154,6 +154,43 @@ class Matmul:
 
 
 @dataclass(frozen=True)
+class Convolution:
+    """``acc[n, i..., o] = sum over r..., c of x[n, s i + d r - p..., c] * w[r..., c, o]``, then epilogue, stores.
+
+    Channels are the last axis of every window here, and in memory that is best. Outside of x there are zeros.
+    Group g of the outputs (O / groups of them) reads group g of the channels. The epilogue and stores run over
+    shape (N, *sizes, O); `Result(0)` is the accumulator.
+
+    Attributes:
+        x: (N, *sizes of the input, C).
+        w: (*taps, C / groups, O), one behind the other.
+        sizes: of the output.
+        stride, dilation: for each dimension.
+        padding: in front of x, for each dimension; below 0: so much of x is left out.
+    """
+
+    x: Window
+    w: Window
+    sizes: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+    dtype: DType
+    operands: tuple[Operand, ...]
+    epilogue: tuple[Value, ...]
+    stores: tuple[Store, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.x.shape[0], *self.sizes, self.w.shape[-1])
+
+    @property
+    def taps(self) -> tuple[int, ...]:
+        return self.w.shape[:-2]
+
+
+@dataclass(frozen=True)
 class Pick:
     """One of several indices: at each point, its value times `stride` is where to go.
 
@@ -387,8 +424,8 @@ class Repeat:
 
 
 Kernel = (
-    Map | Segments | Reduce | Rows | Matmul | Gather | ScatterAdd | RandomBits | Attention | AttentionSlopes
-    | Walk | Sort | Repeat | CallOut
+    Map | Segments | Reduce | Rows | Matmul | Convolution | Gather | ScatterAdd | RandomBits | Attention
+    | AttentionSlopes | Walk | Sort | Repeat | CallOut
 )  # fmt: skip
 
 
@@ -427,8 +464,8 @@ class Plan:
 
 
 __all__ = [
-    "ANY_LENGTH", "Attention", "AttentionSlopes", "Call", "CallOut", "Chosen", "Compute", "Gather",
-    "Kernel", "Literal", "Load", "Map", "Matmul", "Operand", "Pick", "Place", "Plan", "Position",
+    "ANY_LENGTH", "Attention", "AttentionSlopes", "Call", "CallOut", "Chosen", "Compute", "Convolution",
+    "Gather", "Kernel", "Literal", "Load", "Map", "Matmul", "Operand", "Pick", "Place", "Plan", "Position",
     "RandomBits", "Reduce", "Reduction", "Repeat", "Result", "Round", "Rows", "ScatterAdd", "Segments",
     "Sort", "Spot", "Store", "Value", "Walk", "Window",
 ]  # fmt: skip

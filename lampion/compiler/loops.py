@@ -28,6 +28,8 @@ def show_kernel(kernel: ir.Kernel) -> str:
         return _rows(kernel)
     if isinstance(kernel, ir.Matmul):
         return _matmul(kernel)
+    if isinstance(kernel, ir.Convolution):
+        return _convolution(kernel)
     if isinstance(kernel, ir.Gather):
         reads, far = _picked(kernel)
         return "\n".join(_nest(kernel.out.shape, [*reads, f"{_at(kernel.out)} = {far}"]))
@@ -190,6 +192,26 @@ def _attention(kernel: ir.Attention | ir.AttentionSlopes) -> str:
             f"    {row(kernel.dv, 't')} += w[t] * {row(kernel.g)}",
         ]
     return "\n".join(_nest(shape[:-1], lines))
+
+
+def _convolution(kernel: ir.Convolution) -> str:
+    indices = list(_NAMES[: len(kernel.shape)])
+    image, *places, output = indices
+    taps = [f"t{n}" for n in range(len(places))]
+    seen = [
+        f"{s}*{i} + {d}*{t} - {p}"
+        for i, t, s, d, p in zip(
+            places, taps, kernel.stride, kernel.dilation, kernel.padding, strict=True
+        )
+    ]
+    share = kernel.w.shape[-1] // kernel.groups
+    channel = "c" if kernel.groups == 1 else f"{kernel.w.shape[-2]}*({output} // {share}) + c"
+    x = f"b{kernel.x.operand}[{', '.join([image, *seen, channel])}]"
+    inner = [f"acc += {x} * {_at(kernel.w, names=[*taps, 'c', output])}   # 0 outside of the input"]
+    for name, size in reversed([*zip(taps, kernel.taps, strict=True), ("c", kernel.w.shape[-2])]):
+        inner = [f"for {name} in range({size}):", *_indent(inner)]
+    lines = ["acc = 0", *inner, *_body(kernel.epilogue, "e", indices, ["acc"])]
+    return "\n".join(_nest(kernel.shape, [*lines, *_stores(kernel.stores, "e", indices)]))
 
 
 def _picked(kernel: ir.Gather | ir.ScatterAdd) -> tuple[list[str], str]:

@@ -15,6 +15,7 @@ from lampion.compiler.kernel_ir import (
     Attention,
     AttentionSlopes,
     Compute,
+    Convolution,
     Gather,
     Kernel,
     Load,
@@ -63,6 +64,10 @@ def _cycles(kernel: Kernel, target: Target) -> float:
         packing = kernel.b.size * 2 * _per_lane(kernel.dtype, target)
         outside = math.prod(kernel.shape) * _point(kernel.epilogue, kernel.stores, target)
         return products * _per_lane(kernel.dtype, target) + packing + outside
+    if isinstance(kernel, Convolution):
+        products = math.prod(kernel.shape) * math.prod(kernel.w.shape[:-1])
+        outside = math.prod(kernel.shape) * _point(kernel.epilogue, kernel.stores, target)
+        return products * _per_lane(kernel.dtype, target) + outside + kernel.x.size
     if isinstance(kernel, Gather):
         return 2.0 * kernel.out.size
     if isinstance(kernel, ScatterAdd):

@@ -25,6 +25,7 @@ from lampion.compiler import cache
 from lampion.compiler.codegen import (
     attention,
     attention_slopes,
+    convolution,
     cost,
     gather,
     map,
@@ -46,6 +47,7 @@ from lampion.compiler.kernel_ir import (
     Attention,
     AttentionSlopes,
     Compute,
+    Convolution,
     Gather,
     Kernel,
     Map,
@@ -68,6 +70,7 @@ _MODULES: dict[type, ModuleType] = {
     Reduce: reduce,
     Rows: rows,
     Matmul: matmul,
+    Convolution: convolution,
     Gather: gather,
     ScatterAdd: gather,
     RandomBits: random,
@@ -82,6 +85,8 @@ _MODULES: dict[type, ModuleType] = {
 SERIAL = 50_000.0
 # A kernel below this is left to one thread of a plan that has several: to share it takes about 0.3 us.
 SMALL = 1_500.0
+# A round of a loop below this is left to one thread: to meet in each round takes longer than it saves.
+ROUND = 6_000.0
 
 
 def compile_plan(
@@ -149,6 +154,18 @@ def _chunks(kernel: Kernel) -> int:
     return count
 
 
+def _together(kernel: Repeat, target: Target) -> repeat.Together | None:
+    """How threads share the rounds of a loop; None where these are too short, or there is a loop inside."""
+    if any(isinstance(call.kernel, Repeat) for call in kernel.calls):
+        return None
+    costs = [cost.nanoseconds(call.kernel, target) for call in kernel.calls]
+    chunks = tuple(_chunks(call.kernel) for call in kernel.calls)
+    if sum(costs) < ROUND or not all(chunks):
+        return None
+    shared = tuple(count > 1 and price >= SMALL for count, price in zip(chunks, costs, strict=True))
+    return repeat.Together(chunks, shared) if any(shared) else None
+
+
 class _Emitter:
     """The LLVM module of one plan: its kernels, `plan` (unless serial, or timed) and `solo`."""
 
@@ -164,7 +181,16 @@ class _Emitter:
             count > 1 and cost.nanoseconds(call.kernel, target) >= SMALL
             for call, count in zip(plan.calls, self.chunks, strict=True)
         ]  # the other calls are too small to be worth it
-        self.claims = Claims(len(plan.calls), sum(self.shared))
+        # Loops that all threads run together, with where their words begin: behind those of all calls.
+        self.together: dict[int, tuple[repeat.Together, int, int]] = {}
+        words, claimed = len(plan.calls) + 1, sum(self.shared)
+        for number, call in enumerate(plan.calls):
+            if isinstance(call.kernel, Repeat) and (how := _together(call.kernel, target)) is not None:
+                self.together[number] = how, words, claimed
+                self.shared[number] = True
+                words += call.kernel.length * len(call.kernel.calls)
+                claimed += call.kernel.length * sum(how.shared)
+        self.claims = Claims(words - 1, claimed)
 
     def emit(self) -> ir.Module:
         for call in self.plan.calls:
@@ -254,7 +280,9 @@ class _Emitter:
         b, after = self.b, self.b.append_basic_block(f"after.{number}")
         if step.all_wait:
             self._before(number, step, after)
-        if self.shared[number]:
+        if number in self.together:
+            self._run_together(number)
+        elif self.shared[number]:
             self._share(number)
         else:
             with b.if_then(self.first):
@@ -307,6 +335,28 @@ class _Emitter:
         self._report(number, b.sub(hi, lo))
         b.branch(more)
         b.position_at_end(none)
+
+    def _run_together(self, number: int) -> None:
+        """Let all threads run the rounds of a loop; thread 0 reports its end."""
+        b, kernel = self.b, self.plan.calls[number].kernel
+        how, words, claimed = self.together[number]
+        runtime = repeat.Runtime(
+            lambda b, sync, word, goal: b.call(self.wait, [sync, word, goal]),
+            lambda b, sync, word, count, goal: b.call(self.report, [sync, word, count, goal]),
+            lambda b, sync, *args: _call_at(
+                b, sync, CLAIM, args[0], I64(self.claims.row), *args[1:], returns=I64
+            ),
+            lambda b, sync, status: b.atomic_rmw("umin", _at(b, sync, STATUS), _where(b, number, status), "seq_cst"),
+        )  # fmt: skip
+        name = f"{self.kernels[kernel].name}_together_{number}"
+        function = repeat.emit_together(
+            self.module, name, kernel, self.kernels, how, order.can_fail, runtime
+        )
+        pointers = self._pointers(b, number, self.table, self.arena)
+        done, own = _at(b, self.claims_at, 8 * words), _at(b, self.claims_at, self.claims.start + 8 * claimed)
+        b.call(function, [*pointers, self.sync, done, own, self.thread, self.threads])
+        with b.if_then(self.first):
+            self._report(number, I64(1))
 
     def _run(self, number: int, lo: Any, hi: Any) -> None:
         """Some chunks of a call. The least (call, position) of all that failed is kept."""

@@ -36,11 +36,15 @@ def multiply(
     rows: int,
     columns: int,
     ahead: Callable[[IRValue], None] | None = None,
+    onto: Sequence[IRValue] | None = None,
 ) -> list[IRValue]:
-    """a @ panel: the accumulators, row by row. `ahead`, called with the step, emits prefetches."""
+    """a @ panel: the accumulators, row by row, from zero or from what they are `onto`. `ahead`, called with
+    the step, emits prefetches.
+    """
     dtype, lanes = a.dtype, k.target.lanes(a.dtype)
-    zeros = [k.constant(dtype, 0, lanes)] * (rows * -(-columns // lanes))
-    with k.loop(0, depth, carried=zeros) as loop:
+    if onto is None:
+        onto = [k.constant(dtype, 0, lanes)] * (rows * -(-columns // lanes))
+    with k.loop(0, depth, carried=onto) as loop:
         parts = load_row(k, panel.at(k, loop.index, 0), dtype, columns, lanes)
         step = a.at(k, 0, loop.index)
         if ahead is not None:

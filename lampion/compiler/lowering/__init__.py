@@ -11,6 +11,7 @@ from lampion.compiler.graph import Graph, Value
 from lampion.compiler.lowering import (  # they register rules
     along,
     attention,
+    convolution,
     groups,
     indexing,
     kernels,

@@ -21,7 +21,7 @@ KERNELS: dict[str, KernelRule] = {}
 #: Those whose kernels cannot fail. (Others check their indices, or are called out.)
 SAFE: set[str] = set(PRODUCTS)
 #: The primitives of kind "kernel" that are lowered elsewhere: as a group, or as a number.
-ELSEWHERE = PRODUCTS | {"full"}
+ELSEWHERE = PRODUCTS.keys() | {"full"}
 
 
 def lowers_group(kind: str) -> Callable[[GroupRule], GroupRule]:

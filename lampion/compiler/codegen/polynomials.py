@@ -26,10 +26,10 @@ class Format:
     erf_high: float  # erf(x) rounds to 1 above
     expm1: tuple[float, ...]  # (e**r - 1 - r) / r**2 for |r| <= log(2)/2
     log: tuple[float, ...]  # see mathlib: for 1/sqrt(2) <= 1 + f <= sqrt(2)
+    erf_small: tuple[float, ...]  # erf(x)/x - 1 in powers of x**2, for |x| <= 1
+    erf_large: tuple[float, ...]  # -log(1 - erf(x)) for 1 <= x <= erf_high
     # What only one of the formats has.
     erf_log: tuple[float, ...] = ()  # -log(1 - erf(x))/x - 1 for 0 <= x <= erf_high
-    erf_small: tuple[float, ...] = ()  # erf(x)/x - 1 in powers of x**2, for |x| <= 1
-    erf_large: tuple[float, ...] = ()  # -log(1 - erf(x)) for 1 <= x <= erf_high
     tanh_small: tuple[float, ...] = ()  # (tanh(x)/x - 1)/x**2 in powers of x**2, for |x| <= 0.55
 
     @property
@@ -73,6 +73,24 @@ FLOAT32 = Format(
         -0.13159741461277008,
         0.12767422199249268,
         -0.07643301039934158,
+    ),
+    erf_small=(  # 2**-29.4
+        0.12837916612625122,
+        -0.3761262595653534,
+        0.11283578723669052,
+        -0.026853347197175026,
+        0.005187162198126316,
+        -0.0007997853099368513,
+        7.806903886375949e-05,
+    ),
+    erf_large=(  # 2**-29.8
+        0.0003415252431295812,
+        1.1270891427993774,
+        0.6381449699401855,
+        0.10310658812522888,
+        -0.021837962791323662,
+        0.0029476277995854616,
+        -0.00018637550238054246,
     ),
     erf_log=(  # 2**-27.8, of erf itself
         0.12837916612625122,

@@ -26,6 +26,7 @@ from capture_core import Tensor
 
 from lampion.compiler.capture import CaptureError, Guards, Recorder
 from lampion.compiler.capture.frame import Frame
+from lampion.compiler.capture.guards import GONE, Names
 from lampion.compiler.capture.policy import find
 from lampion.compiler.capture.values import NULL, Unseen, matches, seen
 
@@ -240,3 +241,13 @@ def true_stacks() -> Iterator[list[int]]:
         yield count
     finally:
         Frame.step = step  # type: ignore[method-assign]
+
+
+def holds(guards: Guards) -> bool:
+    """Whether the guards hold, as generated code has it: see lampion/compiler/callpath.py."""
+    names = Names()
+    tests = " and ".join(row.test(names) for row in guards.rows)
+    try:
+        return bool(eval(f"({tests or True})", names.space))  # noqa: S307
+    except GONE:
+        return False

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from capture_core import Tensor
-from capture_harness import World, guarded, true_stacks
+from capture_harness import World, guarded, holds, true_stacks
 
 X = Tensor(2, 3)
 
@@ -182,9 +182,10 @@ def test_a_change_is_noticed(run: str, change: str, words: str, monkeypatch: pyt
         monkeypatch.setattr(sys, name, getattr(sys, name))  # what a row assigns is put back
     world = World()
     guards = guarded(world.function(run), X)
+    assert holds(guards)
     world.change(change)
     said = guards.check()
-    assert said is not None
+    assert said is not None and not holds(guards)
     assert words in said
 
 
@@ -205,9 +206,11 @@ def test_a_change_of_a_library_is_noticed(
     run: str, name: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     guards = guarded(World().function(run), X)
+    assert holds(guards)
     with monkeypatch.context() as patch:
         patch.setattr(name, lambda *args: None)
         said = guards.check()
+        assert not holds(guards)
     assert said is not None
     assert words in said
     assert guards.check() is None
@@ -237,4 +240,4 @@ def test_what_stays_the_same_is_no_change(run: str, change: str) -> None:
     world.space["x"] = X
     guards = guarded(world.function(run), X)
     world.change(change)
-    assert guards.check() is None
+    assert guards.check() is None and holds(guards)

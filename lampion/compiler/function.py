@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import sys
 import threading
 import warnings
 from collections.abc import Callable
@@ -114,6 +115,13 @@ class CompiledFunction(Generic[P, R]):
             raise AttributeError(name)
         return getattr(self.function, name)
 
+    def __reduce__(self) -> Any:
+        """Plans are tied to the objects that they were made of: a copy records anew."""
+        module = sys.modules.get(getattr(self, "__module__", None) or "")
+        if getattr(module, self.__name__, None) is self:
+            return self.__name__
+        return type(self), (self.function, self.guarded)
+
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
 
@@ -133,22 +141,15 @@ class CompiledFunction(Generic[P, R]):
     def _call(self, args: Any, kwargs: Any) -> Any:
         """A call that no short way fits: find the plan, or make one."""
         leaves: list[Any] = []
-        shape = flatten_arguments((args, kwargs) if kwargs else args, leaves)
-        surroundings = (get_default_dtype(), mode.autocast, mode.short)
-        layout = (bool(kwargs), shape)
-        key = (*layout, surroundings, _equals(leaves), *self._signatures(layout, leaves))
-        reason = None
+        layout = (bool(kwargs), flatten_arguments((args, kwargs) if kwargs else args, leaves))
+        plan = None
         try:
-            for plan in self.plans.get(key, ()):
-                reason = plan.changed(leaves)
-                if reason is None:
-                    break
-            else:
-                if reason is None and self.plans:
-                    reason = different(self.function, args, kwargs, key, self.plans)
-                plan = self._specialize(args, kwargs, leaves, layout, reason)
-                key = (*key[:4], *self._signatures(layout, leaves))
-                self.plans.setdefault(key, []).insert(0, plan)
+            plan, _ = self._find(layout, leaves)
+            if plan is None:
+                with _tracing:
+                    plan, reason = self._find(layout, leaves)  # perhaps another thread has made it meanwhile
+                    if plan is None:
+                        plan = self._specialize(args, kwargs, leaves, layout, reason)
             result = plan.run(leaves)
             plan.shorten(args, kwargs)
             self._used(plan)
@@ -162,11 +163,30 @@ class CompiledFunction(Generic[P, R]):
                 )
         except Retrace as error:
             log.info("%s: %s", self, error)
-            self._drop(plan)
+            if plan is not None:
+                self._drop(plan)
             return self(*args, **kwargs)
         except Overlap as error:
             log.info("%s ran eagerly this time: %s", self, error.args[0])
         return self.function(*args, **kwargs)
+
+    def _key(self, layout: Any, leaves: list[Any]) -> tuple[Any, ...]:
+        """What plans are looked up by: all that is known of arguments and settings beforehand."""
+        signatures = [*map(signature, leaves)]
+        for number in self._differing.known(layout):
+            if type(leaves[number]) is float:
+                signatures[number] = float
+        surroundings = (get_default_dtype(), mode.autocast, mode.short)
+        return (*layout, surroundings, _equals(leaves), *signatures)
+
+    def _find(self, layout: Any, leaves: list[Any]) -> tuple[BoundPlan | None, str | None]:
+        """The plan that holds; or, where there were some for such arguments, why the last one does not."""
+        reason = None
+        for plan in tuple(self.plans.get(self._key(layout, leaves), ())):
+            reason = plan.changed(leaves)
+            if reason is None:
+                return plan, None
+        return None, reason
 
     def _used(self, plan: BoundPlan) -> None:
         """Note which plan was used last; beyond `MAX_PLANS` the one that was not used for longest goes."""
@@ -186,14 +206,6 @@ class CompiledFunction(Generic[P, R]):
             if not plans:
                 self.plans.pop(key, None)
 
-    def _signatures(self, layout: Any, leaves: list[Any]) -> list[Any]:
-        """What has to be equal in the leaves of the arguments for a plan to serve."""
-        signatures = [*map(signature, leaves)]
-        for number in self._differing.known(layout):
-            if type(leaves[number]) is float:
-                signatures[number] = float
-        return signatures
-
     def _specialize(
         self, args: Any, kwargs: Any, leaves: list[Any], layout: Any, reason: str | None
     ) -> BoundPlan:
@@ -206,13 +218,16 @@ class CompiledFunction(Generic[P, R]):
             )
         self.traces += 1
         if self.traces > 1:
-            log.info("%s: recorded again (%d): %s", self, self.traces, reason or "its plans were dropped")
+            reason = reason or different(self.function, args, kwargs, self._key(layout, leaves), self.plans)
+            log.info("%s: recorded again (%d): %s", self, self.traces, reason)
         binding, arrays = self._record(args, kwargs, leaves, layout)
         binding.keep.append([leaf for leaf in leaves if is_known_by_name(leaf)])
         try:
-            return BoundPlan(binding, make_engine(binding.graph, arrays, binding.targets))
+            plan = BoundPlan(binding, make_engine(binding.graph, arrays, binding.targets))
         except Overlap as error:
             raise CaptureError(error.args[0], *place_of(self.function), error.args[1]) from None
+        self.plans.setdefault(self._key(layout, leaves), []).insert(0, plan)
+        return plan
 
     def _record(self, args: Any, kwargs: Any, leaves: list[Any], layout: Any) -> tuple[Binding, list[Any]]:
         """Record one call; floats that differ from the last one's become inputs, if that can be."""

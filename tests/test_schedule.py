@@ -5,7 +5,7 @@ import pytest
 
 import lampion as lp
 from lampion.compiler import schedule
-from lampion.testing.readings import read
+from lampion.testing.readings import assert_compiled, read
 
 
 def floats_whose_source_was_grouped(x):
@@ -42,3 +42,66 @@ def test_a_kernel_that_reads_what_is_not_written_yet_is_refused(monkeypatch):
     monkeypatch.setenv("LAMPION_CACHE", "0")  # which would know the plan
     with pytest.raises(AssertionError, match="reads what is written after it"):
         read("compiled", lambda x: (x @ x.T) @ x, numbers())
+
+
+def kernels(function, *args):
+    compiled = lp.compile(function)
+    compiled(*args)
+    return [call.kernel for call in compiled.explain().plans[0].kernels]
+
+
+def stored(kernel):
+    return {store.window.operand for store in kernel.stores}
+
+
+def test_what_a_slope_needs_is_computed_again():
+    """GELU's erf and exp are not written to memory for the backward pass; a small layer's are."""
+
+    def step(x, w):
+        y = lp.nn.functional.gelu(x @ w)
+        return lp.autograd.grad((y @ w.T).sum(), [w])[0]
+
+    for rows, expected in ((2048, 2), (32, 4)):  # GELU and the product; or half of that, 1 + erf, exp
+        x, w = (lp.tensor(np.full(shape, 0.01, np.float32)) for shape in ((rows, 64), (64, 64)))
+        w.requires_grad_()
+        forward, *_ = kernels(step, x, w)
+        assert len(stored(forward)) == expected
+        assert_compiled(step, x, w)
+
+
+def test_masks_of_dropout_are_made_again_from_their_bits():
+    lp.manual_seed(0)
+
+    def step(x):
+        y = lp.nn.functional.dropout(x * 2, 0.5).exp()
+        return y.detach(), lp.autograd.grad((y * y).sum(), [x])[0]
+
+    x = lp.tensor(np.random.default_rng(0).standard_normal((700, 400)).astype(np.float32), requires_grad=True)
+    results = []
+    for function in (step, lp.compile(step)):
+        lp.manual_seed(1)
+        results.append([r.numpy() for r in function(x)])
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def test_what_is_overwritten_is_not_read_later_than_before():
+    """A value made of a parameter is stored, rather than made again when the parameter has changed."""
+    w = lp.tensor(np.ones((300, 300), np.float32), requires_grad=True)
+    optimizer = lp.optim.SGD([w], lr=0.5)
+
+    def step(x):
+        optimizer.zero_grad()
+        half = lp.tanh(w * 0.5)
+        (half * half * x).sum().backward()
+        optimizer.step()
+        return (half.detach() * 2).sum()
+
+    x = lp.tensor(np.random.default_rng(0).standard_normal((300, 300)).astype(np.float32))
+    before = w.detach().numpy().copy()
+    expected, slope = step(x).item(), w.grad.numpy().copy()
+    after = w.detach().numpy().copy()
+    w.data.copy_(lp.tensor(before))
+    assert lp.compile(step)(x).item() == pytest.approx(expected, rel=1e-6)
+    np.testing.assert_allclose(w.grad.numpy(), slope, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(w.detach().numpy(), after, rtol=1e-5, atol=1e-6)

@@ -19,6 +19,7 @@ import functools
 import heapq
 import itertools
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from lampion.compiler.codegen.prices import price
@@ -243,10 +244,7 @@ class Cluster:
 
     def _has_room(self, equations: list[Equation], kinds: dict[Value, str], space: RowSpace) -> bool:
         streams = {v for e in equations for v in e.values if v not in kinds and v.size >= space.rows}
-        kept = sum(
-            space.length * e.output.dtype.itemsize for e in equations
-            if kinds[e.output] == "point" and price(e.primitive.name) >= DEAR
-        )  # fmt: skip
+        kept = bytes_kept([e for e in equations if kinds[e.output] == "point"], space)
         return len(equations) <= MAX_EQUATIONS and len(streams) <= MAX_STREAMS and kept <= MAX_KEPT
 
     def shares(self, number: int) -> bool:
@@ -269,6 +267,12 @@ class Cluster:
             for n in self.members
         ]
         return sum(walks) > 1
+
+
+def bytes_kept(points: Iterable[Equation], space: RowSpace) -> int:
+    """What the buffers of a row take, at most, where these equations are evaluated at its points."""
+    dear = (e.output.dtype.itemsize for e in points if price(e.primitive.name) >= DEAR)
+    return space.length * sum(dear)
 
 
 def points_of(equation: Equation) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from operator import attrgetter
 from types import FunctionType
@@ -227,7 +227,8 @@ def _walk(
     leaves: dict[int, Tensor] = {}
     previous, mode.grad = mode.grad, create_graph
     policy, mode.autocast = mode.autocast, None  # gradients are computed in the types of the forward pass
-    quiet, away = silence(), nullcontext()
+    quiet = silence()
+    away: AbstractContextManager[None] = nullcontext()
     quiet.__enter__()
     try:
         for root, seed in zip(roots, seeds, strict=True):

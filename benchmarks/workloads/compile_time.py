@@ -87,12 +87,13 @@ def child(name: str, by_phase: str) -> dict[str, Any]:
     start = time.perf_counter()
     session.value(session.step(*batch))
     first = time.perf_counter() - start
+    by_name = dict(phases.seconds)  # what is asked for from here on is not a part of the first call
     start = time.perf_counter()
     session.value(session.step(*batch))
     later = time.perf_counter() - start
     if by_phase == "yes":
-        phases.seconds["the rest"] = first - sum(phases.seconds.values())
-    return {"first": first, "later": later, "phases": phases.seconds, "facts": session.facts()}
+        by_name["the rest"] = first - sum(by_name.values())
+    return {"first": first, "later": later, "phases": by_name, "facts": session.facts()}
 
 
 def run(options: Options) -> dict[str, Any]:

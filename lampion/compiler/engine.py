@@ -15,6 +15,7 @@ import numpy as np
 from lampion.compiler import entries
 from lampion.compiler import kernel_ir as ir
 from lampion.compiler.graph import Graph, Value, interpret
+from lampion.compiler.memory import give_back
 from lampion.compiler.parts import Parts
 from lampion.compiler.strides import contiguous_strides
 from lampion.errors import LampionError
@@ -102,6 +103,7 @@ class Native:
             arena_bytes = recipe.plan.arena_bytes
             if name is not None and self.parts.only is not None:
                 entries.store(name, entries.Entry(arena_bytes, self.parts.only.code))
+            give_back()
         else:
             arena_bytes = entry.arena_bytes
             self.parts = Parts.ready(entry.code, recipe)

@@ -241,6 +241,28 @@ def transforms(compile, note):
         lambda s: run(s * weight)))(lp.tensor(0.5)))  # fmt: skip
 
 
+@table(rounded=True)
+def transforms_of_what_is_trained(compile, note):
+    """The derivative is recorded inside of `vmap`, since a captured tensor asks for its gradient too."""
+    weight = randn(3, seed=1, requires_grad=True)
+    run = compile(lambda x: (x * weight).tanh() * x.sum())
+    x = randn(3, seed=2)
+    jacobian = lp.func.jacrev(run)(x)
+    jacobian.square().sum().backward()
+    note(jacobian, weight.grad)
+    lp.func.jacfwd(run)(x).square().sum().backward()
+    slopes = lp.func.grad(lambda x: run(x).sum())(x)
+    slopes.square().sum().backward()
+    note(slopes, weight.grad)
+    rows = lp.func.vmap(lp.func.grad(lambda x: run(x).sum()))(randn(4, 3, seed=4))
+    rows.exp().sum().backward()
+    note(rows, weight.grad)
+    leaf = randn(3, seed=5, requires_grad=True)
+    (batch,) = grad(run(leaf), leaf, lp.eye(3), is_grads_batched=True, create_graph=True)
+    batch.square().sum().backward()
+    note(batch, weight.grad, leaf.grad)
+
+
 @table
 def a_compiled_function_in_a_compiled_step(compile, note):
     model = net()

@@ -14,7 +14,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from lampion.autograd.function import Bundle
+import numpy as np
+
+from lampion.autograd.function import Bundle, Function
+from lampion.autograd.graph import with_history
 from lampion.autograd.tape import Node, freed_error, new_node, overwritten_error
 from lampion.compiler.backward import Derivative, Saved, Tape
 from lampion.compiler.replay import replay
@@ -123,18 +126,61 @@ class Call:
         versions = [*self.versions, *((seed._version, seed._version[0]) for seed in seeds)]
         attach(after, edges, kept, versions, [results[number] for number in derivative.lasting])
 
-    def _replayed(self, derivative: Derivative, seeds: list[Tensor]) -> list[Tensor]:
+    def _replayed(self, derivative: Derivative, seeds: list[Tensor]) -> Sequence[Tensor]:
         """The same operations through the door, where something stands in for computing: inside of `vmap`."""
         trace: Any = mode.trace
         if trace.compiles:
             trace.refuse("goes back through a graph that was recorded outside", "compute the loss inside")
-        if mode.grad:
-            raise GradientError(
-                "compiled_function", "the gradient of a compiled function is recorded inside of a transform",
-                fix="leave the function uncompiled there: compiled.function is the one that it was made of",
-            )  # fmt: skip
+        if mode.grad and derivative.after is not None and derivative.lasting:
+            routes = [_route(edge, leaf) for edge, leaf in zip(self.edges, self.tape.leaves, strict=True)]
+            results: Sequence[Tensor] = as_function(self, derivative, seeds).apply(*routes, *seeds)
+            return results
         values = [*self.kept, *seeds]
         return replay(derivative.graph, [values[number] for number in derivative.takes])
+
+
+def _route(edge: Any, leaf: Tensor) -> Tensor:
+    """A tensor for nothing but to lead a gradient to an edge."""
+    return with_history(wrap(np.broadcast_to(np.zeros((), leaf.dtype.numpy), leaf.shape)), edge)
+
+
+def as_function(call: Call, derivative: Derivative, seeds: list[Tensor]) -> type[Function]:
+    """The gradients as an `autograd.Function` of the inputs and of the gradients that come in.
+
+    Transforms know what to do with one of these.
+    """
+    count = len(call.edges)
+    recorded = [seed.requires_grad for seed in seeds]
+
+    class Gradient(Function):
+        @staticmethod
+        def forward(ctx: Any, *inputs: Tensor) -> tuple[Tensor, ...]:
+            ctx.save_for_backward(*inputs[count:])
+            ctx.set_materialize_grads(False)
+            values = [*call.kept, *inputs[count:]]
+            return tuple(replay(derivative.graph, [values[number] for number in derivative.takes]))
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+            arrived = enumerate(gradients[number] for number in derivative.lasting)
+            parts = {end: gradient for end, gradient in arrived if gradient is not None}
+            if not parts:
+                return (None,) * (count + len(recorded))
+            if mode.grad:
+                raise GradientError(
+                    "compiled_function", "a third derivative of a compiled function inside of a transform",
+                    fix="leave the function uncompiled there: f.function is what it was made of",
+                )  # fmt: skip
+            kept = [*call.kept, *ctx.saved_tensors]
+            versions = [*call.versions, *((seed._version, seed._version[0]) for seed in ctx.saved_tensors)]
+            assert derivative.after is not None
+            inner = Call(derivative.after, [], kept, versions)
+            found = inner.gradients(Bundle(parts), (True,) * len(derivative.after.leaves))
+            rest = iter(found[count:])
+            return (*found[:count], *(next(rest) if has else None for has in recorded))
+
+    Gradient.__name__ = _Rules.name
+    return Gradient
 
 
 def attach(

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from . import policy
 from .policy import MISSING, same, say
 
 
@@ -43,6 +44,8 @@ class Names:
     def __init__(self, **space: Any) -> None:
         self.space: dict[str, Any] = {"same": same, "MISSING": MISSING, "is_": is_, **space}
         self._names: dict[int, str] = {}
+        self._tests: set[str] = set()
+        self._namespaces: dict[int, str] = {}  # by id of the class: `vars` makes another object each time
 
     def __call__(self, thing: Any, hint: str = "value") -> str:
         """The name of an object."""
@@ -53,6 +56,18 @@ class Names:
             name = self._names[id(thing)] = f"{hint}{len(self._names)}"
             self.space[name] = thing  # which keeps it alive, so that no other gets its id
         return name
+
+    def once(self, test: str) -> list[str]:
+        """The test, unless this was asked before."""
+        new = test not in self._tests
+        self._tests.add(test)
+        return [test] if new else []
+
+    def namespace(self, cls: type) -> str:
+        """The name of a class's namespace."""
+        if id(cls) not in self._namespaces:
+            self._namespaces[id(cls)] = self(vars(cls), "space")
+        return self._namespaces[id(cls)]
 
     def same(self, expression: str, want: Any) -> str:
         """A test: the expression gives this object, or plain data of the same type and value (`same`)."""
@@ -134,6 +149,10 @@ class Attribute(Guard):
 
     def test(self, names: Names) -> str:
         cls = names(self.cls, "cls")
+        if self.want is MISSING and type(self.cls) is type:  # three times as fast as `getattr`
+            spaces = [names.namespace(base) for base in self.cls.__mro__ if base.__flags__ & policy.HEAP_TYPE]
+            bases = names.once(f"{cls}.__mro__ is {names(self.cls.__mro__, 'mro')}")
+            return " and ".join(bases + [f"{self.name!r} not in {space}" for space in spaces]) or "True"
         if self.want is MISSING or not self.name.isidentifier() or keyword.iskeyword(self.name):
             return names.same(f"getattr({cls}, {self.name!r}, MISSING)", self.want)
         return names.same(f"{cls}.{self.name}", self.want)

@@ -91,7 +91,7 @@ def same(a: Any, b: Any) -> bool:
 
 # ---- classes whose instances hold no hidden state ---------------------------------------------------
 
-_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE
+HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE
 _OWN_GETSETS = ("__dict__", "__weakref__")  # put by Python itself into every class that it makes
 C_DESCRIPTORS = (
     types.MethodDescriptorType,
@@ -136,7 +136,7 @@ def per_class(test: Test) -> Test:
 @per_class
 def made_in_python(cls: type) -> bool:
     """Whether a `class` statement made it: a C type shows by the C descriptors in its own namespace."""
-    return bool(cls.__flags__ & _HEAP_TYPE) and not any(
+    return bool(cls.__flags__ & HEAP_TYPE) and not any(
         isinstance(value, C_DESCRIPTORS) and value.__objclass__ is cls and name not in _OWN_GETSETS
         for name, value in vars(cls).items()
     )

@@ -41,6 +41,7 @@ class Recomputing:
 
     def __init__(self, schedule: Schedule, written: Sequence[Value | None]) -> None:
         self.schedule, self.written = schedule, set(written)
+        self.given = {*schedule.graph.inputs, *schedule.graph.constants}
         self.home = {id(e): n for n, group in enumerate(schedule.groups) for e in group.equations}
 
     def run(self) -> None:
@@ -96,7 +97,7 @@ class Recomputing:
                 if before is None:
                     if schedule.layouts[value].root in made_by and value.size * SMALL > size:
                         return False  # a movement of what this group makes
-                    if schedule.layouts[value].root in self.written:
+                    if not self._can_be_read(schedule.layouts[value].root):
                         return False
                 elif before.primitive.name == "matmul":
                     continue
@@ -111,6 +112,12 @@ class Recomputing:
         if not visit(equation):
             return None
         return chain if sum(price(e.primitive.name) for e in chain) <= MAX_PRICE else None
+
+    def _can_be_read(self, root: Value) -> bool:
+        """Whether a value is in memory, and will be later on. (Positions that rows count are nowhere.)"""
+        schedule = self.schedule
+        known = root in schedule.position or root in self.given
+        return known and root not in self.written
 
     def _readers(self, value: Value, number: int) -> set[int] | None:
         """The groups that read a value, if all of them do so point by point."""

@@ -155,15 +155,17 @@ class Matmul:
 
 @dataclass(frozen=True)
 class Convolution:
-    """``acc[n, i..., o] = sum over r..., c of x[n, s i + d r - p..., c] * w[r..., c, o]``, then epilogue, stores.
+    """``acc[n, i..., o] = sum over r..., c of x[n, s i + d r - p..., c] * w[r..., c, o]``; epilogue; stores.
 
     Channels are the last axis of every window here, and in memory that is best. Outside of x there are zeros.
-    Group g of the outputs (O / groups of them) reads group g of the channels. The epilogue and stores run over
+    Group g of the outputs (O / groups of them) reads group g of the channels. Epilogue and stores run over
     shape (N, *sizes, O); `Result(0)` is the accumulator.
 
     Attributes:
         x: (N, *sizes of the input, C).
-        w: (*taps, C / groups, O), one behind the other.
+        w: as the kernel reads it: (panels of outputs of all groups, blocks of channels, *taps, channels of
+            a block, outputs of a panel). The last panel of a group may be filled in part.
+        outputs: O.
         sizes: of the output.
         stride, dilation: for each dimension.
         padding: in front of x, for each dimension; below 0: so much of x is left out.
@@ -171,6 +173,7 @@ class Convolution:
 
     x: Window
     w: Window
+    outputs: int
     sizes: tuple[int, ...]
     stride: tuple[int, ...]
     padding: tuple[int, ...]
@@ -183,11 +186,11 @@ class Convolution:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (self.x.shape[0], *self.sizes, self.w.shape[-1])
+        return (self.x.shape[0], *self.sizes, self.outputs)
 
     @property
     def taps(self) -> tuple[int, ...]:
-        return self.w.shape[:-2]
+        return self.w.shape[2:-2]
 
 
 @dataclass(frozen=True)

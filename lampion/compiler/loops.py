@@ -200,15 +200,15 @@ def _convolution(kernel: ir.Convolution) -> str:
     taps = [f"t{n}" for n in range(len(places))]
     seen = [
         f"{s}*{i} + {d}*{t} - {p}"
-        for i, t, s, d, p in zip(
-            places, taps, kernel.stride, kernel.dilation, kernel.padding, strict=True
-        )
+        for i, t, s, d, p in zip(places, taps, kernel.stride, kernel.dilation, kernel.padding, strict=True)
     ]
-    share = kernel.w.shape[-1] // kernel.groups
-    channel = "c" if kernel.groups == 1 else f"{kernel.w.shape[-2]}*({output} // {share}) + c"
+    share, channels = kernel.outputs // kernel.groups, kernel.x.shape[-1] // kernel.groups
+    channel = "c" if kernel.groups == 1 else f"{channels}*({output} // {share}) + c"
     x = f"b{kernel.x.operand}[{', '.join([image, *seen, channel])}]"
-    inner = [f"acc += {x} * {_at(kernel.w, names=[*taps, 'c', output])}   # 0 outside of the input"]
-    for name, size in reversed([*zip(taps, kernel.taps, strict=True), ("c", kernel.w.shape[-2])]):
+    inner = [
+        f"acc += {x} * b{kernel.w.operand}[{', '.join([*taps, 'c', output])}]   # 0 outside of the input"
+    ]
+    for name, size in reversed([*zip(taps, kernel.taps, strict=True), ("c", channels)]):
         inner = [f"for {name} in range({size}):", *_indent(inner)]
     lines = ["acc = 0", *inner, *_body(kernel.epilogue, "e", indices, ["acc"])]
     return "\n".join(_nest(kernel.shape, [*lines, *_stores(kernel.stores, "e", indices)]))

@@ -1,22 +1,22 @@
 """Emits `Convolution`: direct, with output channels in the lanes of registers.
 
-A chunk is a block of rows of one image's output. The part of the input that it sees is copied into a small
-buffer, with the zeros around it, channels last: so the loops below know no edges, any layout of x will do, and
-what they read stays in cache. Then, for a few places of a row and a register tile's width of output channels,
-each tap and each channel adds a product, as in a matrix product whose rows are places:
+What a block of the output sees of the input is copied into a small buffer, with the zeros around it,
+channels last: so the loops below know no edges, any layout of x will do, and what they read stays in cache.
+Then, for a few places and a panel of output channels, each tap and each channel adds a product, as in the
+register tile of a matrix product whose rows are places:
 
     for each tap in front (of planes and rows):
-        sums += buffer[places, taps along the row and channels] @ w[those, output channels]
+        sums += buffer[places, taps along the row and channels] @ w[those, outputs]
 
 The taps along a row and their channels lie one behind the other in the buffer, as in w: one loop does both.
-Where channels have filters of their own (depthwise), `depthwise.py` has channels in the lanes instead.
+Where all channels at once would be too much for the caches, they come in blocks, and sums wait in between.
+Each sum is over blocks of channels in order, then taps, then channels, whatever the number of threads.
 
-The buffer is on the stack: less than 256 KB.
+The buffers are on the stack: less than 400 KB.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,77 +24,26 @@ import llvmlite.ir as ir
 
 from lampion.compiler.codegen import tile
 from lampion.compiler.codegen.builder import POINTER, IRValue, KernelBuilder, element
-from lampion.compiler.codegen.pack import Matrix, copy
+from lampion.compiler.codegen.convolution_blocks import PANEL, Blocks, Geometry, three
+from lampion.compiler.codegen.convolution_fill import Buffer
+from lampion.compiler.codegen.pack import Matrix, load_row, store_row
 from lampion.compiler.codegen.target import Target
 from lampion.compiler.kernel_ir import Convolution
 
-_BUFFER = 160 << 10  # bytes of the input's part that a block sees
-_ROWS = 8  # of the output in a block, at most
-_WORK = 1 << 17  # multiplications that a chunk is worth
 
-
-class Blocks:
-    """How the output is cut: into blocks of `rows` by `columns` places of the last two dimensions.
-
-    All is made three-dimensional first: planes, rows and columns.
-    """
-
-    def __init__(self, kernel: Convolution) -> None:
-        extra = 3 - len(kernel.sizes)
-
-        def three(values: Sequence[int], nothing: int) -> tuple[int, ...]:
-            return (*(nothing,) * extra, *values)
-
-        self.kernel = kernel
-        self.sizes, self.taps = three(kernel.sizes, 1), three(kernel.taps, 1)
-        self.stride, self.dilation = three(kernel.stride, 1), three(kernel.dilation, 1)
-        self.padding, self.inputs = three(kernel.padding, 0), three(kernel.x.shape[1:-1], 1)
-        self.channels, self.outputs = kernel.x.shape[-1], kernel.w.shape[-1]
-        x = kernel.x.strides
-        self.x_strides = (x[0], *three(x[1:-1], 0), x[-1])
-        self.columns = self._fitting_columns()
-        self.rows = self._fitting_rows()
-        self.across = -(-self.sizes[2] // self.columns)
-        self.down = -(-self.sizes[1] // self.rows)
-        self.items = kernel.x.shape[0] * self.sizes[0] * self.down * self.across
-
-    def seen(self, rows: int, columns: int) -> tuple[int, int, int]:
-        """What of the input a block sees: planes, rows, columns. (Planes only where taps are.)"""
-        (planes, down, along), (_, d1, d2), (_, s1, s2) = self.taps, self.dilation, self.stride
-        return planes, s1 * (rows - 1) + d1 * (down - 1) + 1, s2 * (columns - 1) + d2 * (along - 1) + 1
-
-    def _fits(self, rows: int, columns: int) -> bool:
-        size = self.kernel.dtype.itemsize * self.channels
-        return math.prod(self.seen(rows, columns)) * size <= _BUFFER
-
-    def _fitting_columns(self) -> int:
-        columns = max(1, self.sizes[2])
-        while columns > 8 and not self._fits(1, columns):
-            columns = -(-columns // 2)
-        return columns
-
-    def _fitting_rows(self) -> int:
-        """Few enough that the buffer stays small, that there is work for all threads, and none is left over."""
-        rows = max(1, min(self.sizes[1], _ROWS))
-        each = self.columns * self.outputs * math.prod(self.taps) * self.channels // self.kernel.groups
-        while rows > 1 and (not self._fits(rows, self.columns) or rows * each > 16 * _WORK):
-            rows -= 1
-        blocks = -(-max(1, self.sizes[1]) // rows)
-        return -(-max(1, self.sizes[1]) // blocks)
-
-    @property
-    def per_chunk(self) -> int:
-        """Blocks in a chunk: several, if they are small."""
-        work = self.rows * self.columns * self.outputs * math.prod(self.taps) * self.channels
-        return max(1, min(self.items // 64, _WORK // max(1, work // self.kernel.groups)))
+def geometry(kernel: Convolution) -> Geometry:
+    """The kernel's sizes, in three dimensions."""
+    return Geometry(
+        images=kernel.x.shape[0], channels=kernel.x.shape[-1] // kernel.groups,
+        outputs=kernel.outputs // kernel.groups, groups=kernel.groups, inputs=three(kernel.x.shape[1:-1], 1),
+        sizes=three(kernel.sizes, 1), taps=three(kernel.taps, 1), stride=three(kernel.stride, 1),
+        padding=three(kernel.padding, 0), dilation=three(kernel.dilation, 1), itemsize=kernel.dtype.itemsize,
+    )  # fmt: skip
 
 
 def chunks(kernel: Convolution, target: Target | None = None) -> int:
     """The number of chunks, which no processor changes."""
-    if 0 in kernel.shape:
-        return 0
-    blocks = Blocks(kernel)
-    return -(-blocks.items // blocks.per_chunk)
+    return 0 if 0 in kernel.shape else Blocks(geometry(kernel), kernel.w.shape[-2]).chunks
 
 
 def emit(module: Any, name: str, kernel: Convolution, target: Target) -> None:
@@ -108,31 +57,37 @@ def emit(module: Any, name: str, kernel: Convolution, target: Target) -> None:
 class _Emission:
     def __init__(self, k: KernelBuilder, kernel: Convolution) -> None:
         self.k, self.kernel, self.dtype = k, kernel, kernel.dtype
-        self.blocks = Blocks(kernel)
+        self.geometry = g = geometry(kernel)
+        self.blocks = Blocks(g, kernel.w.shape[-2])
         self.lanes = k.target.lanes(kernel.dtype)
         most, vectors = tile.shape(k.target)
-        per_group = kernel.w.shape[-1] // kernel.groups
-        self.width = min(vectors, -(-per_group // self.lanes)) * self.lanes
+        self.width = min(vectors, -(-g.outputs // self.lanes)) * self.lanes
         self.most = most if self.width > self.lanes or k.target.registers < 32 else 2 * most
         self.epilogue = tile.Epilogue(k, kernel.epilogue, kernel.stores, kernel.dtype)
+        self.waits = self.blocks.channel_blocks > 1
+        self.panels = -(-g.outputs // PANEL)  # of a group
 
     def emit(self) -> None:
         k, blocks = self.k, self.blocks
-        planes, rows, columns = blocks.seen(blocks.rows, blocks.columns)
-        self.row_size = columns * blocks.channels
-        self.plane_size = rows * self.row_size
-        self.buffer = self._stack(planes * self.plane_size)
+        seen = self.geometry.seen(blocks.rows, blocks.columns)
+        room = self._stack(blocks.images * seen[0] * seen[1] * seen[2] * blocks.channels)
+        self.buffer = Buffer(k, room, self.dtype, self.geometry, self.kernel.x, blocks.channels, seen)
         self.finished = self._stack(self.most * self.width)
+        if self.waits:
+            columns = -(-blocks.outputs // self.width) * self.width
+            self.sums = Matrix(self._stack(blocks.places * columns), self.dtype, columns, 1)
         first = k.affine(0, (k.lo, blocks.per_chunk))
         last = k.smaller(k.affine(0, (k.hi, blocks.per_chunk)), blocks.items)
-        shape = (self.kernel.x.shape[0], blocks.sizes[0], blocks.down, blocks.across)
         with k.loop(first, last) as loop:
-            image, plane, down, across = k.unravel(loop.index, shape)
-            row = k.affine(0, (down, blocks.rows))
-            self._each_height(row, blocks.sizes[1], blocks.rows, lambda rows: self._each_height(
-                k.affine(0, (across, blocks.columns)), blocks.sizes[2], blocks.columns,
-                lambda columns: self._block(image, plane, row, k.affine(0, (across, blocks.columns)), rows, columns),
-            ))  # fmt: skip
+            numbers = k.unravel(loop.index, blocks.counts)
+            sizes = (blocks.images, 1, blocks.outputs, 1, blocks.rows, blocks.columns)
+            start = [k.affine(0, (number, size)) for number, size in zip(numbers, sizes, strict=True)]
+            images = k.smaller(k.affine(self.geometry.images, (start[0], -1)), blocks.images)
+            self._either(start[2], self.geometry.outputs, blocks.outputs, lambda outputs: self._either(
+                start[4], self.geometry.sizes[1], blocks.rows, lambda rows: self._either(
+                    start[5], self.geometry.sizes[2], blocks.columns,
+                    lambda columns: _Block(self, start, images, outputs, rows, columns).emit(),
+                )))  # fmt: skip
 
     def _stack(self, elements: int) -> IRValue:
         buffer = self.k.ir.alloca(ir.ArrayType(element(self.dtype), max(1, elements)))
@@ -140,8 +95,8 @@ class _Emission:
         buffer.type = POINTER  # llvmlite would keep the type of what it points to
         return buffer
 
-    def _each_height(self, start: IRValue, size: int, most: int, body: Callable[[int], None]) -> None:
-        """body(n) for a block from `start` on: all but the last have `most`, known when the code is emitted."""
+    def _either(self, start: IRValue, size: int, most: int, body: Callable[[int], None]) -> None:
+        """body(n) for what begins at `start`: n is `most`, or at the end what is left. Code for both."""
         k, rest = self.k, size % most
         if not rest or size < most:
             body(min(size, most))
@@ -152,161 +107,181 @@ class _Emission:
             with tail:
                 body(rest)
 
-    def _block(
-        self, image: IRValue, plane: IRValue, row: IRValue, column: IRValue, rows: int, columns: int
+
+class _Block:
+    """The code of one block."""
+
+    def __init__(
+        self, e: _Emission, start: Sequence[IRValue], images: IRValue, outputs: int, rows: int, columns: int
     ) -> None:
-        self._fill(image, (plane, row, column), rows, columns)
-        groups, per_group = self.kernel.groups, self.blocks.outputs // self.kernel.groups
-        with self.k.loop(0, groups) as group:
-            first = self.k.affine(0, (group.index, per_group))
-            self._columns(per_group, lambda output, width: self._places(
-                (image, plane, row, column), rows, columns, group.index,
-                self.k.affine(0, (first, 1), (output, 1)), width,
-            ))  # fmt: skip
+        self.e, self.k, self.images = e, e.k, images
+        self.image, self.group, self.output, *self.place = start
+        self.outputs, self.rows, self.columns = outputs, rows, columns
 
-    def _columns(self, count: int, body: Callable[[IRValue | int, int], None]) -> None:
-        whole = count // self.width * self.width
+    def emit(self) -> None:
+        k, e, blocks = self.k, self.e, self.e.blocks
+        seen = e.geometry.seen(self.rows, self.columns)
+        with k.loop(0, blocks.channel_blocks) as block:
+            channel = k.affine(0, (self.group, e.geometry.channels), (block.index, blocks.channels))
+            e.buffer.fill((self.image, self.images), channel, self.place, seen)
+            self._each_width(lambda output, width: self._panel(block.index, output, width))
+
+    def _each_width(self, body: Callable[[IRValue | int, int], None]) -> None:
+        """body(output, width) for the block's outputs, counted from its first."""
+        width, whole = self.e.width, self.outputs // self.e.width * self.e.width
         if whole:
-            with self.k.loop(0, whole, self.width) as loop:
-                body(loop.index, self.width)
-        if count > whole:
-            body(whole, count - whole)
+            with self.k.loop(0, whole, width) as loop:
+                body(loop.index, width)
+        if self.outputs > whole:
+            body(whole, self.outputs - whole)
 
-    # -- the input ----------------------------------------------------------------------------------------
+    def _panel(self, block: IRValue, output: IRValue | int, width: int) -> None:
+        """All places of the block, for some outputs and a block of channels."""
+        k, e = self.k, self.e
+        first = k.affine(0, (self.output, 1), (output, 1))  # in the group
+        panel = k.ir.udiv(first, k.i64(PANEL))
+        within = k.affine(0, (first, 1), (panel, -PANEL))
+        number = k.affine(0, (self.group, e.panels), (panel, 1))
+        size = e.kernel.w.size // (e.kernel.w.shape[0] * e.kernel.w.shape[1])
+        start = k.affine(0, (number, e.blocks.channel_blocks), (block, 1))
+        filters = k.at(e.kernel.w.operand, k.affine(e.kernel.w.offset, (start, size), (within, 1)))
+        with k.loop(0, self.images) as image:
+            for rows, first_row, row_step in self._row_runs():
+                with k.loop(first_row[0], first_row[1], row_step) as row:
+                    for height, (low, high) in _runs(self.columns, e.most // rows):
+                        with k.loop(low, high, height) as column:
+                            self._tile(block, filters, image.index, row.index, rows, column.index, height,
+                                       output, width)  # fmt: skip
 
-    def _fill(self, image: IRValue, start: Sequence[IRValue], rows: int, columns: int) -> None:
-        """Copy what a block sees into the buffer, with zeros where there is no input."""
-        k, blocks = self.k, self.blocks
-        seen = blocks.seen(rows, columns)
-        first = [
-            k.affine(-p, (at, s)) for at, s, p in zip(start, blocks.stride, blocks.padding, strict=True)
-        ]
-        with k.loop(0, seen[0]) as plane, k.loop(0, seen[1]) as row:
-            z = k.affine(0, (first[0], 1), (plane.index, blocks.dilation[0]))
-            y = k.affine(0, (first[1], 1), (row.index, 1))
-            to = k.affine(0, (plane.index, self.plane_size), (row.index, self.row_size))
-            inside = k.ir.and_(self._inside(z, blocks.inputs[0]), self._inside(y, blocks.inputs[1]))
-            # From where to where there is input, counted in columns of the buffer.
-            size = blocks.inputs[2]
-            low = k.smaller(k.larger(k.affine(0, (first[2], -1)), 0), seen[2])
-            high = k.larger(k.smaller(k.affine(size, (first[2], -1)), seen[2]), low)
-            low, high = (k.ir.select(inside, x, k.i64(0)) for x in (low, high))
-            self._zeros(to, 0, low)
-            self._zeros(to, high, seen[2])
-            source = k.affine(
-                self.kernel.x.offset, (image, blocks.x_strides[0]), (z, blocks.x_strides[1]),
-                (y, blocks.x_strides[2]), (first[2], blocks.x_strides[3]),
-            )  # fmt: skip
-            self._copy(source, to, low, high)
-
-    def _inside(self, at: IRValue, size: int) -> IRValue:
-        return self.k.ir.icmp_unsigned("<", at, self.k.i64(size))
-
-    def _zeros(self, to: IRValue, first: IRValue | int, last: IRValue | int) -> None:
-        k, channels = self.k, self.blocks.channels
-        zero = k.constant(self.dtype, 0)
-        with k.loop(k.affine(0, (first, channels)), k.affine(0, (last, channels))) as loop:
-            k.store(zero, k.address(self.buffer, self.dtype, k.affine(0, (to, 1), (loop.index, 1))), self.dtype)
-
-    def _copy(self, source: IRValue, to: IRValue, first: IRValue, last: IRValue) -> None:
-        """Columns [first, last) of a row."""
-        k, blocks, x = self.k, self.blocks, self.kernel.x
-        along, across = blocks.x_strides[3], blocks.x_strides[4]
-        if across == 1 or blocks.channels == 1:
-            with k.loop(first, last) as loop:
-                start = k.at(x.operand, k.affine(0, (source, 1), (loop.index, along)))
-                target = k.address(
-                    self.buffer, self.dtype, k.affine(0, (to, 1), (loop.index, blocks.channels))
-                )
-                self._channels(start, target)
-            return
-        with k.loop(0, blocks.channels) as channel, k.loop(first, last) as loop:
-            at = k.affine(0, (source, 1), (loop.index, along), (channel.index, across))
-            value = k.load(k.at(x.operand, at), self.dtype)
-            place = k.affine(0, (to, 1), (loop.index, blocks.channels), (channel.index, 1))
-            k.store(value, k.address(self.buffer, self.dtype, place), self.dtype)
-
-    def _channels(self, source: IRValue, target: IRValue) -> None:
-        """Adjacent channels of one place, some registers at a time."""
-        k, channels = self.k, self.blocks.channels
-        step = 4 * self.lanes
-        whole = channels // step * step
-        if whole:
-            with k.loop(0, whole, step) as loop:
-                copy(
-                    k, k.address(source, self.dtype, loop.index), k.address(target, self.dtype, loop.index),
-                    self.dtype, step, self.lanes,
-                )  # fmt: skip
-        if channels > whole:
-            copy(
-                k, k.address(source, self.dtype, whole), k.address(target, self.dtype, whole), self.dtype,
-                channels - whole, self.lanes,
-            )  # fmt: skip
-
-    # -- the products -------------------------------------------------------------------------------------
-
-    def _places(
-        self, start: Sequence[IRValue], rows: int, columns: int, group: IRValue, output: IRValue, width: int
-    ) -> None:
-        """All places of a block, for some output channels, a register tile after the other."""
-        k = self.k
-        heights = _heights(columns, self.most)
-        with k.loop(0, rows) as row:
-            at = 0
-            for height, count in heights:
-                with k.loop(at, at + height * count, height) as loop:
-                    self._tile(start, row.index, loop.index, height, group, output, width)
-                at += height * count
+    def _row_runs(self) -> list[tuple[int, tuple[int, int], int]]:
+        """Rows that share a tile, from which row to which, and the step: several, where rows are short."""
+        together = max(1, min(self.rows, self.e.most // max(1, self.columns)))
+        return [(rows, bounds, rows) for rows, bounds in _runs(self.rows, together)]
 
     def _tile(
-        self, start: Sequence[IRValue], row: IRValue, column: IRValue, height: int, group: IRValue,
-        output: IRValue, width: int,
+        self, block: IRValue, filters: IRValue, image: IRValue, row: IRValue, rows: int, column: IRValue,
+        columns: int, output: IRValue | int, width: int,
     ) -> None:  # fmt: skip
-        k, blocks, kernel = self.k, self.blocks, self.kernel
-        zeros = [k.constant(self.dtype, 0, self.lanes)] * (height * -(-width // self.lanes))
-        per_group = blocks.channels // kernel.groups
-        along = blocks.taps[2]
-        # Taps along the row and channels are one run, unless something lies between them.
-        runs = 1 if along == 1 or (blocks.dilation[2] == 1 and kernel.groups == 1) else along
-        depth = along // runs * per_group
-        origin = k.affine(
-            0, (row, blocks.stride[1] * self.row_size), (column, blocks.stride[2] * blocks.channels),
-            (group, per_group),
-        )  # fmt: skip
-        count = blocks.taps[0] * blocks.taps[1] * runs
-        with k.loop(0, count, carried=zeros) as loop:
-            plane, down, step = k.unravel(loop.index, (blocks.taps[0], blocks.taps[1], runs))
-            a = Matrix(
-                k.address(self.buffer, self.dtype, k.affine(
-                    0, (origin, 1), (plane, self.plane_size), (down, blocks.dilation[1] * self.row_size),
-                    (step, blocks.dilation[2] * blocks.channels),
-                )), self.dtype, blocks.stride[2] * blocks.channels, 1,
+        """rows by columns places, for `width` outputs."""
+        k, e, buffer, g = self.k, self.e, self.e.buffer, self.e.geometry
+        vectors = -(-width // e.lanes)
+        steps = (g.stride[1] * buffer.row, g.stride[2] * buffer.channels)
+        offsets = [i * steps[0] + j * steps[1] for i in range(rows) for j in range(columns)]
+        origin = k.affine(0, (image, buffer.image), (row, steps[0]), (column, steps[1]))
+        zeros = [k.constant(e.dtype, 0, e.lanes)] * (len(offsets) * vectors)
+        # Taps along the row and channels are one run, unless there is something between taps.
+        runs = 1 if g.dilation[2] == 1 else g.taps[2]
+        depth = g.taps[2] // runs * buffer.channels
+        with k.loop(0, g.taps[0] * g.taps[1] * runs, carried=zeros) as loop:
+            plane, down, step = k.unravel(loop.index, (*g.taps[:2], runs))
+            at = k.affine(
+                0, (origin, 1), (plane, buffer.plane), (down, g.dilation[1] * buffer.row),
+                (step, g.dilation[2] * buffer.channels),
             )  # fmt: skip
-            w = k.affine(kernel.w.offset, (loop.index, depth * blocks.outputs), (output, 1))
-            panel = Matrix(k.at(kernel.w.operand, w), self.dtype, blocks.outputs, 1)
-            loop.carry(*tile.multiply(k, a, panel, depth, height, width, onto=loop.values))
-        image, plane, first_row, first_column = start
-        over = (plane, k.affine(0, (first_row, 1), (row, 1)))
-        batch = [image, *over[3 - len(kernel.sizes) :]]
-        self._finish(loop.results, batch, k.affine(0, (first_column, 1), (column, 1)), output, height, width)
+            panel = Matrix(
+                k.address(filters, e.dtype, k.affine(0, (loop.index, depth * PANEL))), e.dtype, PANEL, 1
+            )
+            loop.carry(*_multiply(k, buffer.at(at), offsets, panel, depth, width, loop.values))
+        where = _Where(image, row, rows, column, columns, output, width)
+        self._put(block, loop.results, where)
 
-    def _finish(
-        self, sums: Sequence[IRValue], batch: Sequence[IRValue], column: IRValue, output: IRValue, height: int,
+    def _put(self, block: IRValue, sums: Sequence[IRValue], where: _Where) -> None:
+        """Set sums aside for the next block of channels; or finish them, after the last."""
+        e, k = self.e, self.k
+        if not e.waits:
+            self._finish(sums, where)
+            return
+        lines = self._lines(where)
+        vectors = -(-where.width // e.lanes)
+        with k.ir.if_else(k.ir.icmp_signed("==", block, k.i64(0))) as (first, later):
+            with first:
+                for i, line in enumerate(lines):
+                    store_row(k, sums[i * vectors : (i + 1) * vectors], line, e.dtype, vectors * e.lanes)
+            with later:
+                before = [x for line in lines for x in load_row(k, line, e.dtype, vectors * e.lanes, e.lanes)]
+                total = [k.ir.fadd(x, y) for x, y in zip(before, sums, strict=True)]
+                last = k.ir.icmp_signed("==", block, k.i64(e.blocks.channel_blocks - 1))
+                with k.ir.if_else(last) as (done, more):
+                    with done:
+                        self._finish(total, where)
+                    with more:
+                        for i, line in enumerate(lines):
+                            part = total[i * vectors : (i + 1) * vectors]
+                            store_row(k, part, line, e.dtype, vectors * e.lanes)
+
+    def _lines(self, where: _Where) -> list[IRValue]:
+        """Where the sums of each place wait."""
+        k, e = self.k, self.e
+        first = k.affine(
+            0,
+            (where.image, e.blocks.rows * e.blocks.columns),
+            (where.row, e.blocks.columns),
+            (where.column, 1),
+        )
+        return [
+            e.sums.at(k, k.affine(i * e.blocks.columns + j, (first, 1)), where.output)
+            for i in range(where.rows) for j in range(where.columns)
+        ]  # fmt: skip
+
+    def _finish(self, sums: Sequence[IRValue], where: _Where) -> None:
+        """The epilogue, row by row."""
+        k, e = self.k, self.e
+        plane, first_row, first_column = self.place
+        output = k.affine(0, (self.group, e.geometry.outputs), (self.output, 1), (where.output, 1))
+        column = k.affine(0, (first_column, 1), (where.column, 1))
+        vectors = -(-where.width // e.lanes)
+        each = where.columns * vectors
+        for i in range(where.rows):
+            over = (plane, k.affine(i, (first_row, 1), (where.row, 1)))
+            image = k.affine(0, (self.image, 1), (where.image, 1))
+            batch = [image, *over[3 - len(e.kernel.sizes) :]]
+            part = sums[i * each : (i + 1) * each]
+            if e.epilogue.in_registers(where.width):
+                e.epilogue.from_registers(part, batch, column, output, where.width)
+                continue
+            tile_ = Matrix(e.finished, e.dtype, vectors * e.lanes, 1)
+            for number, value in enumerate(part):
+                place, vector = divmod(number, vectors)
+                k.store(value, tile_.at(k, place, vector * e.lanes), e.dtype)
+            e.epilogue.from_memory(tile_, batch, column, output, where.columns, where.width)
+
+
+class _Where:
+    """What a register tile is about: some places of an image of the block, and some of its outputs."""
+
+    def __init__(
+        self, image: IRValue, row: IRValue, rows: int, column: IRValue, columns: int, output: IRValue | int,
         width: int,
     ) -> None:  # fmt: skip
-        if self.epilogue.in_registers(width):
-            self.epilogue.from_registers(sums, batch, column, output, width)
-            return
-        k, vectors = self.k, -(-width // self.lanes)
-        tile_ = Matrix(self.finished, self.dtype, vectors * self.lanes, 1)
-        for number, value in enumerate(sums):
-            row, vector = divmod(number, vectors)
-            k.store(value, tile_.at(k, row, vector * self.lanes), self.dtype)
-        self.epilogue.from_memory(tile_, batch, column, output, height, width)
+        self.image, self.row, self.rows, self.column, self.columns = image, row, rows, column, columns
+        self.output, self.width = output, width
 
 
-def _heights(count: int, most: int) -> list[tuple[int, int]]:
-    """`count` places as (height, how many) tiles of at most `most`, as equal as can be."""
-    tiles = -(-count // most)
-    height, tall = divmod(count, tiles)
-    return [(h, n) for h, n in ((height + 1, tall), (height, tiles - tall)) if n]
+def _multiply(
+    k: KernelBuilder, a: IRValue, offsets: Sequence[int], panel: Matrix, depth: int, columns: int,
+    onto: Sequence[IRValue],
+) -> list[IRValue]:  # fmt: skip
+    """`tile.multiply` for rows that begin at these offsets from a."""
+    dtype, lanes = panel.dtype, k.target.lanes(panel.dtype)
+    with k.loop(0, depth, carried=onto) as loop:
+        parts = load_row(k, panel.at(k, loop.index, 0), dtype, columns, lanes)
+        step = k.address(a, dtype, loop.index)
+        sums: list[IRValue] = []
+        for offset in offsets:
+            value = k.splat(k.load(k.address(step, dtype, offset), dtype), lanes)
+            for part in parts:
+                sums.append(tile.multiply_add(k, value, part, loop.values[len(sums)]))
+        loop.carry(*sums)
+    return loop.results
+
+
+def _runs(count: int, most: int) -> list[tuple[int, tuple[int, int]]]:
+    """`count` in pieces of at most `most`, as equal as can be: (size, (from, to)) of each size."""
+    pieces = -(-count // most)
+    size, larger = divmod(count, pieces)
+    border = larger * (size + 1)
+    return [
+        (n, bounds)
+        for n, bounds in ((size + 1, (0, border)), (size, (border, count)))
+        if bounds[0] < bounds[1]
+    ]

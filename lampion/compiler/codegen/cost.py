@@ -65,7 +65,7 @@ def _cycles(kernel: Kernel, target: Target) -> float:
         outside = math.prod(kernel.shape) * _point(kernel.epilogue, kernel.stores, target)
         return products * _per_lane(kernel.dtype, target) + packing + outside
     if isinstance(kernel, Convolution):
-        products = math.prod(kernel.shape) * math.prod(kernel.w.shape[:-1])
+        products = math.prod(kernel.shape) * math.prod(kernel.taps) * kernel.x.shape[-1] // kernel.groups
         outside = math.prod(kernel.shape) * _point(kernel.epilogue, kernel.stores, target)
         return products * _per_lane(kernel.dtype, target) + outside + kernel.x.size
     if isinstance(kernel, Gather):

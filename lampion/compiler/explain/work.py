@@ -18,7 +18,7 @@ def products(kernel: ir.Kernel) -> int:
     if isinstance(kernel, ir.Matmul):
         return 2 * math.prod(kernel.shape) * kernel.a.shape[-1]
     if isinstance(kernel, ir.Convolution):
-        return 2 * math.prod(kernel.shape) * math.prod(kernel.w.shape[:-1])
+        return 2 * math.prod(kernel.shape) * math.prod(kernel.taps) * kernel.x.shape[-1] // kernel.groups
     if isinstance(kernel, ir.Attention | ir.AttentionSlopes):
         size, width = kernel.q.shape[-1], kernel.v.shape[-1]
         each = size + width if isinstance(kernel, ir.Attention) else 3 * size + 2 * width

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 from lampion.compiler import kernel_ir as ir
+from lampion.compiler.codegen.convolution_blocks import PANEL, channel_block
 from lampion.compiler.graph import Value
 from lampion.compiler.lowering.body import Body, Record
 from lampion.compiler.lowering.groups import label
@@ -23,7 +25,7 @@ def lower_convolution(lowering: Lowering, group: Group) -> None:
     main = group.main
     assert main is not None
     x, w = main.inputs
-    filters = packed(lowering, w, lowering.layout(w))
+    filters = packed(lowering, w, lowering.layout(w), main.params["groups"])
     record = Record(lowering)
     windows = channels_last(record.window(lowering.layout(x), x.dtype)), record.window(filters, w.dtype)
     epilogue = Body(lowering, record, main.output.shape)
@@ -33,21 +35,38 @@ def lower_convolution(lowering: Lowering, group: Group) -> None:
     stores = epilogue.stores(lowering.schedule.stored(group))
     params = main.params
     lowering.call(record, ir.Convolution(
-        *windows, main.output.shape[2:], params["stride"], tuple(before for before, _ in params["padding"]),
+        *windows, main.output.shape[1], main.output.shape[2:], params["stride"],
+        tuple(before for before, _ in params["padding"]),
         params["dilation"], params["groups"], main.output.dtype, tuple(record.operands),
         turned(epilogue.values), turned(stores),
     ), label(group))  # fmt: skip
 
 
-def packed(lowering: Lowering, w: Value, layout: Layout) -> Layout:
-    """The filters (O, C, *taps) as (*taps, C, O), one number behind the other: in memory of their own."""
+def packed(lowering: Lowering, w: Value, layout: Layout, groups: int) -> Layout:
+    """The filters (O, C, *taps) as the kernel reads them (see `ir.Convolution`), in memory of their own."""
     outputs, channels, *taps = layout.shape
-    shape = (*taps, channels, outputs)
-    copy, source = Value(-1, shape, w.dtype), Value(-1, layout.shape, w.dtype)
+    block = channel_block(channels, math.prod(taps), w.dtype.itemsize)
+    each = outputs // groups
+    panels = -(-each // PANEL)
+    shape = (groups * panels, channels // block, *taps, block, PANEL)
+    copy = Value(-1, shape, w.dtype)
     to = Layout(copy, shape, contiguous_strides(shape, 1))
-    lowering.layouts[source] = layout
-    strides = (to.strides[-1], to.strides[-2], *to.strides[:-2])
-    lowering.copy(source, Layout(copy, layout.shape, strides), "filters, as they are read")
+    by_panel, by_block, *by_taps, by_channel, _ = to.strides
+    by_output, by_input, *from_taps = layout.strides
+    # Whole panels of all groups, then what is left of each group.
+    for first, count, width in ((0, each // PANEL, PANEL), (each // PANEL * PANEL, 1, each % PANEL)):
+        if not count or not width:
+            continue
+        part = (groups, count, width, channels // block, block, *taps)
+        source = Value(-1, part, w.dtype)
+        lowering.layouts[source] = Layout(
+            layout.root, part,
+            (each * by_output, PANEL * by_output, by_output, block * by_input, by_input, *from_taps),
+            layout.offset + first * by_output,
+        )  # fmt: skip
+        strides = (panels * by_panel, by_panel, 1, by_block, by_channel, *by_taps)
+        target = Layout(copy, part, strides, first // PANEL * by_panel)
+        lowering.copy(source, target, "filters, as they are read")
     return to
 
 

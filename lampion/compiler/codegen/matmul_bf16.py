@@ -33,7 +33,7 @@ _STRIP = 4  # tiles of a that are packed together: where rows lie across k, a ca
 _PANELS = 128 << 10  # bytes of packed panels
 _WAITING = 84  # rows whose sums wait for the next block of k
 _CHUNK = 1 << 16  # multiplications that a chunk is worth
-_CHUNKS, _FEW_CHUNKS = 64, 16  # that are enough; and where more of them would cost something
+_CHUNKS, _FEW_CHUNKS = 64, 8  # that are enough; and where more of them would cost something
 _ROWS = 28  # rows that a chunk is worth
 
 
@@ -102,9 +102,10 @@ class _Sizes:
         self.groups = -(-blocks // min(fit, max(1, blocks)))
         self.group = -(-blocks // max(1, self.groups)) * _BLOCK
         wanted = max(1, min(_CHUNKS, batch * self.m * self.k * self.n // _CHUNK))
+        rows = _ROWS
         if self.blocks_of_k > 1:  # b is packed for each row group
-            wanted = min(wanted, _FEW_CHUNKS)
-        self.row_groups = min(max(1, self.m // _ROWS), -(-wanted // max(1, batch * self.groups)))
+            wanted, rows = min(wanted, _FEW_CHUNKS), 2 * _ROWS
+        self.row_groups = min(max(1, self.m // rows), -(-wanted // max(1, batch * self.groups)))
         if self.blocks_of_k > 1:
             self.row_groups = max(self.row_groups, -(-self.m // _WAITING))
         self.chunks = batch * self.groups * self.row_groups if self.m else 0

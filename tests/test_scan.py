@@ -374,23 +374,36 @@ def test_dropout_draws_what_the_loop_draws():
 
 
 def test_the_same_bits_on_any_number_of_threads():
-    cell, weights = cell_and_weights()
+    # Rounds of some 10 us, which threads share; the table's rows are looked up in each of them.
+    w, u = randn(64, 96, seed=3, requires_grad=True), randn(96, 96, seed=4, requires_grad=True)
+    table = randn(9, 96, seed=5, requires_grad=True)
 
-    def run(x):
-        h, ys = scan(cell, lampion.zeros(40, H), x)
-        return h.detach(), *lampion.autograd.grad((ys * ys).sum(), weights)
+    def run(x, index):
+        def cell(h, now):
+            x, i = now
+            h = ((x @ w + h @ u) * 0.1 + table[i]).tanh()
+            return h, h * 2
 
-    step, x, found = lampion.compile(run), randn(T, 40, N, seed=1), []
-    before = lampion.get_num_threads()
+        h, ys = scan(cell, lampion.zeros(40, 96), (x, index))
+        return h.detach(), *lampion.autograd.grad((ys * ys).sum(), [w, u, table])
+
+    x, index, found = randn(T, 40, 64, seed=1), (lampion.arange(T * 40) % 9).reshape(T, 40), []
+    wrong = index.clone()
+    wrong[3, 7] = 9
+    step, before = lampion.compile(run), lampion.get_num_threads()
     try:
         for threads in (1, 2, 3, 8):
             lampion.set_num_threads(threads)
-            found.append(flat(step(x)))
+            found.append(flat(step(x, index)))
+            with pytest.raises(IndexError, match="index 9"):
+                step(x, wrong)
     finally:
         lampion.set_num_threads(before)
     for other in found[1:]:
         for got, want in zip(other, found[0], strict=True):
             np.testing.assert_array_equal(got, want)
+    for got, want in zip(found[0], flat(run(x, index)), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-3)  # sums of 200 products
 
 
 def test_state_outside_is_written_once():

@@ -183,13 +183,15 @@ class _Emitter:
         ]  # the other calls are too small to be worth it
         # Loops that all threads run together, with where their words begin: behind those of all calls.
         self.together: dict[int, tuple[repeat.Together, int, int]] = {}
+        loops = {n: call.kernel for n, call in enumerate(plan.calls) if isinstance(call.kernel, Repeat)}
+        ways = {number: how for number, loop in loops.items() if (how := _together(loop, target)) is not None}
+        for number in ways:
+            self.shared[number] = True
         words, claimed = len(plan.calls) + 1, sum(self.shared)
-        for number, call in enumerate(plan.calls):
-            if isinstance(call.kernel, Repeat) and (how := _together(call.kernel, target)) is not None:
-                self.together[number] = how, words, claimed
-                self.shared[number] = True
-                words += call.kernel.length * len(call.kernel.calls)
-                claimed += call.kernel.length * sum(how.shared)
+        for number, how in ways.items():
+            self.together[number] = how, words, claimed
+            words += loops[number].length * len(loops[number].calls)
+            claimed += loops[number].length * sum(how.shared)
         self.claims = Claims(words - 1, claimed)
 
     def emit(self) -> ir.Module:
@@ -339,15 +341,18 @@ class _Emitter:
     def _run_together(self, number: int) -> None:
         """Let all threads run the rounds of a loop; thread 0 reports its end."""
         b, kernel = self.b, self.plan.calls[number].kernel
+        assert isinstance(kernel, Repeat)
         how, words, claimed = self.together[number]
+
+        def claim(b: Any, sync: Any, words: Any, *rest: Any) -> Any:
+            return _call_at(b, sync, CLAIM, words, I64(self.claims.row), *rest, returns=I64)
+
+        def note(b: Any, sync: Any, status: Any) -> None:
+            b.atomic_rmw("umin", _at(b, sync, STATUS), _where(b, number, status), "seq_cst")
+
         runtime = repeat.Runtime(
-            lambda b, sync, word, goal: b.call(self.wait, [sync, word, goal]),
-            lambda b, sync, word, count, goal: b.call(self.report, [sync, word, count, goal]),
-            lambda b, sync, *args: _call_at(
-                b, sync, CLAIM, args[0], I64(self.claims.row), *args[1:], returns=I64
-            ),
-            lambda b, sync, status: b.atomic_rmw("umin", _at(b, sync, STATUS), _where(b, number, status), "seq_cst"),
-        )  # fmt: skip
+            lambda b, *args: b.call(self.wait, args), lambda b, *args: b.call(self.report, args), claim, note
+        )
         name = f"{self.kernels[kernel].name}_together_{number}"
         function = repeat.emit_together(
             self.module, name, kernel, self.kernels, how, order.can_fail, runtime

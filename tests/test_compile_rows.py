@@ -1,4 +1,4 @@
-"""What normalises along rows, compiled: values, gradients and gradients of gradients, and what became of it."""
+"""What normalises along rows, compiled: values, first and second gradients, and what became of it."""
 
 import numpy as np
 import pytest
@@ -195,6 +195,35 @@ def test_what_lies_between_two_members_keeps_them_apart():
     x, w = numbers(16, 16).detach(), numbers(16, 16).detach()
     assert [type(k) for k in kernels(run, x, w)] == [ir.Rows, ir.Matmul, ir.Rows]
     assert_compiled(run, x, w)
+
+
+def test_two_merges_do_not_need_each_other():
+    """Each of them would be legal alone: rows of the softmax and its gradients, and the vectors between."""
+
+    def run(x, w):
+        y = (F.softmax(x @ w, -1).log().sum(0) * x.sum()).sum()
+        first = lp.autograd.grad(y, [x, w], create_graph=True)
+        return lp.autograd.grad(sum((g * g).sum() for g in first), [x, w])
+
+    assert_compiled(run, numbers(3, 4), numbers(4, 2))
+
+
+def test_updates_are_written_in_place():
+    w = numbers(1000)
+    optimizer = lp.optim.SGD([w], lr=0.1)
+
+    def step(x, y):
+        optimizer.zero_grad()
+        miss = w * x - y
+        loss = (miss * miss).sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    x, y = numbers(1000).detach(), numbers(1000).detach()
+    compiled = lp.compile(step)
+    compiled(x, y)
+    assert not any("write back" in call.label for call in compiled.explain().plans[0].kernels)
 
 
 def test_a_transposed_row_is_not_walked_along():

@@ -19,7 +19,7 @@ import functools
 import heapq
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from lampion.compiler.codegen.prices import price
@@ -288,8 +288,8 @@ def points_of(equation: Equation) -> tuple[int, ...]:
 class Merging:
     """All merges of a schedule."""
 
-    def __init__(self, schedule: Schedule) -> None:
-        self.schedule, self.facts = schedule, Facts(schedule)
+    def __init__(self, schedule: Schedule, updates: set[Value]) -> None:
+        self.schedule, self.facts, self.updates = schedule, Facts(schedule), updates
         groups = schedule.groups
         self.needs: list[set[int]] = []  # for each group, those whose results it reads
         for number in range(len(groups)):
@@ -306,7 +306,7 @@ class Merging:
     def run(self) -> None:
         spaces = {}
         for number, group in enumerate(self.schedule.groups):
-            if group.kind == "reduce" and group.main is not None:
+            if group.kind == "reduce" and group.main is not None and self._writes_elsewhere(number):
                 space = row_space(group.main)
                 if space is not None and (space.rows >= FEW_ROWS or space.size <= LITTLE):
                     spaces[number] = space
@@ -344,7 +344,7 @@ class Merging:
     def _may_join(self, number: int, cluster: Cluster) -> bool:
         """Whether a group is of the right kind and size, and still free."""
         group, space = self.schedule.groups[number], cluster.space
-        if self.node[number] != number or number in self.clusters:
+        if self.node[number] != number or number in self.clusters or not self._writes_elsewhere(number):
             return False
         if group.kind == "reduce":
             own = row_space(group.main) if group.main is not None else None
@@ -353,6 +353,10 @@ class Merging:
             return math.prod(group.shape) in (space.rows, space.size)
         main = group.main
         return main is not None and main.primitive.name == "gather" and has_machine_code(main)
+
+    def _writes_elsewhere(self, number: int) -> bool:
+        """Whether a group overwrites no input."""
+        return self.updates.isdisjoint(self.facts.outputs[number])
 
     def _is_wanted(self, number: int, cluster: Cluster) -> bool:
         group = self.schedule.groups[number]
@@ -368,14 +372,10 @@ class Merging:
 
     def _is_reached(self, start: int, goal: int) -> bool:
         """Whether one node needs another by way of a third."""
-        first = min(self.nodes[goal])
         waiting = [n for n in self._needs(start) if n != goal]
         seen = set(waiting)
         while waiting:
-            node = waiting.pop()
-            if max(self.nodes[node]) < first:
-                continue  # groups need earlier ones only
-            for n in self._needs(node):
+            for n in self._needs(waiting.pop()):
                 if n == goal:
                     return True
                 if n not in seen:
@@ -438,6 +438,12 @@ class Merging:
         return found
 
 
-def merge_rows(schedule: Schedule) -> None:
-    """Merge the groups of each row space, where that is legal and saves something."""
-    Merging(schedule).run()
+def merge_rows(schedule: Schedule, targets: Sequence[Value | None] = ()) -> None:
+    """Merge the groups of each row space, where that is legal and saves something.
+
+    Args:
+        targets: for each output, the input that it overwrites, if any. Row kernels do not write in place:
+            what could do so stays out of them.
+    """
+    updates = {v for v, target in zip(schedule.graph.outputs, targets, strict=False) if target is not None}
+    Merging(schedule, updates).run()

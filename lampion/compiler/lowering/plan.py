@@ -29,7 +29,7 @@ class Lowering:
     ) -> None:
         self.graph = graph
         self.schedule = Schedule(graph, strides)
-        merge_rows(self.schedule)
+        merge_rows(self.schedule, targets)
         recompute(self.schedule, targets)
         self.layouts = self.schedule.layouts
         self.places: dict[Value, ir.Place] = {}

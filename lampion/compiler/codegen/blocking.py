@@ -139,7 +139,7 @@ class Blocking:
     def _reads_a_well(self) -> bool:
         """Whether a tile of a can be read in place: its columns are adjacent, so that a step along k finds
         all of it in a cache line or two; or its rows lie along k, and not so that they share a few sets of
-        the first-level cache (64 sets of 64 bytes).
+        the first-level cache (64 sets of 64 bytes, each with room for at least eight lines).
         """
         down, along = self.kernel.a.strides[-2:]
         itemsize = self.kernel.dtype.itemsize
@@ -148,7 +148,7 @@ class Blocking:
         if along != 1:
             return down == 1
         sets = [(row * down * itemsize // 64) % 64 for row in range(min(14, self.m))]
-        return max(sets.count(number) for number in sets) <= 4
+        return max(sets.count(number) for number in sets) <= 7
 
     def _can_hold_sums(self, store: Store) -> bool:
         """Whether sums may wait where the result will be: of their type, in rows, and read by nobody."""

@@ -61,9 +61,12 @@ def _cycles(kernel: Kernel, target: Target) -> float:
         return inside + math.prod(kernel.kept) * once
     if isinstance(kernel, Matmul):
         products = math.prod(kernel.shape) * kernel.a.shape[-1]
-        packing = kernel.b.size * 2 * _per_lane(kernel.dtype, target)
         outside = math.prod(kernel.shape) * _point(kernel.epilogue, kernel.stores, target)
-        return products * _per_lane(kernel.dtype, target) + packing + outside
+        if kernel.dtype.kind != "f":  # one after the other
+            return 1.5 * products + outside
+        reading = (kernel.a.size + kernel.b.size) * 2 * _per_lane(kernel.dtype, target)
+        step = _per_lane(kernel.dtype, target) * (0.5 if target.fma else 1.0)
+        return products * step + reading + outside
     if isinstance(kernel, Convolution):
         products = math.prod(kernel.shape) * math.prod(kernel.taps) * kernel.x.shape[-1] // kernel.groups
         outside = math.prod(kernel.shape) * _point(kernel.epilogue, kernel.stores, target)

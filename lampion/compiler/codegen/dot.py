@@ -18,15 +18,18 @@ from lampion.compiler.kernel_ir import Matmul, Window
 
 _COLUMNS = 4  # of a tile
 _MOST = 32  # rows
+_PER_ROW = 8
 _CHUNK = 1 << 15  # multiplications that a chunk is worth
 _CHUNKS = 128
 
 
 def suits(kernel: Matmul) -> bool:
-    """Whether a product should be computed in this way."""
+    """Whether a product should be computed in this way: adding up the lanes of a vector costs about as much
+    as to pack what some `_PER_ROW` steps along k need, for each row that would share it.
+    """
     rows, depth = kernel.a.shape[-2:]
     along = kernel.a.strides[-1] == 1 and kernel.b.strides[-2] == 1
-    return along and rows <= _MOST and depth * kernel.dtype.itemsize >= 128
+    return along and rows <= _MOST and depth >= max(_PER_ROW * rows, 128 // kernel.dtype.itemsize)
 
 
 def chunks(kernel: Matmul) -> int:
@@ -89,14 +92,18 @@ class _Products:
         for start, stop, size in ((0, end_of_tall, height + 1), (end_of_tall, rows, height)):
             if start < stop:
                 with self.k.loop(start, stop, size) as loop:
-                    self._tile(loop.index, size, first, count)
+                    self._tile(loop.index, size, first, count, -(-_COLUMNS // tiles))
 
-    def _tile(self, row: IRValue, rows: int, column: IRValue, columns: int) -> None:
+    def _tile(self, row: IRValue, rows: int, column: IRValue, columns: int, share: int) -> None:
+        """One tile. On the way it has the caches fetch its share of the next columns of b."""
         k, depth, lanes = self.k, self.kernel.a.shape[-1], self.lanes
         whole = depth // lanes * lanes
         a, b = self.a.part(k, row, 0), self.b.part(k, 0, column)
         zero = k.constant(self.dtype, 0, lanes)
         with k.loop(0, whole, lanes, carried=[zero] * (rows * columns)) as loop:
+            following = k.affine(columns, (k.ir.udiv(row, k.i64(rows)), share))
+            for j in range(share):
+                k.prefetch(b.at(k, loop.index, k.affine(j, (following, 1))), 64)
             loop.carry(*self._step(a, b, loop.index, loop.values, rows, columns, None))
         sums = loop.results
         if whole < depth:

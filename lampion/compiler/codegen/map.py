@@ -23,7 +23,7 @@ from lampion.compiler.codegen.nest import (
     windows_of,
 )
 from lampion.compiler.codegen.target import Target
-from lampion.compiler.codegen.transpose import BLOCK, Tiling, crosses
+from lampion.compiler.codegen.transpose import LEAST, Tiling, crosses
 from lampion.compiler.kernel_ir import Map
 
 _SEGMENT = 1024  # elements of a row, a multiple of the lanes of any processor
@@ -64,11 +64,11 @@ class _Nest:
 
     def _tiling(self, shape: tuple[int, ...]) -> Tiling | None:
         """A tiling, if a load runs along an outer axis, and both axes are long enough for a block."""
-        if not shape or shape[-1] < BLOCK or dear(self.body):
+        if not shape or shape[-1] < LEAST or dear(self.body):
             return None
         loads = windows_of(self.body)
         counts = [
-            sum(crosses(w, axis) for w in loads) if n >= BLOCK else 0 for axis, n in enumerate(shape[:-1])
+            sum(crosses(w, axis) for w in loads) if n >= LEAST else 0 for axis, n in enumerate(shape[:-1])
         ]
         if not any(counts):
             return None

@@ -15,8 +15,11 @@ from lampion.compiler.codegen.builder import IRValue, KernelBuilder
 from lampion.compiler.codegen.nest import points, power_of_two
 from lampion.compiler.kernel_ir import Load, Store, Value, Window
 
-BLOCK = 16  # points by points of an item of work: a whole number of tiles on any processor
-_TILE = 8  # points by points of a tile, at most: larger ones are no faster, and take long to compile
+LEAST = 16  # points along both axes, from which on it is worth it
+#: Points by points of an item of work: a whole number of tiles on any processor, and whole cache lines. (Half
+#: of that is no slower where rows lie anywhere, but twice as slow where they lie a power of two apart.)
+_BLOCK = 32
+_TILE = 16  # points by points of a tile, at most: a cache line of float32
 _CODE = 192  # values that one tile may take: the body is emitted for each of its rows
 
 
@@ -34,7 +37,7 @@ class Tiling:
         self.crossing = [window for window in loads if crosses(window, turned)]
         # Axis by axis, how many blocks (or points) there are. The turned axis comes last: its next block
         # lies in the same pages of the memory that is read.
-        blocks = [-(-n // BLOCK) if axis in (turned, len(shape) - 1) else n for axis, n in enumerate(shape)]
+        blocks = [-(-n // _BLOCK) if axis in (turned, len(shape) - 1) else n for axis, n in enumerate(shape)]
         self.order = [*(axis for axis in range(len(shape)) if axis != turned), turned]
         self.blocks = tuple(blocks[axis] for axis in self.order)
 
@@ -44,8 +47,8 @@ class Tiling:
         index = dict(zip(self.order, k.unravel(item, self.blocks), strict=True))
 
         def along(axis: int, emit: Callable[[IRValue | int, int], None]) -> None:
-            start = k.affine(0, (index[axis], BLOCK))
-            stop = k.smaller(k.affine(BLOCK, (start, 1)), self.shape[axis])
+            start = k.affine(0, (index[axis], _BLOCK))
+            stop = k.smaller(k.affine(_BLOCK, (start, 1)), self.shape[axis])
             points(k, start, stop, self.shape[axis], size, self.once, emit)
 
         def rows(row: IRValue | int, count: int) -> None:

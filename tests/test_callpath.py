@@ -325,3 +325,24 @@ def test_recursion_and_nesting():
     for n in (3, 3, 3, 2, 3):
         lp.testing.assert_close(power(A, n), A ** (n + 1))
     assert power.traces == 2
+
+
+def test_a_value_that_is_another_at_each_call_ends_in_eager_runs():
+    class Model:
+        temperature = 1.0
+
+    model = Model()
+    step = lp.compile(lambda x: x / model.temperature)
+    with patched(function, "MAX_TOPIC", 3), pytest.warns(RuntimeWarning, match="because of one value"):
+        for k in range(1, 6):
+            model.temperature = float(k)
+            assert step(A).tolist() == (A / k).tolist()
+    assert step.traces == 4
+
+
+def test_many_shapes_are_no_reason_to_give_up():
+    step = lp.compile(lambda x: x * 2)
+    with patched(function, "MAX_TOPIC", 3):
+        for n in range(1, 7):
+            assert step(lp.ones(n)).tolist() == [2.0] * n
+    assert step.refused is None and step.traces == 6

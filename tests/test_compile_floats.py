@@ -82,6 +82,19 @@ def handed_around(compile, note):
         note(step(A, a))
 
 
+@table(traces=2)
+def a_factor_in_place(compile, note):
+    p = randn(4, seed=7)
+
+    @compile
+    def step(g, lr):
+        p.add_(g, alpha=-lr).sub_(p, alpha=lr * 0.5)
+        return lp.add(p, g, alpha=lr)
+
+    for lr in (0.5, 0.25, 1.0):
+        note(step(A, lr), p)
+
+
 @table(traces=3)
 def an_int_in_between(compile, note):
     step = compile(lambda x, a: x * a)
@@ -125,7 +138,7 @@ TELLING = {
     "tensor": lambda x, a: x * lp.tensor([a, a, a, a]) + lp.tensor(a),
     "full": lambda x, a: x + lp.full((4,), a),
     "clamp": lambda x, a: x.clamp(max=a),
-    "alpha": lambda x, a: lp.add(x, x, alpha=a),
+    "alpha": lambda x, a: lp.addmm(x, lp.ones(1, 4), lp.ones(4, 4), alpha=a),
     "half": lambda x, a: x.half() * a,  # rounded once
     "object": lambda x, a: x * Config(a).k,
     "result": lambda x, a: (x, a * 2),
@@ -351,3 +364,50 @@ def test_a_float_that_is_a_module_s_input():
     model = lp.compile(nn.Hardtanh())
     for x in (0.5, 2.0):
         assert model(lp.tensor([x])).item() == min(x, 1.0)
+
+
+class Momentum(lp.optim.Optimizer):
+    """As PyTorch's documentation has it: state is made in the first step."""
+
+    def __init__(self, params, lr):
+        super().__init__(params, {"lr": lr})
+
+    @lp.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                entry = self.state[p]
+                if len(entry) == 0:
+                    entry["velocity"] = lp.zeros_like(p)
+                entry["velocity"].mul_(0.9).add_(p.grad)
+                p.add_(entry["velocity"], alpha=-group["lr"])
+
+
+def test_an_optimizer_that_makes_its_state_in_its_first_step():
+    stories = []
+    for compile in (lambda fn: fn, lp.compile):
+        lp.manual_seed(0)
+        model = net()
+        opt = Momentum(model.parameters(), 0.1)
+        step = compile(training_step(model, opt))
+        stories.append([step(X, Y) for _ in range(4)] + list(model.parameters()))
+    for a, b in zip(*stories, strict=True):
+        lp.testing.assert_close(b, a)
+    assert step.refused is None and step.traces == 2 and len(step.plans) == 1
+
+
+def test_an_optimizer_that_makes_new_state_in_each_step_runs_eagerly():
+    class Endless(Momentum):
+        @lp.no_grad()
+        def step(self):
+            self.state[lp.zeros(1)] = {}
+
+    model = net()
+    opt = Endless(model.parameters(), 0.1)
+    step = lp.compile(lambda: opt.step())
+    with pytest.warns(RuntimeWarning, match="an optimizer makes its state"):
+        for n in range(6):
+            step()
+            assert len(opt.state) == n + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 import logging
 import sys
@@ -36,6 +37,10 @@ log = logging.getLogger("lampion.compile")
 
 #: Specialisations kept for one function; beyond it the one that was not used for longest goes.
 MAX_PLANS = 16
+#: The same, where it is one value that is different.
+MAX_TOPIC = 16
+#: Calls that may run eagerly since they make what later calls use (the state of an optimizer).
+MAX_SETTLING = 3
 #: Recordings after which a function is taken to be different at every call.
 MAX_TRACES = 64
 #: Optimizers answer for their own reads and effects, as the core does: see `Trace.guard_group`.
@@ -103,6 +108,8 @@ class CompiledFunction(Generic[P, R]):
         self.traces = 0
         self.refused: CaptureError | None = None  # why it runs eagerly, if it does
         self._differing = Differing()
+        self._topics: collections.Counter[str] = collections.Counter()  # why it was recorded again
+        self._settling = 0  # calls that ran eagerly because the function makes what later calls use
         self._recent: list[BoundPlan] = []  # all of them, the one that was used last first
         self._direct: DirectCall | None = None  # the short way through that one
 
@@ -155,6 +162,10 @@ class CompiledFunction(Generic[P, R]):
             self._used(plan)
             return result
         except CaptureError as error:
+            if error.once and self._settling < MAX_SETTLING:
+                self._settling += 1
+                log.info("%s runs eagerly this time: %s", self, error)
+                return self.function(*args, **kwargs)
             self.refused, self._direct = error, None
             log.info("%s runs eagerly: %s", self, error)
             if self.guarded:  # else it is Lampion's own, and nobody could do anything about it
@@ -220,6 +231,7 @@ class CompiledFunction(Generic[P, R]):
         if self.traces > 1:
             reason = reason or different(self.function, args, kwargs, self._key(layout, leaves), self.plans)
             log.info("%s: recorded again (%d): %s", self, self.traces, reason)
+            self._count(reason)
         binding, arrays = self._record(args, kwargs, leaves, layout)
         binding.keep.append([leaf for leaf in leaves if is_known_by_name(leaf)])
         try:
@@ -228,6 +240,16 @@ class CompiledFunction(Generic[P, R]):
             raise CaptureError(error.args[0], *place_of(self.function), error.args[1]) from None
         self.plans.setdefault(self._key(layout, leaves), []).insert(0, plan)
         return plan
+
+    def _count(self, reason: str) -> None:
+        """Give up where one and the same value is another at each call. (Shapes may be a few more.)"""
+        topic = reason.partition(" changed from ")[0]
+        self._topics[topic] += 1
+        if self._topics[topic] >= MAX_TOPIC and not topic.startswith(("shape of", "strides of")):
+            raise CaptureError(
+                f"it was recorded {MAX_TOPIC} times because of one value: {reason}", *place_of(self.function),
+                "pass it as a tensor, or as a float of its own that is a factor or a term",
+            )  # fmt: skip
 
     def _record(self, args: Any, kwargs: Any, leaves: list[Any], layout: Any) -> tuple[Binding, list[Any]]:
         """Record one call; floats that differ from the last one's become inputs, if that can be."""
@@ -303,10 +325,15 @@ def _recorder(trace: Trace) -> Recorder:
     """A recorder that tells the trace what it has to know of."""
 
     def looked_at(thing: Any, name: str) -> None:
-        if name == "param_groups" and isinstance(thing, optim.Optimizer):
+        if not isinstance(thing, optim.Optimizer):
+            return
+        if name == "param_groups":
             for group in thing.param_groups:
                 trace.options[id(group)] = thing
                 recorder.by_entry(group, f"group of {type(thing).__name__}")
+        elif name == "state":
+            for table in (thing.state, *thing.state.values()):
+                recorder.settling[id(table)] = table
 
     recorder = Recorder(
         trusted=_TRUSTED, on_own_read=looked_at, on_store=trace.sets_option,

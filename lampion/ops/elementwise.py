@@ -17,6 +17,7 @@ from lampion.ops.creation import full
 from lampion.ops.define import apply_wide, cast_to, elementwise, promote, refuse_bools
 from lampion.primitive import apply
 from lampion.tensor import Tensor, as_tensor
+ONE = 1  # how `alpha` is left out, mostly
 
 # -- arithmetic --------------------------------------------------------------------------------------
 
@@ -26,7 +27,7 @@ class add:
     """x + y; with `alpha`, x + alpha * y."""
 
     def extend(plain):
-        def add(input, other, *, alpha=1): return plain(input, other if alpha == 1 else times(other, alpha))
+        def add(input, other, *, alpha=1): return plain(input, other if alpha is ONE else times(other, alpha))
         return add
 
     def forward(xp, x, y): return xp.add(x, y)
@@ -38,7 +39,7 @@ class sub:
     """x - y; with `alpha`, x - alpha * y."""
 
     def extend(plain):
-        def sub(input, other, *, alpha=1): return plain(input, other if alpha == 1 else times(other, alpha))
+        def sub(input, other, *, alpha=1): return plain(input, other if alpha is ONE else times(other, alpha))
         return sub
 
     def forward(xp, x, y): return xp.subtract(x, y)
@@ -128,6 +129,8 @@ def _both_zero_slope(x, y):
 
 def times(y, alpha):
     """alpha * y, for the `alpha` of add and sub: in the type of y, where integers wrap around."""
+    if not isinstance(alpha, Tensor) and alpha == 1:  # one that stands for a number of each call may not be 1
+        return y
     if isinstance(y, Tensor):
         kind = y.dtype.kind
         if kind == "b" and not isinstance(alpha, bool):

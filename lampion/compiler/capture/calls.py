@@ -41,8 +41,7 @@ class Caller:
         """Judge `fn(*args, **kwargs)`; answer with its result, or a placeholder for it."""
         kind = type(fn)
         if self.rec.scalars and kind not in (Bound, MethodType, Unseen):
-            followed = kind is FunctionType and not self.rec.is_untraced(fn.__code__)
-            scalars.called(self.rec, m, followed, args, kwargs)
+            scalars.called(self.rec, m, fn, args, kwargs)
         if kind is Bound:
             return self.call(m, fn.function, None if args is None else [fn.owner, *args], kwargs)
         if kind is Unseen:

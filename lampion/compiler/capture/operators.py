@@ -241,6 +241,7 @@ def subscript(m: Frame, container: Any, key: Any, overridden: bool = True) -> An
 
 def _absent(m: Frame, container: Any, whole: Any, key: Any) -> Any:
     if isinstance(whole, collections.defaultdict) and not m.is_fresh(container):
+        m.rec.settles(m, container)
         m.abort(f"a new entry {policy.say(key)} is made in a defaultdict", "look it up with .get(key)")
     if (method := python_method(type(whole), "__missing__")) is not None:
         m.rec.reader.class_read(m, type(whole), "__missing__")
@@ -272,6 +273,8 @@ def change_item(m: Frame, container: Any, key: Any, item: Any) -> None:
     if not m.is_fresh(container):
         if is_known(item) and is_known(key) and m.rec.may_store(container, key, item):
             return
+        if is_known(container) and is_known(key) and is_key(m, key) and key not in container:
+            m.rec.settles(m, container)
         m.abort(
             f"an item of a {policy.say_kind(kind)} made outside is set",
             "return the value, or store it outside",

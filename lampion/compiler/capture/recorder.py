@@ -45,7 +45,10 @@ class CaptureError(BaseException):
         reason: what was found.
         filename, lineno: the user's line.
         fix: what to do about it; may be empty.
+        once: whether the next call may do without: what was to be made will be there.
     """
+
+    once = False
 
     def __init__(self, reason: str, filename: str, lineno: int, fix: str = "") -> None:
         super().__init__(reason, filename, lineno, fix)
@@ -92,6 +95,7 @@ class Recorder:
         self.spaces: dict[int, tuple[Any, str]] = {}  # an instance's `__dict__`, and its class
         self.shadows: dict[int, tuple[Any, Any]] = {}  # an iterator, and one that walks beside it
         self.scalars: dict[int, Any] = {}  # stand-ins for floats: see scalars.py
+        self.settling: dict[int, Any] = {}  # tables that fill up in the first calls
         self.stored: set[tuple[int, str]] = set()  # entries of tables (`by_entry`) that the function has set
         self.generators: dict[int, list[Call]] = {}  # by the identity of their code; not all started yet
         self.frames: dict[FrameType, Frame] = {}
@@ -375,6 +379,15 @@ class Recorder:
         if id(table) not in self.spaces:
             self.seen[id(table)] = table
             self.spaces[id(table)] = (table, what)
+
+    def settles(self, m: Frame, table: Any) -> None:
+        """An entry of a table that fills up in the first calls is about to be made: leave that to eager."""
+        if id(table) in self.settling:
+            try:
+                self.abort("an optimizer makes its state", "", m.frame)
+            except CaptureError as error:
+                error.once = True
+                raise
 
     def may_store(self, table: Any, key: Any, value: Any) -> bool:
         """Whether an item of a dict made outside may be set: who allows it does so at later calls, too."""

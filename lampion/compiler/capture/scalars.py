@@ -8,6 +8,7 @@ does alike everywhere. Any other use ends the capture. (`function.py` then recor
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .values import Unseen, is_known, seen
@@ -24,6 +25,7 @@ _KEPT = frozenset(
     | {f"POP_JUMP_{way}_IF_{test}" for way in ("FORWARD", "BACKWARD") for test in ("NONE", "NOT_NONE")}
 )
 _CALLS = frozenset({"CALL", "CALL_KW", "CALL_FUNCTION_EX", "PRECALL"})  # `called` looks at the arguments
+_WITH_FACTOR = frozenset({"add", "add_", "sub", "sub_"})  # of Tensors: `alpha` is a factor
 _LARGEST = 2**53  # up to which whole numbers are doubles
 
 
@@ -85,8 +87,13 @@ def _is_short(tensor: Any) -> bool:
     return getattr(dtype, "itemsize", 8) < 4 and bool(getattr(dtype, "is_floating_point", True))
 
 
-def called(rec: Recorder, m: Frame, followed: bool, args: Any, kwargs: dict[str, Any]) -> None:
-    """A call is about to be made: to code that is not followed, no stand-in may go."""
+def called(rec: Recorder, m: Frame, fn: Any, args: Any, kwargs: dict[str, Any]) -> None:
+    """A call is about to be made: to code that is not followed, no stand-in may go (but as a factor)."""
+    followed = type(fn) is FunctionType and not rec.is_untraced(fn.__code__)
+    if "alpha" in kwargs and type(fn) is FunctionType and not followed and fn.__name__ in _WITH_FACTOR:
+        tensors = all(is_known(item) and rec.is_core(item) and not _is_short(item) for item in args or ())
+        if tensors and all(item.dtype.is_floating_point for item in args):
+            kwargs = {name: item for name, item in kwargs.items() if name != "alpha"}
     if not followed and any(holds(rec, item) for item in (*(args or ()), *kwargs.values())):
         _tells(m)
 

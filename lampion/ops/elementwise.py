@@ -17,6 +17,7 @@ from lampion.ops.creation import full
 from lampion.ops.define import apply_wide, cast_to, elementwise, promote, refuse_bools
 from lampion.primitive import apply
 from lampion.tensor import Tensor, as_tensor
+
 ONE = 1  # how `alpha` is left out, mostly
 
 # -- arithmetic --------------------------------------------------------------------------------------

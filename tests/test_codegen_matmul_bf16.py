@@ -88,10 +88,11 @@ def test_nothing_beyond_the_ends_is_touched(target):
 @pytest.mark.parametrize("k", [20, 1100], ids=["one block of k", "several"])
 def test_epilogue_in_bfloat16(target, name, k):
     rng = np.random.default_rng(5)
-    a, b = matrix(rng, 29, k, dtype=BF16), matrix(rng, k, 45, dtype=BF16)
-    bias, out = matrix(rng, 1, 45, dtype=BF16)[0], np.zeros((29, 45), BF16)
+    n = 45 if k == 20 else 33  # many columns more than whole vectors, or one
+    a, b = matrix(rng, 29, k, dtype=BF16), matrix(rng, k, n, dtype=BF16)
+    bias, out = matrix(rng, 1, n, dtype=BF16)[0], np.zeros((29, n), BF16)
     f4, short = dtypes.float32, dtypes.bfloat16
-    spread = ir.Window(3, (29, 45), (0, 1))
+    spread = ir.Window(3, (29, n), (0, 1))
     values = (
         ir.Result(0, f4),
         ir.Load(spread, short),
@@ -193,3 +194,14 @@ def test_compiled_is_eager(shape):
             # The sums differ in the last digits of float32, so that some are rounded the other way.
             np.testing.assert_allclose(ours.double().numpy(), theirs.double().numpy(), rtol=2**-7, atol=1e-4)
             assert lampion.eq(ours, theirs).float().mean() > 0.98
+
+
+@pytest.mark.parametrize("dtype", ["int16", "uint8", "float16", "bfloat16"])
+def test_one_column_more_than_whole_vectors(dtype):
+    """Cut to fewer bits, the last column went over the first one of the next row, too."""
+    x, y = lampion.randint(0, 3, (9, 20)).float(), lampion.randint(0, 3, (20, 33)).float()
+
+    def product(x, y):
+        return (x @ y).to(getattr(lampion, dtype))
+
+    assert lampion.equal(run_as("compiled", product, x, y), product(x, y))

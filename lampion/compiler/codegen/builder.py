@@ -258,6 +258,8 @@ class KernelBuilder:
 
     def first(self, count: IRValue, lanes: int) -> IRValue:
         """A mask of the first `count` lanes (an i64; at least `lanes` gives all of them)."""
+        if isinstance(count, ir.Constant):
+            return self.mask([lane < count.constant for lane in range(lanes)])
         counts = self.splat(self.smaller(count, lanes), lanes)
         steps = ir.Constant(ir.VectorType(I64, lanes), list(range(lanes)))
         return self.ir.icmp_signed("<", steps, counts)
@@ -318,6 +320,12 @@ class KernelBuilder:
             value = self.ir.zext(value, ir.VectorType(I8, value.type.count) if is_vector(value) else I8)
         elif dtype.is_half:
             value = halves.narrow(self, value, dtype, is_rounded=is_rounded)
+        only = None if mask is None else _only_lane(mask)
+        if only is not None:
+            # LLVM (20 to 22, for AVX-512) makes a store of one lane of it, too: but where the lanes were cut
+            # to 8 or 16 bits just before, it writes what they were cut from, over its neighbours.
+            pointer = self.ir.gep(pointer, [self.i64(only)], inbounds=True, source_etype=stored(dtype))
+            value, mask = self.lane(value, only), None
         if mask is None:
             self.ir.store(value, pointer, align=dtype.itemsize)
             return
@@ -354,6 +362,12 @@ class KernelBuilder:
 
 def is_vector(value: IRValue) -> bool:
     return isinstance(value.type, ir.VectorType)
+
+
+def _only_lane(mask: IRValue) -> int | None:
+    """The lane that a mask known now has on, if it is the only one."""
+    on = [n for n, lane in enumerate(mask.constant) if lane.constant] if isinstance(mask, ir.Constant) else []
+    return on[0] if len(on) == 1 else None
 
 
 def _mangled(typ: IRType) -> str:

@@ -194,6 +194,40 @@ class Convolution:
 
 
 @dataclass(frozen=True)
+class ConvolutionWeight:
+    """``out[b, r..., c, o] = sum over n in block b and i... of x[n, s i + d r - p..., c] * y[n, i..., o]``.
+
+    The gradient of the filters. The images are cut into blocks whose sums stay apart, for threads to share; they
+    are added up later.
+
+    Attributes:
+        x: (N, *sizes of the input, C). Outside of it there are zeros.
+        y: (N, *sizes, O), channels adjacent.
+        out: (blocks, *taps, C / groups, O), one number behind the other.
+        images: of a block.
+    """
+
+    x: Window
+    y: Window
+    out: Window
+    images: int
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+    dtype: DType
+    operands: tuple[Operand, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.out.shape
+
+    @property
+    def taps(self) -> tuple[int, ...]:
+        return self.out.shape[1:-2]
+
+
+@dataclass(frozen=True)
 class Pick:
     """One of several indices: at each point, its value times `stride` is where to go.
 
@@ -427,7 +461,7 @@ class Repeat:
 
 
 Kernel = (
-    Map | Segments | Reduce | Rows | Matmul | Convolution | Gather | ScatterAdd | RandomBits | Attention
+    Map | Segments | Reduce | Rows | Matmul | Convolution | ConvolutionWeight | Gather | ScatterAdd | RandomBits | Attention
     | AttentionSlopes | Walk | Sort | Repeat | CallOut
 )  # fmt: skip
 
@@ -467,7 +501,7 @@ class Plan:
 
 
 __all__ = [
-    "ANY_LENGTH", "Attention", "AttentionSlopes", "Call", "CallOut", "Chosen", "Compute", "Convolution",
+    "ANY_LENGTH", "Attention", "AttentionSlopes", "Call", "CallOut", "Chosen", "Compute", "Convolution", "ConvolutionWeight",
     "Gather", "Kernel", "Literal", "Load", "Map", "Matmul", "Operand", "Pick", "Place", "Plan", "Position",
     "RandomBits", "Reduce", "Reduction", "Repeat", "Result", "Round", "Rows", "ScatterAdd", "Segments",
     "Sort", "Spot", "Store", "Value", "Walk", "Window",

@@ -30,6 +30,8 @@ def show_kernel(kernel: ir.Kernel) -> str:
         return _matmul(kernel)
     if isinstance(kernel, ir.Convolution):
         return _convolution(kernel)
+    if isinstance(kernel, ir.ConvolutionWeight):
+        return _convolution_weight(kernel)
     if isinstance(kernel, ir.Gather):
         reads, far = _picked(kernel)
         return "\n".join(_nest(kernel.out.shape, [*reads, f"{_at(kernel.out)} = {far}"]))
@@ -212,6 +214,28 @@ def _convolution(kernel: ir.Convolution) -> str:
         inner = [f"for {name} in range({size}):", *_indent(inner)]
     lines = ["acc = 0", *inner, *_body(kernel.epilogue, "e", indices, ["acc"])]
     return "\n".join(_nest(kernel.shape, [*lines, *_stores(kernel.stores, "e", indices)]))
+
+
+def _convolution_weight(kernel: ir.ConvolutionWeight) -> str:
+    places = [f"i{n}" for n in range(len(kernel.taps))]
+    taps = [f"t{n}" for n in range(len(kernel.taps))]
+    seen = [
+        f"{s}*{i} + {d}*{t} - {p}"
+        for i, t, s, d, p in zip(places, taps, kernel.stride, kernel.dilation, kernel.padding, strict=True)
+    ]
+    share, channels = kernel.y.shape[-1] // kernel.groups, kernel.out.shape[-2]
+    channel = "c" if kernel.groups == 1 else f"{channels}*(o // {share}) + c"
+    x = f"b{kernel.x.operand}[{', '.join(['n', *seen, channel])}]"
+    lines = [
+        f"{_at(kernel.out, names=['b', *taps, 'c', 'o'])} += {x} * "
+        f"{_at(kernel.y, names=['n', *places, 'o'])}   # 0 outside of the input"
+    ]
+    loops = [*zip(["b", *taps, "c", "o"], kernel.out.shape, strict=True)]
+    inner = [("n", f"{kernel.images}*b, {kernel.images}*(b + 1)")]
+    inner += [(name, str(n)) for name, n in zip(places, kernel.y.shape[1:-1], strict=True)]
+    for name, bounds in [*reversed(inner), *((name, str(n)) for name, n in reversed(loops))]:
+        lines = [f"for {name} in range({bounds}):", *_indent(lines)]
+    return "\n".join(lines)
 
 
 def _picked(kernel: ir.Gather | ir.ScatterAdd) -> tuple[list[str], str]:

@@ -136,8 +136,7 @@ class Schedule:
         elif "loop" in equation.params and has_machine_code(equation):
             self._result_of_loop(equation)
         elif primitive.kind == "kernel" or not has_machine_code(equation):
-            kind = PRODUCTS.get(primitive.name, "other") if has_machine_code(equation) else "other"
-            self._new(Group(kind, out.shape, main=equation), equation)
+            self._new(Group(_kind(equation), out.shape, main=equation), equation)
         elif primitive.name == "cast" and not out.shape and self._is_input(equation.inputs[0]):
             self.inlined[out] = equation
         elif primitive.kind == "elementwise":
@@ -169,10 +168,14 @@ class Schedule:
         Images (N, C, *sizes) come out of convolutions with the channels last, and stay so through what is done
         with each element: no kernel in between has to turn them.
         """
-        if group.kind == "convolution":
+        if group.main is not None and group.main.primitive.name in ("convolution", "convolution_input"):
             n, c, *sizes = value.shape
             by_n, *steps, by_c = contiguous_strides((n, *sizes, c), 1)
             return (by_n, by_c, *steps)
+        if group.main is not None and group.main.primitive.name == "convolution_weight":
+            o, c, *taps = value.shape
+            *steps, by_c, by_o = contiguous_strides((*taps, c, o), 1)
+            return (by_o, by_c, *steps)
         plain = contiguous_strides(value.shape, 1)
         if group.kind == "map" and len(value.shape) > 2:
             for equation in group.body:
@@ -432,6 +435,16 @@ class Schedule:
             e.output for e in group.equations
             if any(user is None or id(user) not in members for user in self.consumers.get(e.output, []))
         ]  # fmt: skip
+
+
+def _kind(equation: Equation) -> str:
+    """The kind of group of an equation that is more than elementwise, and no reduction."""
+    name = equation.primitive.name
+    if not has_machine_code(equation):
+        return "other"
+    if name == "convolution_input" and all(s == 1 for s in equation.params["stride"]):
+        return "convolution"
+    return PRODUCTS.get(name, "other")
 
 
 def has_machine_code(equation: Equation) -> bool:

@@ -123,7 +123,7 @@ class _Block:
         seen = e.geometry.seen(self.rows, self.columns)
         with k.loop(0, blocks.channel_blocks) as block:
             channel = k.affine(0, (self.group, e.geometry.channels), (block.index, blocks.channels))
-            e.buffer.fill((self.image, self.images), channel, self.place, seen)
+            e.buffer.fill((self.image, self.images), channel, e.buffer.first_seen(self.place), seen)
             self._each_width(lambda output, width: self._panel(block.index, output, width))
 
     def _each_width(self, body: Callable[[IRValue | int, int], None]) -> None:

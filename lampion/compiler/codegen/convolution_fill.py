@@ -36,16 +36,28 @@ class Buffer:
     def at(self, offset: IRValue | int) -> IRValue:
         return self.k.address(self.memory, self.dtype, offset)
 
-    def fill(
-        self, images: tuple[IRValue, IRValue | int], channel: IRValue, start: Sequence[IRValue],
-        seen: Sequence[int],
-    ) -> None:  # fmt: skip
-        """Copy what a block sees: `images` is (first, count), `start` the block's first place."""
+    def first_seen(self, place: Sequence[IRValue], tap: Sequence[IRValue | int] = (0, 0, 0)) -> list[IRValue]:
+        """The place of the input (perhaps outside of it) that a tap sees from a place of the output."""
         k, g = self.k, self.geometry
-        first = [k.affine(-p, (at, s)) for at, s, p in zip(start, g.stride, g.padding, strict=True)]
+        axes = zip(place, tap, g.stride, g.dilation, g.padding, strict=True)
+        return [k.affine(-p, (at, s), (r, d)) for at, r, s, d, p in axes]
+
+    def fill(
+        self, images: tuple[IRValue, IRValue | int], channel: IRValue, first: Sequence[IRValue],
+        seen: Sequence[int], row_step: int = 1,
+    ) -> None:  # fmt: skip
+        """Copy what a block sees.
+
+        Args:
+            images: the first, and how many.
+            channel: the first.
+            first: plane, row and column of the input.
+            seen: how many planes (a dilation apart), rows (a step apart) and columns.
+        """
+        k, g = self.k, self.geometry
         with k.loop(0, images[1]) as image, k.loop(0, seen[0]) as plane, k.loop(0, seen[1]) as row:
             z = k.affine(0, (first[0], 1), (plane.index, g.dilation[0]))
-            y = k.affine(0, (first[1], 1), (row.index, 1))
+            y = k.affine(0, (first[1], 1), (row.index, row_step))
             to = k.affine(0, (image.index, self.image), (plane.index, self.plane), (row.index, self.row))
             inside = k.ir.and_(self._inside(z, g.inputs[0]), self._inside(y, g.inputs[1]))
             # From where to where there is input, counted in columns of the buffer.

@@ -16,6 +16,7 @@ from lampion.compiler.kernel_ir import (
     AttentionSlopes,
     Compute,
     Convolution,
+    ConvolutionWeight,
     Gather,
     Kernel,
     Load,
@@ -71,6 +72,9 @@ def _cycles(kernel: Kernel, target: Target) -> float:
         products = math.prod(kernel.shape) * math.prod(kernel.taps) * kernel.x.shape[-1] // kernel.groups
         outside = math.prod(kernel.shape) * _point(kernel.epilogue, kernel.stores, target)
         return products * _per_lane(kernel.dtype, target) + outside + kernel.x.size
+    if isinstance(kernel, ConvolutionWeight):
+        products = math.prod(kernel.y.shape) * math.prod(kernel.taps) * kernel.x.shape[-1] // kernel.groups
+        return products * _per_lane(kernel.dtype, target) + kernel.x.size
     if isinstance(kernel, Gather):
         return 2.0 * kernel.out.size
     if isinstance(kernel, ScatterAdd):

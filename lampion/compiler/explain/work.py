@@ -19,6 +19,8 @@ def products(kernel: ir.Kernel) -> int:
         return 2 * math.prod(kernel.shape) * kernel.a.shape[-1]
     if isinstance(kernel, ir.Convolution):
         return 2 * math.prod(kernel.shape) * math.prod(kernel.taps) * kernel.x.shape[-1] // kernel.groups
+    if isinstance(kernel, ir.ConvolutionWeight):
+        return 2 * math.prod(kernel.y.shape) * math.prod(kernel.taps) * kernel.x.shape[-1] // kernel.groups
     if isinstance(kernel, ir.Attention | ir.AttentionSlopes):
         size, width = kernel.q.shape[-1], kernel.v.shape[-1]
         each = size + width if isinstance(kernel, ir.Attention) else 3 * size + 2 * width
@@ -42,6 +44,8 @@ def operations(kernel: ir.Kernel) -> int:
         return inside + math.prod(kernel.kept) * _count(kernel.rows)
     if isinstance(kernel, ir.Matmul | ir.Convolution):
         return products(kernel) + math.prod(kernel.shape) * _count(kernel.epilogue)
+    if isinstance(kernel, ir.ConvolutionWeight):
+        return products(kernel)
     if isinstance(kernel, ir.Attention):
         return products(kernel) + 4 * _pairs(kernel)  # scaled, the largest taken off, exponential, total
     if isinstance(kernel, ir.AttentionSlopes):

@@ -1,31 +1,47 @@
-"""Convolutions: windows with the channels last, filters laid out as the kernel reads them."""
+"""Convolutions and their gradients: windows with the channels last, filters laid out as the kernel reads them.
+
+The gradient of the input is a convolution too: of the output's gradient, with the filters turned round. Where the
+stride is more than 1, each place of the input meets some of the taps only, the same ones for all places that are a
+multiple of the stride apart: so it is several convolutions, whose results alternate.
+"""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from lampion.compiler import kernel_ir as ir
-from lampion.compiler.codegen.convolution_blocks import PANEL, channel_block
-from lampion.compiler.graph import Value
+from lampion.compiler.codegen import convolution_weight
+from lampion.compiler.codegen.convolution_blocks import PANEL, Geometry, channel_block, three
+from lampion.compiler.graph import Equation, Value
 from lampion.compiler.lowering.body import Body, Record
 from lampion.compiler.lowering.groups import label
 from lampion.compiler.lowering.plan import Lowering
-from lampion.compiler.lowering.registry import lowers_group
+from lampion.compiler.lowering.registry import lowers, lowers_group
 from lampion.compiler.schedule import Group, Layout
 from lampion.compiler.strides import contiguous_strides
+from lampion.ops.reduce import sum as sum_
 
 T = TypeVar("T", ir.Value, ir.Store)
 
 
 @lowers_group("convolution")
 def lower_convolution(lowering: Lowering, group: Group) -> None:
+    """A convolution, or the gradient of the input of one with stride 1, with what becomes of its results."""
     main = group.main
     assert main is not None
     x, w = main.inputs
-    filters = packed(lowering, w, lowering.layout(w), main.params["groups"])
+    view = _View.of(lowering.layout(w), main.params["groups"])
+    padding = tuple(before for before, _ in main.params["padding"])
+    stride, dilation = main.params["stride"], main.params["dilation"]
+    if main.primitive.name == "convolution_input":
+        taps = main.inputs[1].shape[2:]
+        view = view.turned([(0, 1, n) for n in taps])
+        padding = tuple(d * (n - 1) - p for d, n, p in zip(dilation, taps, padding, strict=True))
+    filters = packed(lowering, w, view)
     record = Record(lowering)
     windows = channels_last(record.window(lowering.layout(x), x.dtype)), record.window(filters, w.dtype)
     epilogue = Body(lowering, record, main.output.shape)
@@ -33,36 +49,194 @@ def lower_convolution(lowering: Lowering, group: Group) -> None:
     for equation in group.epilogue:
         epilogue.add(equation)
     stores = epilogue.stores(lowering.schedule.stored(group))
-    params = main.params
     lowering.call(record, ir.Convolution(
-        *windows, main.output.shape[1], main.output.shape[2:], params["stride"],
-        tuple(before for before, _ in params["padding"]),
-        params["dilation"], params["groups"], main.output.dtype, tuple(record.operands),
+        *windows, main.output.shape[1], main.output.shape[2:], stride, padding, dilation,
+        main.params["groups"], main.output.dtype, tuple(record.operands),
         turned(epilogue.values), turned(stores),
     ), label(group))  # fmt: skip
 
 
-def packed(lowering: Lowering, w: Value, layout: Layout, groups: int) -> Layout:
-    """The filters (O, C, *taps) as the kernel reads them (see `ir.Convolution`), in memory of their own."""
-    outputs, channels, *taps = layout.shape
+@lowers("convolution_input", safe=True)
+def lower_convolution_input(lowering: Lowering, main: Equation) -> None:
+    """The gradient of the input, one part for each remainder that places leave when divided by the stride."""
+    params = main.params
+    phases = [
+        [_phase(start, n, size, s, before, d) for start in range(min(s, size))]
+        for n, size, s, (before, _), d in zip(
+            main.inputs[1].shape[2:], params["sizes"], params["stride"], params["padding"], params["dilation"],
+            strict=True,
+        )
+    ]  # fmt: skip
+    for parts in itertools.product(*phases):
+        _lower_phase(lowering, main, parts)
+
+
+@dataclass
+class _Phase:
+    """Of one dimension: the places start, start + step... of the input, and the taps that they meet."""
+
+    start: int
+    step: int
+    count: int  # of places
+    taps: tuple[int, int, int]  # first, step, how many
+    padding: int  # of the convolution that this is
+    dilation: int
+
+
+def _phase(start: int, taps: int, size: int, stride: int, padding: int, dilation: int) -> _Phase:
+    """Place j meets tap r from output i, where stride * i + dilation * r = j + padding."""
+    count = -(-(size - start) // stride)
+    met = [r for r in range(taps) if (start + padding - dilation * r) % stride == 0]
+    if not met:
+        return _Phase(start, stride, count, (0, 1, 0), 0, 1)
+    step = stride // math.gcd(stride, dilation)
+    # From one of these taps to the next, the output is so much earlier.
+    earlier = dilation * step // stride
+    base = (start + padding - dilation * met[0]) // stride
+    return _Phase(start, stride, count, (met[0], step, len(met)), earlier * (len(met) - 1) - base, earlier)
+
+
+def _lower_phase(lowering: Lowering, main: Equation, parts: Sequence[_Phase]) -> None:
+    y, w = main.inputs
+    whole = lowering.layouts[main.output]
+    n, c, *_ = whole.shape
+    out = Layout(
+        whole.root, (n, c, *(part.count for part in parts)),
+        (*whole.strides[:2], *(part.step * s for part, s in zip(parts, whole.strides[2:], strict=True))),
+        whole.offset + sum(part.start * s for part, s in zip(parts, whole.strides[2:], strict=True)),
+    )  # fmt: skip
+    record = Record(lowering)
+    if any(part.taps[2] == 0 for part in parts):  # places that no filter looks at
+        window = record.window(out, main.output.dtype, written=True)
+        zero = ir.Literal(0.0, main.output.dtype)
+        kernel = ir.Map(out.shape, tuple(record.operands), (zero,), (ir.Store(window, 0),))
+        lowering.call(record, kernel, "convolution_input: zeros")
+        return
+    view = _View.of(lowering.layout(w), main.params["groups"]).turned([part.taps for part in parts])
+    filters = packed(lowering, w, view)
+    windows = channels_last(record.window(lowering.layout(y), y.dtype)), record.window(filters, w.dtype)
+    store = ir.Store(channels_last(record.window(out, main.output.dtype, written=True)), 0)
+    lowering.call(record, ir.Convolution(
+        *windows, c, out.shape[2:], (1,) * len(parts), tuple(part.padding for part in parts),
+        tuple(part.dilation for part in parts), main.params["groups"], main.output.dtype,
+        tuple(record.operands), (ir.Result(0, main.output.dtype),), (store,),
+    ), "convolution_input")  # fmt: skip
+
+
+@lowers("convolution_weight", safe=True)
+def lower_convolution_weight(lowering: Lowering, main: Equation) -> None:
+    """The gradient of the filters: sums over blocks of images, which are then added up."""
+    y, x = main.inputs
+    params, out = main.params, lowering.layouts[main.output]
+    outputs, channels, *taps = main.output.shape
+    padding = tuple(before for before, _ in params["padding"])
+    geometry = Geometry(
+        x.shape[0], channels, outputs // params["groups"], params["groups"], three(x.shape[2:], 1),
+        three(y.shape[2:], 1), three(taps, 1), three(params["stride"], 1), three(padding, 0),
+        three(params["dilation"], 1), x.dtype.itemsize,
+    )  # fmt: skip
+    images = -(-x.shape[0] // convolution_weight.image_blocks(geometry))
+    blocks = -(-x.shape[0] // images)
+    shape = (blocks, *taps, channels, outputs)
+    sums = Layout(Value(-1, shape, x.dtype), shape, contiguous_strides(shape, 1))
+    if blocks == 1 and out.strides == _order(main.output.shape):
+        sums = Layout(out.root, shape, sums.strides, out.offset)
+    record = Record(lowering)
+    slopes = channels_last(record.window(_adjacent_channels(lowering, y), y.dtype))
+    seen = channels_last(record.window(lowering.layout(x), x.dtype))
+    to = record.window(sums, x.dtype, written=True)
+    lowering.call(record, ir.ConvolutionWeight(
+        seen, slopes, to, images, params["stride"], padding, params["dilation"], params["groups"], x.dtype,
+        tuple(record.operands),
+    ), "convolution_weight")  # fmt: skip
+    if sums.root is not out.root:
+        _add_up(lowering, sums, out, x)
+
+
+def _add_up(lowering: Lowering, sums: Layout, out: Layout, like: Value) -> None:
+    """The sum over the blocks, to where the gradient belongs."""
+    dtype = like.dtype
+    record = Record(lowering)
+    load = ir.Load(record.window(sums, dtype), dtype)
+    outputs, channels, *taps = out.shape
+    by_output, by_channel, *steps = out.strides
+    last = Layout(out.root, (*taps, channels, outputs), (*steps, by_channel, by_output), out.offset)
+    store = ir.Store(record.window(last, dtype, written=True), 0)
+    kernel = ir.Reduce(
+        sums.shape, (0,), tuple(record.operands), (load,), (ir.Reduction(sum_.primitive, 0, dtype),),
+        (ir.Result(0, dtype),), (store,),
+    )  # fmt: skip
+    lowering.call(record, kernel, "convolution_weight: blocks of images")
+
+
+def _adjacent_channels(lowering: Lowering, y: Value) -> Layout:
+    """Where y can be read with its channels adjacent; copied there, if it cannot."""
+    layout = lowering.layout(y)
+    if layout.strides[1] == 1:
+        return layout
+    n, c, *sizes = y.shape
+    copy = Value(-1, (n, *sizes, c), y.dtype)
+    by_n, *steps, by_c = contiguous_strides((n, *sizes, c), 1)
+    to = Layout(copy, y.shape, (by_n, by_c, *steps))
+    lowering.copy(y, to, "channels last")
+    return to
+
+
+def _order(shape: Sequence[int]) -> tuple[int, ...]:
+    """The strides of filters (O, C, *taps) that lie in memory as (*taps, C, O)."""
+    outputs, channels, *taps = shape
+    *steps, by_channel, by_output = contiguous_strides((*taps, channels, outputs), 1)
+    return (by_output, by_channel, *steps)
+
+
+@dataclass
+class _View:
+    """Filters in memory, as (groups, outputs of a group, channels of a group, *taps)."""
+
+    root: Value
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int
+
+    @classmethod
+    def of(cls, layout: Layout, groups: int) -> _View:
+        outputs, channels, *taps = layout.shape
+        each = outputs // groups
+        strides = (each * layout.strides[0], *layout.strides)
+        return cls(layout.root, (groups, each, channels, *taps), strides, layout.offset)
+
+    def turned(self, taps: Sequence[tuple[int, int, int]]) -> _View:
+        """Outputs for channels, and these taps (first, step, count) from the last to the first."""
+        groups, outputs, channels, *_ = self.shape
+        by_group, by_output, by_channel, *steps = self.strides
+        last = sum((first + step * (n - 1)) * s for (first, step, n), s in zip(taps, steps, strict=True))
+        return _View(
+            self.root, (groups, channels, outputs, *(n for _, _, n in taps)),
+            (by_group, by_channel, by_output, *(-step * s for (_, step, _), s in zip(taps, steps, strict=True))),
+            self.offset + last,
+        )  # fmt: skip
+
+
+def packed(lowering: Lowering, w: Value, view: _View) -> Layout:
+    """The filters as the kernel reads them (see `ir.Convolution`), in memory of their own."""
+    groups, outputs, channels, *taps = view.shape
     block = channel_block(channels, math.prod(taps), w.dtype.itemsize)
-    each = outputs // groups
-    panels = -(-each // PANEL)
+    panels = -(-outputs // PANEL)
     shape = (groups * panels, channels // block, *taps, block, PANEL)
     copy = Value(-1, shape, w.dtype)
     to = Layout(copy, shape, contiguous_strides(shape, 1))
     by_panel, by_block, *by_taps, by_channel, _ = to.strides
-    by_output, by_input, *from_taps = layout.strides
+    from_group, from_output, from_channel, *from_taps = view.strides
     # Whole panels of all groups, then what is left of each group.
-    for first, count, width in ((0, each // PANEL, PANEL), (each // PANEL * PANEL, 1, each % PANEL)):
+    for first, count, width in ((0, outputs // PANEL, PANEL), (outputs // PANEL * PANEL, 1, outputs % PANEL)):
         if not count or not width:
             continue
         part = (groups, count, width, channels // block, block, *taps)
         source = Value(-1, part, w.dtype)
         lowering.layouts[source] = Layout(
-            layout.root, part,
-            (each * by_output, PANEL * by_output, by_output, block * by_input, by_input, *from_taps),
-            layout.offset + first * by_output,
+            view.root, part,
+            (from_group, PANEL * from_output, from_output, block * from_channel, from_channel, *from_taps),
+            view.offset + first * from_output,
         )  # fmt: skip
         strides = (panels * by_panel, by_panel, 1, by_block, by_channel, *by_taps)
         target = Layout(copy, part, strides, first // PANEL * by_panel)

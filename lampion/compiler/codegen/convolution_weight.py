@@ -1,0 +1,229 @@
+"""Emits `ConvolutionWeight`: the gradient of filters, with output channels in the lanes of registers.
+
+For a plane and a row of taps, it is a product of two matrices with a row for each place of the output: what the
+taps of that row see there, (place, tap and channel), and the gradient, (place, output). As in `convolution.py`,
+the first is copied into a small buffer, in which the taps along a row and their channels lie one behind the
+other. A register tile is a few of those by a panel of outputs; it is summed over all places of some rows.
+
+A chunk is a block of images, a plane and a row of taps, and a block of channels and one of outputs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import llvmlite.ir as ir
+
+from lampion.compiler.codegen import tile
+from lampion.compiler.codegen.builder import POINTER, IRValue, KernelBuilder, element
+from lampion.compiler.codegen.convolution_blocks import Geometry, channel_block, three
+from lampion.compiler.codegen.convolution_fill import Buffer
+from lampion.compiler.codegen.pack import Matrix, load_row, store_row
+from lampion.compiler.codegen.target import Target
+from lampion.compiler.kernel_ir import ConvolutionWeight
+
+_OUTPUTS = 128  # of a chunk, at most
+_BUFFER = 96 << 10  # bytes of the input's part that a block sees
+_ROWS = 8  # of the output in a block, at most
+
+
+def geometry(kernel: ConvolutionWeight) -> Geometry:
+    """The kernel's sizes, in three dimensions."""
+    return Geometry(
+        images=kernel.x.shape[0], channels=kernel.x.shape[-1] // kernel.groups,
+        outputs=kernel.y.shape[-1] // kernel.groups, groups=kernel.groups,
+        inputs=three(kernel.x.shape[1:-1], 1), sizes=three(kernel.y.shape[1:-1], 1),
+        taps=three(kernel.taps, 1), stride=three(kernel.stride, 1), padding=three(kernel.padding, 0),
+        dilation=three(kernel.dilation, 1), itemsize=kernel.dtype.itemsize,
+    )  # fmt: skip
+
+
+class Blocks:
+    """How the work is cut, from the shape alone."""
+
+    def __init__(self, g: Geometry, image_blocks: int) -> None:
+        self.geometry = g
+        self.channels = channel_block(g.channels, g.taps[2], g.itemsize)
+        self.outputs = min(g.outputs, _OUTPUTS)
+        self.columns = g.sizes[2]
+        while self.columns > 8 and self._bytes(1) > _BUFFER:
+            self.columns = -(-self.columns // 2)
+        self.rows = max(1, min(g.sizes[1], _ROWS, _BUFFER // max(1, self._bytes(1))))
+        self.counts = (
+            image_blocks, g.taps[0], g.taps[1], g.groups, g.channels // self.channels,
+            -(-g.outputs // self.outputs),
+        )  # fmt: skip
+        self.chunks = math.prod(self.counts)
+
+    def seen(self, columns: int) -> int:
+        """Columns of the input that a row of the output sees."""
+        g = self.geometry
+        return g.stride[2] * (columns - 1) + g.dilation[2] * (g.taps[2] - 1) + 1
+
+    def _bytes(self, rows: int) -> int:
+        return rows * self.seen(self.columns) * self.channels * self.geometry.itemsize
+
+
+def image_blocks(g: Geometry, wanted: int = 16) -> int:
+    """In how many blocks the images are to be cut, so that there are chunks enough for threads to share."""
+    return max(1, min(g.images, -(-wanted // Blocks(g, 1).chunks)))
+
+
+def chunks(kernel: ConvolutionWeight, target: Target | None = None) -> int:
+    """The number of chunks, which no processor changes."""
+    return 0 if 0 in kernel.shape else Blocks(geometry(kernel), kernel.shape[0]).chunks
+
+
+def emit(module: Any, name: str, kernel: ConvolutionWeight, target: Target) -> None:
+    """Add the kernel's function to the module."""
+    k = KernelBuilder(module, name, kernel.operands, target)
+    if 0 not in kernel.shape:
+        _Emission(k, kernel).emit()
+    k.finish()
+
+
+class _Emission:
+    def __init__(self, k: KernelBuilder, kernel: ConvolutionWeight) -> None:
+        self.k, self.kernel, self.dtype = k, kernel, kernel.dtype
+        self.geometry = g = geometry(kernel)
+        self.blocks = Blocks(g, kernel.shape[0])
+        self.lanes = k.target.lanes(kernel.dtype)
+        self.most, vectors = tile.shape(k.target)
+        self.width = min(vectors, -(-g.outputs // self.lanes)) * self.lanes
+        by_image, *steps, _ = kernel.y.strides
+        self.y_steps = (by_image, *three(steps, 0))
+
+    def emit(self) -> None:
+        k, blocks = self.k, self.blocks
+        seen = blocks.seen(blocks.columns)
+        room = k.ir.alloca(ir.ArrayType(element(self.dtype), blocks.rows * seen * blocks.channels))
+        room.align = 64
+        room.type = POINTER  # llvmlite would keep the type of what it points to
+        self.buffer = Buffer(
+            k, room, self.dtype, self.geometry, self.kernel.x, blocks.channels, (1, blocks.rows, seen)
+        )
+        with k.loop(k.lo, k.hi) as loop:
+            block, plane, down, group, channels, outputs = k.unravel(loop.index, blocks.counts)
+            output = k.affine(0, (outputs, blocks.outputs))
+            rest = self.geometry.outputs % blocks.outputs
+            if not rest or self.geometry.outputs == blocks.outputs:
+                self._chunk(block, (plane, down), group, channels, output, blocks.outputs)
+            else:
+                last = k.ir.icmp_signed("==", outputs, k.i64(blocks.counts[5] - 1))
+                with k.ir.if_else(last) as (tail, others):
+                    with tail:
+                        self._chunk(block, (plane, down), group, channels, output, rest)
+                    with others:
+                        self._chunk(block, (plane, down), group, channels, output, blocks.outputs)
+
+    def _chunk(
+        self, block: IRValue, tap: tuple[IRValue, IRValue], group: IRValue, channels: IRValue, output: IRValue,
+        outputs: int,
+    ) -> None:  # fmt: skip
+        k, g, blocks, kernel = self.k, self.geometry, self.blocks, self.kernel
+        channel = k.affine(0, (channels, blocks.channels))
+        across = g.outputs * g.groups
+        place = k.affine(kernel.out.offset, (block, kernel.out.strides[0]), (k.affine(
+            0, (tap[0], g.taps[1] * g.taps[2]), (tap[1], g.taps[2])), g.channels * across),
+            (channel, across), (group, g.outputs), (output, 1))  # fmt: skip
+        # Rows: the taps along a row, and of each the block's channels.
+        out = Matrix(k.at(kernel.out.operand, place), self.dtype, across, 1)
+        self._clear(out, outputs)
+        first = k.affine(0, (block, kernel.images))
+        last = k.smaller(k.affine(kernel.images, (first, 1)), g.images)
+        first_channel = k.affine(0, (group, g.channels), (channel, 1))
+        first_output = k.affine(0, (group, g.outputs), (output, 1))
+        with k.loop(first, last) as image, k.loop(0, g.sizes[0]) as plane:
+            for rows, (low, high) in _pieces(g.sizes[1], blocks.rows):
+                for columns, (left, right) in _pieces(g.sizes[2], blocks.columns):
+                    with k.loop(low, high, rows) as row, k.loop(left, right, columns) as column:
+                        start = (plane.index, row.index, column.index)
+                        seen = (1, rows, blocks.seen(columns))
+                        at = self.buffer.first_seen(start, (*tap, 0))
+                        self.buffer.fill((image.index, 1), first_channel, at, seen, g.stride[1])
+                        y = k.affine(
+                            kernel.y.offset, (first_output, 1),
+                            *zip((image.index, *start), self.y_steps, strict=True),
+                        )  # fmt: skip
+                        self._add(out, y, rows, columns, outputs)
+
+    def _lines(self) -> list[tuple[int, int, int]]:
+        """Runs of rows of `out` that are one behind the other: where in out, where in the buffer, how many."""
+        g, count = self.geometry, self.blocks.channels
+        whole = count == g.channels and g.dilation[2] == 1
+        if whole:
+            return [(0, 0, g.taps[2] * count)]
+        step = g.dilation[2] * count
+        return [(tap * g.channels, tap * step, count) for tap in range(g.taps[2])]
+
+    def _clear(self, out: Matrix, outputs: int) -> None:
+        k = self.k
+        zero = k.constant(self.dtype, 0, self.lanes)
+        for start, _, count in self._lines():
+            with k.loop(start, start + count) as loop:
+                store_row(
+                    k, [zero] * -(-outputs // self.lanes), out.at(k, loop.index, 0), self.dtype, outputs
+                )
+
+    def _add(self, out: Matrix, y: IRValue, rows: int, columns: int, outputs: int) -> None:
+        """Add what a block of places gives."""
+        k, whole = self.k, outputs // self.width * self.width
+        if whole:
+            with k.loop(0, whole, self.width) as loop:
+                self._panel(out, y, rows, columns, loop.index, self.width)
+        if outputs > whole:
+            self._panel(out, y, rows, columns, whole, outputs - whole)
+
+    def _panel(
+        self, out: Matrix, y: IRValue, rows: int, columns: int, output: IRValue | int, width: int
+    ) -> None:
+        k = self.k
+        for start, at, count in self._lines():
+            for height, (low, high) in _pieces(count, self.most):
+                with k.loop(low, high, height) as loop:
+                    target = out.part(k, k.affine(start, (loop.index, 1)), output)
+                    sums = [
+                        vector for i in range(height)
+                        for vector in load_row(k, target.at(k, i, 0), self.dtype, width, self.lanes)
+                    ]  # fmt: skip
+                    a = k.affine(at, (loop.index, 1))
+                    sums = self._product(
+                        a, k.affine(0, (y, 1), (output, 1)), rows, columns, height, width, sums
+                    )
+                    vectors = -(-width // self.lanes)
+                    for i in range(height):
+                        line = sums[i * vectors : (i + 1) * vectors]
+                        store_row(k, line, target.at(k, i, 0), self.dtype, width)
+
+    def _product(
+        self,
+        a: IRValue,
+        y: IRValue,
+        rows: int,
+        columns: int,
+        height: int,
+        width: int,
+        sums: Sequence[IRValue],
+    ) -> list[IRValue]:
+        """`height` numbers that lie side by side in the buffer, times `width` outputs, summed over places."""
+        k, step = self.k, self.geometry.stride[2] * self.blocks.channels
+        along = self.y_steps[3]
+        with k.loop(0, rows, carried=sums) as row:
+            own = Matrix(
+                self.buffer.at(k.affine(0, (a, 1), (row.index, self.buffer.row))), self.dtype, 1, step
+            )
+            line = k.at(self.kernel.y.operand, k.affine(0, (y, 1), (row.index, self.y_steps[2])))
+            panel = Matrix(line, self.dtype, along, 1)
+            row.carry(*tile.multiply(k, own, panel, columns, height, width, onto=row.values))
+        return row.results
+
+
+def _pieces(count: int, most: int) -> list[tuple[int, tuple[int, int]]]:
+    """`count` in pieces of at most `most`, as equal as can be: (size, (from, to)) of each size."""
+    pieces = -(-count // most)
+    size, larger = divmod(count, pieces)
+    border = larger * (size + 1)
+    found = ((size + 1, (0, border)), (size, (border, count)))
+    return [(n, bounds) for n, bounds in found if bounds[0] < bounds[1]]

@@ -224,6 +224,32 @@ def nothing_to_compute_in_the_backward(compile, note):
     note(x.grad)
 
 
+@table(rounded=True)  # eager has a node for each round, and adds up in another order
+def loops(compile, note):
+    weight = randn(3, 3, requires_grad=True)
+
+    def cell(h, x):
+        h = (x + h @ weight).tanh()
+        return h, h.exp()
+
+    def inner(total, x):
+        return lp.func.scan(lambda h, w: (h * w.sin(), h.sum()), total, x)
+
+    run = compile(lambda h, xs: lp.func.scan(cell, h, xs))
+    twice = compile(lambda h, xs: lp.func.scan(inner, h, xs))
+    h, xs = randn(2, 3, requires_grad=True), randn(5, 2, 3, seed=1, requires_grad=True)
+    for _ in range(2):
+        last, ys = run(h, xs)
+        (last.sum() + ys.square().sum()).backward()
+        note(weight.grad, h.grad, xs.grad)
+        note(grad(run(h, xs)[0].sum(), h), grad(run(h, xs)[1].sum(), (weight, xs)))
+        slopes = grad(run(h, xs)[1].sum(), (weight, h), create_graph=True)
+        note(slopes, grad(slopes[0].square().sum() + slopes[1].sum(), (weight, h, xs)))
+        last, sums = twice(h[0], xs)
+        (last.sum() + sums.square().sum()).backward()
+        note(h.grad, xs.grad)
+
+
 @table
 def what_is_detached_inside(compile, note):
     weight = randn(4, requires_grad=True)

@@ -24,10 +24,11 @@ from lampion.autograd.function import FunctionNode
 from lampion.autograd.tape import Node
 from lampion.autograd.walk import reachable
 from lampion.compiler.capture import Guards, Recorder
-from lampion.compiler.graph import Graph, Value
+from lampion.compiler.graph import Equation, Graph, Value
 from lampion.compiler.partition import cut, extract, read_by
 from lampion.compiler.passes.dead import drop_dead
 from lampion.compiler.passes.dedupe import dedupe
+from lampion.compiler.scan.record import Recorded
 from lampion.compiler.strides import contiguous_strides
 from lampion.compiler.tape import GradientTrace
 from lampion.compiler.trace import Tracer
@@ -113,14 +114,16 @@ class Tape:
         kept: the values that a call leaves for the backward pass.
         storages: by id of a version list of the tape: the number of the user's storage that it stands for.
         runs_user_code: whether there are gradients that the user wrote.
+        loops: the scans of the function, which remember what a walk made of them.
         lock: held while the graph is written.
     """
 
     def __init__(
         self, graph: Graph, outs: list[Tensor], leaves: list[Tensor], storages: list[list[Any]],
-        runs_user_code: bool, lock: Any = None,
+        runs_user_code: bool, loops: list[Recorded], lock: Any = None,
     ) -> None:  # fmt: skip
-        self.graph, self.outs, self.leaves, self.runs_user_code = graph, outs, leaves, runs_user_code
+        self.graph, self.outs, self.leaves = graph, outs, leaves
+        self.runs_user_code, self.loops = runs_user_code, loops
         self.lock = threading.RLock() if lock is None else lock
         self.kept: list[Value] = []
         self._versions = storages  # keeps the ids valid
@@ -154,10 +157,16 @@ class Tape:
         kept, values = whole.outputs[: len(self.kept)], whole.outputs[len(self.kept) :]
         derivative = self._derivative(whole, walk, kept, values)
         if recorded is None:
-            del self.graph.equations[before:]  # nothing will be derived from these
+            self.forget(before)  # nothing will be derived from these
         else:
             self._go_on(derivative, walk, recorded)
         return derivative
+
+    def forget(self, before: int) -> None:
+        """Remove the last equations of the graph again, and what refers to them."""
+        del self.graph.equations[before:]
+        for loop in self.loops:
+            loop.fixed.clear()
 
     def _derivative(self, whole: Graph, walk: _Walk, kept: list[Value], values: list[Value]) -> Derivative:
         """The part of a graph that leads from what is kept to the gradients."""
@@ -189,7 +198,9 @@ class Tape:
                 ends[number] = gradient
         versions = [*self._versions, *(seed._version for seed in walk.seeds)]
         leaves = [*self.leaves, *(seed for seed, has in zip(walk.seeds, recorded, strict=True) if has)]
-        after = Tape(self.graph, list(ends.values()), leaves, versions, self.runs_user_code, self.lock)
+        after = Tape(
+            self.graph, list(ends.values()), leaves, versions, self.runs_user_code, self.loops, self.lock
+        )
         after.kept = [*self.kept, *walk.given]
         derivative.after, derivative.lasting = after, list(ends)
 
@@ -288,6 +299,7 @@ def choose(
     before = len(graph.equations)
     given, wanted = (True,) * len(tape.outs), (True,) * len(tape.leaves)
     walk = tape._walk(given, wanted, None)
+    before = _with_stacks(graph, before)
     # What eager would not have kept by reference may be overwritten, without anybody being told.
     held = {number for saved in walk.saved for number in saved.storages}
     shared = [number for number, (_, storage) in enumerate(there) if storage in held]
@@ -301,10 +313,30 @@ def choose(
     free = dict(reversed([(next(names), number) for number in shared]))
     tape.kept = cut(whole, [next(names) for _ in read], free)
     tape.derivatives[given, wanted, None] = tape._derivative(whole, walk, tape.kept, list(names))
-    del graph.equations[before:]
+    tape.forget(before)
     saved = [value for value in tape.kept if value not in free]
     forward = drop_dead(graph.replaced(graph.equations, [*results, *saved]))
     return forward, [free.get(value) for value in tape.kept]
+
+
+def _with_stacks(graph: Graph, before: int) -> int:
+    """Where the forward ends, with what the gradients of loops read of the forward's loops: a value of each
+    round, stacked, is one more result of such a loop.
+    """
+    loops = {id(equation.params["loop"]) for equation in graph.equations[:before] if _is_loop(equation)}
+    made = {equation.output for equation in graph.equations[before:]}
+    forward: list[Equation] = []
+    later: list[Equation] = []
+    for equation in graph.equations[before:]:
+        of_forward = _is_loop(equation) and id(equation.params["loop"]) in loops
+        of_forward = of_forward and made.isdisjoint(equation.values)
+        (forward if of_forward else later).append(equation)
+    graph.equations[before:] = [*forward, *later]
+    return before + len(forward)
+
+
+def _is_loop(equation: Equation) -> bool:
+    return "loop" in equation.params
 
 
 __all__ = ["Derivative", "Saved", "Tape", "choose"]

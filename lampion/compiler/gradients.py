@@ -20,6 +20,7 @@ from lampion.autograd.function import Bundle, Function
 from lampion.autograd.graph import with_history
 from lampion.autograd.tape import Node, freed_error, new_node, overwritten_error
 from lampion.compiler.backward import Derivative, Saved, Tape
+from lampion.compiler.capture import CaptureError
 from lampion.compiler.replay import replay
 from lampion.errors import GradientError
 from lampion.mode import mode
@@ -77,7 +78,13 @@ class Call:
         seeds = [parts[end] for end in ends if end in parts]
         create = mode.grad
         recorded = tuple(seed.requires_grad for seed in seeds) if create else None
-        derivative = self.tape.derivative(tuple(end in parts for end in ends), tuple(wanted), recorded)
+        try:
+            derivative = self.tape.derivative(tuple(end in parts for end in ends), tuple(wanted), recorded)
+        except CaptureError as error:  # a gradient of the user's own does something else than before
+            raise GradientError(
+                "compiled_function", f"a gradient cannot be recorded: {error}",
+                fix="leave the function uncompiled",
+            ) from None  # fmt: skip
         self._check(derivative.saved)
         self.last = derivative
         if mode.trace is not None:

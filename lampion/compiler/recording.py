@@ -100,7 +100,7 @@ def record_tape(
         storages.setdefault(id(tensor._version), (len(storages), place))
     tape = Tape(
         trace.graph, outs, [leaf for _, leaf in knife.leaves.values()],
-        [knife.storages[key] for key in storages], knife.runs_user_code,
+        [knife.storages[key] for key in storages], knife.runs_user_code, knife.loops,
     )  # fmt: skip
     graph, numbers = choose(
         tape, results, [(trace.read(t).value, storages[id(t._version)][0]) for _, t in there]

@@ -21,6 +21,7 @@ from lampion.autograd.walk import reachable
 from lampion.compiler.border import Border
 from lampion.compiler.capture import CaptureError
 from lampion.compiler.graph import Graph
+from lampion.compiler.scan.record import LoopNode, Recorded, inside_of
 from lampion.compiler.trace import Source, Trace, Tracer
 from lampion.tensor import Tensor, wrap
 
@@ -32,6 +33,7 @@ class Knife:
         leaves: by id of a tensor outside at which the tape ended: that tensor, and its stand-in.
         storages: by id of a storage's version list: the list that replaces it.
         runs_user_code: whether the tape has gradients that the user wrote.
+        loops: the scans on the tape.
     """
 
     def __init__(self, trace: Trace) -> None:
@@ -39,6 +41,8 @@ class Knife:
         self.leaves: dict[int, tuple[Tensor, Tensor]] = {}
         self.storages: dict[int, list[Any]] = {}
         self.runs_user_code = False
+        self.loops: list[Recorded] = []
+        self._inside: set[int] = set()  # ids of what stands for carries and slices in the bodies of loops
         self._keep: list[Any] = []  # what those ids belong to
 
     def cut(self, outs: Sequence[Tensor]) -> list[Tensor]:
@@ -73,12 +77,23 @@ class Knife:
             None if pair is None or array is None else (self.storage(pair[0]), pair[1])
             for pair, array in zip(node.versions, node.saved or (), strict=False)
         ]
+        if isinstance(node, LoopNode):
+            self._loosen_body(node.recorded)
         if isinstance(node, FunctionNode):
             self.runs_user_code = True
             for saved in node.ctx._saved or ():
                 if saved is not None:
                     saved.edge = self._end(saved.edge)
                     saved.storage = self.storage(saved.storage)
+
+    def _loosen_body(self, recorded: Recorded) -> None:
+        """The same for the tape of a loop's body, which has ends outside of the loop and in it."""
+        self.loops.append(recorded)
+        self._inside.update(map(id, recorded.leaves))
+        for node in inside_of(recorded):
+            self._loosen(node)
+        recorded.edges = [self._end(edge) for edge in recorded.edges]
+        recorded.outside = [self._end(edge) for edge in recorded.outside]
 
     def _end(self, edge: Any) -> Any:
         """The edge itself inside of the tape; at its end a stand-in of the tensor there."""
@@ -87,6 +102,8 @@ class Knife:
         elif isinstance(edge, Tensor):
             outside = edge
         else:
+            return edge
+        if id(outside) in self._inside:
             return edge
         if type(outside._array) is Tracer:
             if outside._hooks is not None:

@@ -72,7 +72,7 @@ def _snapshot(parent: Trace, x: Tensor) -> Tensor:
     return with_history(wrap(Tracer(found.value, found.strides)), x._edge() if mode.grad else None)
 
 
-class _LoopNode(Node):
+class LoopNode(Node):
     """The node of a scan on the tape."""
 
     __slots__ = ("__weakref__", "recorded")
@@ -107,12 +107,15 @@ class Recorded:
         self.places: dict[tuple[Value, int], int] = {}  # results that were asked for later
         self.fixed: dict[tuple[Value, bool], Tensor] = {}  # values of the body that no round changes
         self.needed: list[bool] = []  # for each of `given`, whether its gradient is needed
-        self.node: weakref.ref[_LoopNode] | None = None
+        self.node: weakref.ref[LoopNode] | None = None
         self.at = where(3)
 
     def result(self, place: int) -> Tensor:
         """A result as an equation in `home`."""
         shape, dtype = self.loop.type_of(place)
+        if place >= self.loop.carries:  # equal results are equal equations
+            outputs = self.loop.body.outputs
+            place = outputs.index(outputs[place], self.loop.carries)
         params = {"loop": self.loop, "result": place}
         value = self.home.graph.add(scan, self.inputs, params, shape, dtype, self.at)
         return wrap(Tracer(value, None).anew())
@@ -143,7 +146,7 @@ class Recorded:
             return
         edges = [x._edge() for x in self.given] + self.outside
         shapes = [x._array.shape for x in self.given] + [_shape(edge) for edge in self.outside]
-        node = new_node(_LoopNode, _rules(self._gradients), edges, shapes, (), [])
+        node = new_node(LoopNode, _rules(self._gradients), edges, shapes, (), [])
         node.recorded, self.node = self, weakref.ref(node)
         for place, (result, wanted) in enumerate(zip(results, recorded, strict=True)):
             if wanted:
@@ -266,14 +269,7 @@ def pull_back(roots: Sequence[tuple[Any, Tensor]], recorded: Recorded) -> dict[i
     pending: dict[int, Tensor] = {}
     for edge, seed in roots:
         _arrive(edge, seed, pending, {})
-    nodes: dict[int, Node] = {}
-    stack = [edge for edge, _ in roots]
-    while stack:
-        node = stack.pop()
-        if is_inside(node, recorded) and id(node) not in nodes:
-            nodes[id(node)] = node
-            stack += node.edges
-    for node in sorted(nodes.values(), key=lambda node: -node.order):
+    for node in sorted(inside_of(recorded, [edge for edge, _ in roots]), key=lambda node: -node.order):
         gradient = pending.pop(id(node), None)
         if gradient is None:
             continue
@@ -282,6 +278,18 @@ def pull_back(roots: Sequence[tuple[Any, Tensor]], recorded: Recorded) -> dict[i
             mode.trace.refuse("has a hook on a tensor in the body of a scan", "leave it out")
         _pass_on(node, node.edges, gradient, mode.grad, None, pending, {})
     return pending
+
+
+def inside_of(recorded: Recorded, roots: Sequence[Any] | None = None) -> list[Node]:
+    """The nodes of the body's tape that lie behind some edges; behind any, unless these are given."""
+    nodes: dict[int, Node] = {}
+    stack = list(recorded.edges if roots is None else roots)
+    while stack:
+        node = stack.pop()
+        if is_inside(node, recorded) and id(node) not in nodes:
+            nodes[id(node)] = node
+            stack += node.edges
+    return list(nodes.values())
 
 
 def has_function(roots: Sequence[Any], recorded: Recorded) -> bool:

@@ -53,7 +53,6 @@ class Recording:
             [(storage, storage[0]) for storage in storages], [made[number] for number in self.ends],
         )  # fmt: skip
 
-
     def gradients(self) -> list[tuple[str, Any]]:
         """The plans of gradients that were made so far, each with a name."""
         found: list[tuple[str, Any]] = []

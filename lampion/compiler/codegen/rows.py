@@ -34,7 +34,10 @@ _DEAR = 2  # the same where a polynomial needs registers of its own
 
 _CACHE = 2 << 20  # bytes that are in a cache, perhaps
 
+_TOGETHER = 2  # short rows in work side by side
+
 Known = dict[int, Lanes]
+_Piece = tuple[int, int, int]  # of a row: the line, its first point, the number of points
 
 
 def chunks(kernel: Rows, target: Target | None = None) -> int:
@@ -106,8 +109,8 @@ class _Emission:
             size = math.prod(nest.lines) * nest.length
             self.buffers = {n: k.room(nest.points[n].dtype, size) for n in self.walks.kept}
 
-    def _pieces(self) -> list[tuple[int, int, int]] | None:
-        """(line, first point, points) of the parts that a short row is cut into; None for a long one."""
+    def _pieces(self) -> list[_Piece] | None:
+        """The parts that a short row is cut into; None for a long one."""
         nest, lines = self.nest, math.prod(self.nest.lines)
         if lines * nest.length > _SHORT * self.lanes:
             return None
@@ -128,42 +131,69 @@ class _Emission:
     def emit(self) -> None:
         k, nest = self.k, self.nest
         first, last = (k.share(chunk, nest.chunks, nest.items) for chunk in (k.lo, k.hi))
+        if self.pieces is not None and nest.items >= _TOGETHER:
+            # One row's walk waits for the total of the one before: meanwhile there is work on another row.
+            with k.loop(first, k.affine(1 - _TOGETHER, (k.i64(last), 1)), _TOGETHER) as items:
+                self._rows([k.affine(n, (items.index, 1)) for n in range(_TOGETHER)])
+            count = k.affine(0, (k.i64(last), 1), (first, -1))
+            first = k.affine(0, (k.i64(last), 1), (k.ir.urem(count, k.i64(_TOGETHER)), -1))
         with k.loop(first, last) as items:
-            self._row(items.index)
+            self._rows([items.index])
 
-    def _row(self, item: IRValue) -> None:
-        nest, walks = self.nest, self.walks
-        outer = self.k.unravel(item, nest.outer)
-        once = Row(self.k, nest.rows, outer[:-1], nest.row_stores, lazily=True)
-        at = outer[-1] if outer else 0
-        known: Known = {}  # the values of the row
-        totals: Known = {}
-        memory: dict[tuple[int, int, int], Known] = {}  # of a short row: all that was computed at its points
-        for number in range(walks.count + 1):
-            for n in walks.settled(number):
-                value = nest.rows[n]
-                if isinstance(value, Chosen):
-                    known[n] = self._chosen(value, item, outer, known)
-                else:
-                    once.enter([n], known, at, 1, totals)
-            if number < walks.count:
-                walk = _Walk(self, number, item, outer, known)
-                results = walk.long() if self.pieces is None else walk.short(self.pieces, memory)
-                totals.update(zip(walks.reduced(number), results, strict=True))
-        once.store(known, at)
+    def _rows(self, items: Sequence[IRValue]) -> None:
+        rows = [_OneRow(self, item) for item in items]
+        for number in range(self.walks.count):
+            for row in rows:
+                row.settle(number)
+            for row in rows:
+                row.walk(number)
+        for row in rows:
+            row.finish()
 
-    def _chosen(self, value: Chosen, item: IRValue, outer: Sequence[IRValue], known: Known) -> Lanes:
+
+class _OneRow:
+    """What is known of a row so far."""
+
+    def __init__(self, emission: _Emission, item: IRValue) -> None:
+        self.emission, self.item = emission, item
+        self.k, self.nest = emission.k, emission.nest
+        self.outer = self.k.unravel(item, self.nest.outer)
+        self.once = Row(self.k, self.nest.rows, self.outer[:-1], self.nest.row_stores, lazily=True)
+        self.at = self.outer[-1] if self.outer else 0
+        self.known: Known = {}  # the values of the row
+        self.totals: Known = {}
+        self.memory: dict[_Piece, Known] = {}  # of a short row: all that was computed at its points
+
+    def settle(self, number: int) -> None:
+        """Evaluate those values of the row that are to be had before a walk."""
+        for n in self.emission.walks.settled(number):
+            value = self.nest.rows[n]
+            if isinstance(value, Chosen):
+                self.known[n] = self._chosen(value)
+            else:
+                self.once.enter([n], self.known, self.at, 1, self.totals)
+
+    def walk(self, number: int) -> None:
+        walk, pieces = _Walk(self.emission, number, self.item, self.outer, self.known), self.emission.pieces
+        results = walk.long() if pieces is None else walk.short(pieces, self.memory)
+        self.totals.update(zip(self.emission.walks.reduced(number), results, strict=True))
+
+    def finish(self) -> None:
+        self.settle(self.emission.walks.count)
+        self.once.store(self.known, self.at)
+
+    def _chosen(self, value: Chosen) -> Lanes:
         """One point's value. The status says which row has an index out of range."""
-        k, chosen = self.k, known[value.index]
+        k, chosen = self.k, self.known[value.index]
         index = chosen.value
         if chosen.dtype.itemsize < 8:
             index = k.ir.sext(index, I64) if chosen.dtype.kind == "i" else k.ir.zext(index, I64)
         # As unsigned numbers, negative indices are beyond any size.
         with k.ir.if_then(k.ir.icmp_unsigned(">=", index, k.i64(self.nest.length)), likely=False):
-            k.finish(k.affine(1, (item, 1)))
-        row = Row(k, self.nest.points, [*outer, *[0] * len(self.nest.lines)], lazily=True)
+            k.finish(k.affine(1, (self.item, 1)))
+        row = Row(k, self.nest.points, [*self.outer, *[0] * len(self.nest.lines)], lazily=True)
         at_point: Known = {}
-        row.enter([value.value], at_point, index, 1, known)
+        row.enter([value.value], at_point, index, 1, self.known)
         return at_point[value.value]
 
 
@@ -192,7 +222,7 @@ class _Walk:
         row.enter(self.steady, steady, 0, 1, self.known)
         return row, steady
 
-    def short(self, pieces: Sequence[tuple[int, int, int]], memory: dict[Any, Known]) -> Accumulators:
+    def short(self, pieces: Sequence[_Piece], memory: dict[_Piece, Known]) -> Accumulators:
         parts: list[Accumulators] = []
         lines: dict[int, tuple[Row, Known]] = {}
         for piece in pieces:

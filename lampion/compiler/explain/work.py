@@ -67,8 +67,8 @@ def _moved(kernel: ir.Kernel, limits: Sequence[int]) -> int:
         # What goes from round to round may stay in a cache: the buffers of the whole are counted once.
         return sum(limits)
     if isinstance(kernel, ir.Segments):
-        wide = [op.dtype.itemsize * (1 + op.written) for op in kernel.map.operands]
-        return sum(length * sum(wide) for length in kernel.lengths)
+        streams = [window.operand for window, _ in set(_windows(kernel.map)) if any(window.strides)]
+        return sum(kernel.lengths) * sum(kernel.map.operands[n].dtype.itemsize for n in streams)
     total = 0
     for window, writes in set(_windows(kernel)):
         dtype = kernel.operands[window.operand].dtype

@@ -30,6 +30,7 @@ from lampion.compiler.kernel_body import (
     Value,
     Window,
 )
+from lampion.compiler.kernel_layers import Attention, AttentionSlopes, Convolution, ConvolutionWeight
 from lampion.dtype import DType
 from lampion.primitive import Primitive
 
@@ -151,80 +152,6 @@ class Matmul:
     @property
     def shape(self) -> tuple[int, ...]:
         return (*self.a.shape[:-1], self.b.shape[-1])
-
-
-@dataclass(frozen=True)
-class Convolution:
-    """``acc[n, i..., o] = sum over r..., c of x[n, s i + d r - p..., c] * w[r..., c, o]``; epilogue; stores.
-
-    Channels are the last axis of every window here, and in memory that is best. Outside of x there are zeros.
-    Group g of the outputs (O / groups of them) reads group g of the channels. Epilogue and stores run over
-    shape (N, *sizes, O); `Result(0)` is the accumulator.
-
-    Attributes:
-        x: (N, *sizes of the input, C).
-        w: as the kernel reads it: (panels of outputs of all groups, blocks of channels, *taps, channels of
-            a block, outputs of a panel). The last panel of a group may be filled in part.
-        outputs: O.
-        sizes: of the output.
-        stride, dilation: for each dimension.
-        padding: in front of x, for each dimension; below 0: so much of x is left out.
-    """
-
-    x: Window
-    w: Window
-    outputs: int
-    sizes: tuple[int, ...]
-    stride: tuple[int, ...]
-    padding: tuple[int, ...]
-    dilation: tuple[int, ...]
-    groups: int
-    dtype: DType
-    operands: tuple[Operand, ...]
-    epilogue: tuple[Value, ...]
-    stores: tuple[Store, ...]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (self.x.shape[0], *self.sizes, self.outputs)
-
-    @property
-    def taps(self) -> tuple[int, ...]:
-        return self.w.shape[2:-2]
-
-
-@dataclass(frozen=True)
-class ConvolutionWeight:
-    """``out[b, r..., c, o] = sum over n in block b and i... of x[n, s i + d r - p..., c] * y[n, i..., o]``.
-
-    The gradient of the filters. The images are cut into blocks whose sums stay apart, for threads to share; they
-    are added up later.
-
-    Attributes:
-        x: (N, *sizes of the input, C). Outside of it there are zeros.
-        y: (N, *sizes, O), channels adjacent.
-        out: (blocks, *taps, C / groups, O), one number behind the other.
-        images: of a block.
-    """
-
-    x: Window
-    y: Window
-    out: Window
-    images: int
-    stride: tuple[int, ...]
-    padding: tuple[int, ...]
-    dilation: tuple[int, ...]
-    groups: int
-    dtype: DType
-    operands: tuple[Operand, ...]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.out.shape
-
-    @property
-    def taps(self) -> tuple[int, ...]:
-        return self.out.shape[1:-2]
 
 
 @dataclass(frozen=True)
@@ -365,46 +292,6 @@ class RandomBits:
     operands: tuple[Operand, ...]
 
 
-@dataclass(frozen=True)
-class Attention:
-    """``out = softmax(scale * q @ k.T) @ v`` for each head: see `ops/attention.py`.
-
-    The windows have shape (*batch, length, size), the heads in the batch; their innermost stride is 1.
-    """
-
-    q: Window
-    k: Window
-    v: Window
-    out: Window
-    causal: bool
-    scale: float
-    operands: tuple[Operand, ...]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (*self.q.shape[:-1], self.k.shape[-2])
-
-
-@dataclass(frozen=True)
-class AttentionSlopes:
-    """The gradients of q, k and v, from `g`, the gradient of an `Attention`'s result."""
-
-    g: Window
-    q: Window
-    k: Window
-    v: Window
-    dq: Window
-    dk: Window
-    dv: Window
-    causal: bool
-    scale: float
-    operands: tuple[Operand, ...]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (*self.q.shape[:-1], self.k.shape[-2])
-
-
 @dataclass(frozen=True, eq=False)
 class CallOut:
     """``out = forward(numpy, *inputs, **params)``: what has no machine code, between native parts of a plan.
@@ -461,8 +348,9 @@ class Repeat:
 
 
 Kernel = (
-    Map | Segments | Reduce | Rows | Matmul | Convolution | ConvolutionWeight | Gather | ScatterAdd | RandomBits | Attention
-    | AttentionSlopes | Walk | Sort | Repeat | CallOut
+    Map | Segments | Reduce | Rows | Matmul | Convolution | ConvolutionWeight | Gather
+    | ScatterAdd | RandomBits | Attention | AttentionSlopes | Walk | Sort
+    | Repeat | CallOut
 )  # fmt: skip
 
 
@@ -501,8 +389,9 @@ class Plan:
 
 
 __all__ = [
-    "ANY_LENGTH", "Attention", "AttentionSlopes", "Call", "CallOut", "Chosen", "Compute", "Convolution", "ConvolutionWeight",
-    "Gather", "Kernel", "Literal", "Load", "Map", "Matmul", "Operand", "Pick", "Place", "Plan", "Position",
-    "RandomBits", "Reduce", "Reduction", "Repeat", "Result", "Round", "Rows", "ScatterAdd", "Segments",
-    "Sort", "Spot", "Store", "Value", "Walk", "Window",
+    "ANY_LENGTH", "Attention", "AttentionSlopes", "Call", "CallOut", "Chosen", "Compute",
+    "Convolution", "ConvolutionWeight", "Gather", "Kernel", "Literal", "Load", "Map", "Matmul",
+    "Operand", "Pick", "Place", "Plan", "Position", "RandomBits", "Reduce", "Reduction", "Repeat",
+    "Result", "Round", "Rows", "ScatterAdd", "Segments", "Sort", "Spot", "Store", "Value", "Walk",
+    "Window",
 ]  # fmt: skip

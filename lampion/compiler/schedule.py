@@ -165,8 +165,8 @@ class Schedule:
     def _order(self, value: Value, group: Group) -> tuple[int, ...]:
         """How a result lies in memory: as its kernel writes it best.
 
-        Images (N, C, *sizes) come out of convolutions with the channels last, and stay so through what is done
-        with each element: no kernel in between has to turn them.
+        Images (N, C, *sizes) come out of convolutions with the channels last, and stay so through what is
+        done with each element: no kernel in between has to turn them.
         """
         if group.main is not None and group.main.primitive.name in ("convolution", "convolution_input"):
             n, c, *sizes = value.shape
@@ -181,9 +181,10 @@ class Schedule:
             for equation in group.body:
                 for read in equation.values:
                     layout = self.layouts.get(read)
-                    if layout is not None and layout.shape == value.shape and layout.root in self.position:
-                        if layout.root is read and layout.strides != plain:
-                            return layout.strides
+                    if layout is None or layout.root is not read or read not in self.position:
+                        continue
+                    if layout.shape == value.shape and layout.strides != plain:
+                        return layout.strides
         return plain
 
     def _move(self, equation: Equation) -> None:

@@ -1,9 +1,10 @@
 """Emits `ConvolutionWeight`: the gradient of filters, with output channels in the lanes of registers.
 
-For a plane and a row of taps, it is a product of two matrices with a row for each place of the output: what the
-taps of that row see there, (place, tap and channel), and the gradient, (place, output). As in `convolution.py`,
-the first is copied into a small buffer, in which the taps along a row and their channels lie one behind the
-other. A register tile is a few of those by a panel of outputs; it is summed over all places of some rows.
+For a plane and a row of taps, it is a product of two matrices with a row for each place of the output: what
+the taps of that row see there, (place, tap and channel), and the gradient, (place, output). As in
+`convolution.py`, the first is copied into a small buffer, in which the taps along a row and their channels
+lie one behind the other. A register tile is a few of those by a panel of outputs; it is summed over all places
+of some rows.
 
 A chunk is a block of images, a plane and a row of taps, and a block of channels and one of outputs.
 """
@@ -119,8 +120,8 @@ class _Emission:
                         self._chunk(block, (plane, down), group, channels, output, blocks.outputs)
 
     def _chunk(
-        self, block: IRValue, tap: tuple[IRValue, IRValue], group: IRValue, channels: IRValue, output: IRValue,
-        outputs: int,
+        self, block: IRValue, tap: tuple[IRValue, IRValue], group: IRValue, channels: IRValue,
+        output: IRValue, outputs: int,
     ) -> None:  # fmt: skip
         k, g, blocks, kernel = self.k, self.geometry, self.blocks, self.kernel
         channel = k.affine(0, (channels, blocks.channels))
@@ -150,7 +151,7 @@ class _Emission:
                         self._add(out, y, rows, columns, outputs)
 
     def _lines(self) -> list[tuple[int, int, int]]:
-        """Runs of rows of `out` that are one behind the other: where in out, where in the buffer, how many."""
+        """Rows of `out` that are one behind the other: where in out, where in the buffer, how many."""
         g, count = self.geometry, self.blocks.channels
         whole = count == g.channels and g.dilation[2] == 1
         if whole:

@@ -1,8 +1,8 @@
-"""Convolutions and their gradients: windows with the channels last, filters laid out as the kernel reads them.
+"""Convolutions and their gradients: windows with the channels last, filters as the kernel reads them.
 
-The gradient of the input is a convolution too: of the output's gradient, with the filters turned round. Where the
-stride is more than 1, each place of the input meets some of the taps only, the same ones for all places that are a
-multiple of the stride apart: so it is several convolutions, whose results alternate.
+The gradient of the input is a convolution too: of the output's gradient, with the filters turned round. Where
+the stride is more than 1, each place of the input meets some of the taps only, the same ones for all places
+that are a multiple of the stride apart: so it is several convolutions, whose results alternate.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def lower_convolution_input(lowering: Lowering, main: Equation) -> None:
     phases = [
         [_phase(start, n, size, s, before, d) for start in range(min(s, size))]
         for n, size, s, (before, _), d in zip(
-            main.inputs[1].shape[2:], params["sizes"], params["stride"], params["padding"], params["dilation"],
-            strict=True,
+            main.inputs[1].shape[2:], params["sizes"], params["stride"], params["padding"],
+            params["dilation"], strict=True,
         )
     ]  # fmt: skip
     for parts in itertools.product(*phases):
@@ -210,10 +210,10 @@ class _View:
         groups, outputs, channels, *_ = self.shape
         by_group, by_output, by_channel, *steps = self.strides
         last = sum((first + step * (n - 1)) * s for (first, step, n), s in zip(taps, steps, strict=True))
+        back = tuple(-step * s for (_, step, _), s in zip(taps, steps, strict=True))
         return _View(
             self.root, (groups, channels, outputs, *(n for _, _, n in taps)),
-            (by_group, by_channel, by_output, *(-step * s for (_, step, _), s in zip(taps, steps, strict=True))),
-            self.offset + last,
+            (by_group, by_channel, by_output, *back), self.offset + last,
         )  # fmt: skip
 
 

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 
 from lampion.compiler.codegen.prices import price
 from lampion.compiler.graph import Equation, Value
-from lampion.compiler.rows import MAX_EQUATIONS, MAX_KEPT, RowGroup, bytes_kept, points_of
+from lampion.compiler.rows import MAX_EQUATIONS, MAX_KEPT, RowGroup, bytes_kept
+from lampion.compiler.rowspace import points_of
 from lampion.compiler.schedule import MAX_EQUATIONS as MAX_OF_MAP
 from lampion.compiler.schedule import MAX_STREAMS, Group, Layout, Schedule
 from lampion.compiler.strides import contiguous_strides

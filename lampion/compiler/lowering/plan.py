@@ -15,8 +15,8 @@ from lampion.compiler.lowering.checks import last_check
 from lampion.compiler.lowering.registry import GROUPS
 from lampion.compiler.lowering.segments import merged
 from lampion.compiler.memory import Arena
+from lampion.compiler.merge import merge_groups
 from lampion.compiler.recompute import recompute
-from lampion.compiler.rows import merge_rows
 from lampion.compiler.schedule import MACHINE_TYPES, Group, Layout, Schedule
 from lampion.compiler.strides import contiguous_strides
 
@@ -29,7 +29,7 @@ class Lowering:
     ) -> None:
         self.graph = graph
         self.schedule = Schedule(graph, strides)
-        merge_rows(self.schedule, targets)
+        merge_groups(self.schedule, targets)
         recompute(self.schedule, targets)
         self.layouts = self.schedule.layouts
         self.places: dict[Value, ir.Place] = {}

@@ -10,7 +10,8 @@ from lampion.compiler.lowering.body import Record, plain_number
 from lampion.compiler.lowering.groups import label
 from lampion.compiler.lowering.plan import Lowering
 from lampion.compiler.lowering.registry import lowers_group
-from lampion.compiler.rows import RowGroup, points_of
+from lampion.compiler.rows import RowGroup
+from lampion.compiler.rowspace import points_of
 from lampion.compiler.schedule import Group, Layout
 from lampion.dtype import DType
 

@@ -360,7 +360,8 @@ class Place:
     (an index into the table of pointers that each call fills in).
 
     While a plan is made, `index` is the number of a buffer of the arena, and `start` is where in it the place
-    begins; then `index` is the offset of the place, and `start` is 0.
+    begins; then `index` is the offset of the place, and `start` is 0. Behind a pointer, it is the byte at which
+    the place begins.
     """
 
     arena: bool

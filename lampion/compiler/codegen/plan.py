@@ -438,7 +438,8 @@ def _at(b: ir.IRBuilder, base: Any, offset: int) -> Any:
 def _pointer(b: ir.IRBuilder, place: Place, table: Any, arena: Any) -> Any:
     if place.arena:
         return _at(b, arena, place.index)
-    return b.load(_at(b, table, 8 * place.index), typ=POINTER, align=8)
+    pointer = b.load(_at(b, table, 8 * place.index), typ=POINTER, align=8)
+    return _at(b, pointer, place.start) if place.start else pointer
 
 
 class _Callee:

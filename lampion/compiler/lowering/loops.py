@@ -76,7 +76,7 @@ class BodyLowering(Lowering):
             if moving is None:
                 found.append(ir.Spot(number, place.index, 0))
             else:
-                found.append(ir.Spot(number, moving.offset, moving.step))
+                found.append(ir.Spot(number, moving.offset + place.start, moving.step))
         return tuple(found)
 
 

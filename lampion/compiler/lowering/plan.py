@@ -10,6 +10,7 @@ from typing import Any
 from lampion.compiler import kernel_ir as ir
 from lampion.compiler.graph import Equation, Graph, Value
 from lampion.compiler.lowering.assembly import assemble
+from lampion.compiler.lowering.bases import based
 from lampion.compiler.lowering.body import Body, Record
 from lampion.compiler.lowering.checks import last_check
 from lampion.compiler.lowering.registry import GROUPS
@@ -149,7 +150,7 @@ class Lowering:
         return found
 
     def call(self, record: Record, kernel: Any, label: str) -> None:
-        self.calls.append(ir.Call(kernel, tuple(record.places), label))
+        self.calls.append(ir.Call(*based(kernel, record.places), label))
 
     # -- pieces ---------------------------------------------------------------------------------------
 

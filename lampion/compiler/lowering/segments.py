@@ -85,6 +85,8 @@ def flat_map(call: ir.Call) -> ir.Map | None:
     ]
     strides = {window: _stride(window) for window in windows}
     written = [call.places[store.window.operand] for store in kernel.stores]
+    if any(place.start and not place.arena for place in call.places):
+        return None  # its pointers would have to be changed first
     if None in strides.values() or any(place.arena for place in written):
         return None
 

@@ -161,6 +161,9 @@ def apply(primitive: Primitive, *inputs: Any, **params: Any) -> Tensor:
         if type(out) is not _ndarray and xp is np:
             out = np.asarray(out)  # NumPy turns 0-d results into scalars
     else:
+        if (away := trace.away_for(primitive)) is not None:
+            with away:
+                return apply(primitive, *inputs, **params)
         arrays = [trace.read(x) if isinstance(x, Tensor) else x for x in inputs]
         out = trace.record(primitive, arrays, params)
         recorded = True

@@ -8,7 +8,6 @@ they are next read. At the end the tables say what a compiled step has to write 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
@@ -18,12 +17,12 @@ from lampion.autograd.tape import Node, next_order
 from lampion.compiler.address import address
 from lampion.compiler.border import Border, border
 from lampion.compiler.capture import CaptureError
-from lampion.compiler.capture.away import CHEAP, Away
+from lampion.compiler.capture.away import Away, away_for
 from lampion.compiler.graph import Graph, Value
 from lampion.compiler.strides import contiguous_strides, is_contiguous, moved, overlap
 from lampion.errors import unwritable
 from lampion.mode import mode
-from lampion.origin import Where, where
+from lampion.origin import where
 from lampion.primitive import Primitive
 from lampion.tensor import Tensor, wrap
 
@@ -265,21 +264,17 @@ class Trace:
 
     # -- recording ----------------------------------------------------------------------------------
 
-    def record(self, primitive: Primitive, arrays: Sequence[Any], params: dict[str, Any]) -> Tracer:
-        """Add an equation; the Tracer of its output."""
-        at = where(3)
-        if self.hook is None or not CHEAP or not is_ours(primitive):
-            return self._record(primitive, arrays, params, at)
-        with self.away():
-            return self._record(primitive, arrays, params, at)
-
     def away(self) -> Away:
         """While the core does what calls no function of the user's, nobody need watch."""
         return Away(self.hook)
 
-    def _record(
-        self, primitive: Primitive, arrays: Sequence[Any], params: dict[str, Any], at: Where | None
-    ) -> Tracer:
+    def away_for(self, primitive: Primitive) -> Away | None:
+        """The same for one operation; None where it may call something, or nobody is watching."""
+        return None if self.hook is None else away_for(self.hook, primitive)
+
+    def record(self, primitive: Primitive, arrays: Sequence[Any], params: dict[str, Any]) -> Tracer:
+        """Add an equation; the Tracer of its output."""
+        at = where(3)
         inputs = [x.value if type(x) is Tracer else x for x in arrays]
         if primitive.kind == "movement":
             source = arrays[0]
@@ -476,13 +471,6 @@ _ALWAYS_CONTIGUOUS = frozenset({
     "full", "matmul", "put", "scatter_add", "random_bits", "index", "index_put", "scatter", "scatter_combine",
     "unview", "first_nonzero", "coordinates", "attention", "attention_slopes",
 })  # fmt: skip
-
-
-@functools.cache
-def is_ours(primitive: Primitive) -> bool:
-    """Whether the rules of a primitive are Lampion's own, which call nothing of the user's."""
-    rules = (primitive.forward, primitive.infer)
-    return all(rule.__module__.startswith("lampion.") for rule in rules)
 
 
 def _kept_order(arrays: Sequence[Any], value: Value) -> tuple[int, ...] | None:

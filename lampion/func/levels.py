@@ -13,6 +13,7 @@ next read, and what it did to tensors from outside is carried out at the end.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -128,8 +129,12 @@ class Level:
     # -- what the door asks --------------------------------------------------------------------------------
 
     def away(self) -> Any:
-        """While the core works by itself: asked only where a recording is under way outside."""
-        return self.outer.away()
+        """While the core works by itself, nobody need watch, if anybody does."""
+        return contextlib.nullcontext() if self.outer is None else self.outer.away()
+
+    def away_for(self, primitive: Primitive) -> Any:
+        """The same for one operation, some of which may be the user's."""
+        return None
 
     def owns(self, array: Any) -> bool:
         """Whether this is a value of this level."""

@@ -157,6 +157,9 @@ class Optimizer(Hooked):
         try:
             if mode.trace is None and self._is_large():
                 self._compiled()
+            elif mode.trace is not None and type(self).__module__.startswith("lampion.optim."):
+                with mode.trace.away():  # a recorder has nothing to see here
+                    self._update_all()
             else:
                 self._update_all()
         finally:
@@ -283,11 +286,7 @@ class Optimizer(Hooked):
             self._count(group, states)
 
         h = trace.host_scalars(self.scalar_names, lambda: self._next_scalars(group, states), count)
-        if type(self).__module__.startswith("lampion.optim."):
-            with trace.away():
-                self._update_tensors(params, h, group)
-        else:
-            self._update_tensors(params, h, group)
+        self._update_tensors(params, h, group)
 
     def _update_tensors(self, params: list[Tensor], h: dict[str, Any], group: dict[str, Any]) -> None:
         """Apply the update rule to Tensors, one after the other."""

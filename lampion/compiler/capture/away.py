@@ -7,9 +7,13 @@ can as well be off.
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from typing import Any
+
+from lampion.mode import mode
+from lampion.primitive import Primitive
 
 #: Whether switching the hook takes no time. (From 3.12 on all code that runs is rewritten each time.)
 CHEAP = sys.version_info < (3, 12)
@@ -36,3 +40,17 @@ class Away:
     def __exit__(self, *error: object) -> None:
         if self.hook is not None:
             sys.settrace(self.hook)
+
+
+def away_for(hook: Callable[..., Any], primitive: Primitive) -> Away | None:
+    """`Away` for one operation; None where it may call something, or nobody is watching."""
+    if not CHEAP or sys.gettrace() is None or mode.saving is not None:  # (the hooks of saved tensors)
+        return None
+    return Away(hook) if is_ours(primitive) else None
+
+
+@functools.cache
+def is_ours(primitive: Primitive) -> bool:
+    """Whether the rules of a primitive are Lampion's own, which call nothing of the user's."""
+    rules = (primitive.forward, primitive.infer)
+    return all(rule.__module__.startswith("lampion.") for rule in rules)

@@ -40,6 +40,7 @@ class Reader:
     def __init__(self, rec: Recorder) -> None:
         self.rec = rec
         self.guards = rec.guards
+        self._read: dict[tuple[int, str], type] = {}  # what classes were asked for
 
     # ---- what a value brings with it --------------------------------------------------------------------
 
@@ -123,7 +124,10 @@ class Reader:
 
     def class_read(self, m: Frame, cls: type, name: str) -> None:
         """Guard what the class and its bases say about a name (also: that they say nothing)."""
-        if id(cls) in self.rec.fresh or not any(map(policy.made_in_python, cls.__mro__)):
+        if id(cls) in self.rec.fresh or (id(cls), name) in self._read:
+            return
+        self._read[id(cls), name] = cls  # once is enough: in the end it is looked whether that still holds
+        if not any(map(policy.made_in_python, cls.__mro__)):
             return
         raw, owner = find(cls, name)
         if isinstance(raw, types.GetSetDescriptorType):

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import threading
@@ -26,6 +27,7 @@ class _Mode(threading.local):
     quiet: bool = False  # floating-point warnings are off already: see `backend.silence`
     inference: bool = False  # what is made now will never be recorded: see `inference_mode`
     saving: Any = None  # what the tape does with arrays that it keeps: see `autograd.graph`
+    plain: bool = False  # compiled functions run as they are written: see `uncompiled`
     autocast: DType | None = None  # the type that matrix products run in, if not as given: see `lampion.amp`
     short: DType | None = None  # the type that `autocast` takes where none is named; None: bfloat16
 
@@ -213,6 +215,20 @@ class inference_mode(_Scope):
     def clone(self) -> inference_mode:
         """Another scope of the same meaning, for one call of a decorated function."""
         return type(self)(self.mode)
+
+
+@contextlib.contextmanager
+def uncompiled() -> Generator[None]:
+    """A ``with`` block in which what was compiled runs as it is written, unless all is as its plan expects.
+
+    For what changes a function for a moment: hooks that look on, other tensors in the place of parameters. To
+    record such a call would be a waste, and what cannot be recorded would stay eager for good.
+    """
+    previous, mode.plain = mode.plain, True
+    try:
+        yield
+    finally:
+        mode.plain = previous
 
 
 def known(tensor: Any, what: str, fix: str) -> Any:

@@ -22,7 +22,7 @@ def inputs(shape, seed):
 
 @pytest.mark.parametrize("name", CASES)
 def test_every_layer(name):
-    """Forward and backward of each layer, with everything else outside: as eager, and without falling back."""
+    """Forward and backward of each layer, with all else outside: as eager, and without falling back."""
     make, shape = CASES[name]
     runs = []
     for compiled in (False, True):
@@ -40,7 +40,7 @@ def test_every_layer(name):
             optimizer.step()
         runs.append((story, model.state_dict()))
         if compiled:
-            assert forward.refused is None and forward.explain().callouts == 0 or name == "orthogonal"
+            assert forward.refused is None and (forward.explain().callouts == 0 or name == "orthogonal")
     (expected, left), (actual, left_compiled) = runs
     for a, e in zip(actual, expected, strict=True):
         # Two steps of float32; sums of the compiled parts are in another order.
@@ -66,7 +66,7 @@ def test_it_is_the_module():
     assert not hasattr(model, "note")
     assert fast.double() is fast and model[0].weight.dtype is lp.float64 and fast.float() is fast
     assert repr(fast).startswith("CompiledModule(\n  (_orig_mod): Sequential(\n    (0): Linear(")
-    with pytest.raises(AttributeError, match="Sequential.*nothing"):
+    with pytest.raises(AttributeError, match=r"Sequential.*nothing"):
         fast.nothing  # noqa: B018
 
 
@@ -92,7 +92,8 @@ def test_state_dicts():
     fast.load_state_dict(other.state_dict())
     lp.testing.assert_close(fast(X), other(X))
     third = net()
-    fast.load_state_dict({f"_orig_mod.{name}": p for name, p in third.state_dict().items()})  # as PyTorch saves it
+    as_in_pytorch = {f"_orig_mod.{name}": p for name, p in third.state_dict().items()}
+    fast.load_state_dict(as_in_pytorch)
     lp.testing.assert_close(fast(X), third(X))
     whole = nn.Sequential(fast, nn.ReLU())
     assert list(whole.state_dict()) == [f"0.{name}" for name in model.state_dict()]
@@ -155,3 +156,13 @@ def test_functional_call():
     slopes = lp.func.grad(lambda p: lp.func.functional_call(fast, p, X).sum())(doubled)
     lp.testing.assert_close(slopes["3.bias"] if "3.bias" in slopes else slopes["2.bias"], lp.full((3,), 6.0))
     assert fast.refused is None
+
+
+def test_looking_on_does_not_stay():
+    """Hooks that are there for a moment: meanwhile the module runs as it is written, afterwards compiled."""
+    fast = lp.compile(net())
+    before = fast(X)
+    text = str(lp.summary(fast, input_data=X))
+    assert "Sequential" in text and "Tanh" in text
+    lp.testing.assert_close(fast(X), before)
+    assert fast.refused is None and fast.traces == 1

@@ -123,6 +123,7 @@ class Tape:
         runs_user_code: bool, loops: list[Recorded], lock: Any = None,
     ) -> None:  # fmt: skip
         self.graph, self.outs, self.leaves = graph, outs, leaves
+        self.shapes = [tuple(leaf.shape) for leaf in leaves]
         self.runs_user_code, self.loops = runs_user_code, loops
         self.lock = threading.RLock() if lock is None else lock
         self.kept: list[Value] = []

@@ -137,7 +137,7 @@ class CompiledFunction(Generic[P, R]):
             return result  # type: ignore[no-any-return]  # as the function itself
         # Inside another compiled function this one is simply part of it. And `saved_tensors_hooks` want to
         # see what each operation keeps.
-        if mode.trace is not None or self.refused is not None or mode.saving is not None:
+        if mode.trace is not None or self.refused is not None or mode.saving is not None or mode.plain:
             return self.function(*args, **kwargs)
         for plan in self._recent[1:]:
             if plan.direct is not None and (result := plan.direct(args, kwargs)) is not MISSED:

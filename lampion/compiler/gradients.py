@@ -196,10 +196,9 @@ def attach(
 ) -> None:  # fmt: skip
     """Put a call on the tape, as what made the results."""
     call = Call(tape, edges, kept, versions)
-    shapes: list[Any] = [leaf.shape for leaf in tape.leaves]
     single = len(results) == 1
     rules: Any = _Rules("compiled", call.gradients)
-    node = new_node(CompiledNode, rules, edges, shapes, tuple(results[0].shape) if single else (), [])
+    node = new_node(CompiledNode, rules, edges, tape.shapes, tuple(results[0].shape) if single else (), [])
     node.call = call
     for place, result in enumerate(results):
         maker = node

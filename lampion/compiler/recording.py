@@ -37,21 +37,16 @@ class Recording:
 
     def attach(self, leaves: list[Any], array_of: Callable[[int], Any], made: dict[int, Tensor]) -> None:
         """Put a call on the tape, whose results `made` holds."""
-
-        def tensor_at(place: Place) -> Tensor:
-            kind, what = place
-            tensor: Tensor = what if kind == "captured" else (leaves if kind == "argument" else made)[what]
-            return tensor
-
         kept = [
-            wrap(array_of(place[1]) if place[0] == "output" else tensor_at(place)._array)
-            for place in self.kept
+            wrap(array_of(what) if kind == "output" else _at(kind, what, leaves, made)._array)
+            for kind, what in self.kept
         ]
-        storages = [tensor_at(place)._version for place in self.storages]
-        attach(
-            self.tape, [tensor_at(place)._edge() for place in self.edges], kept,
-            [(storage, storage[0]) for storage in storages], [made[number] for number in self.ends],
-        )  # fmt: skip
+        versions = []
+        for kind, what in self.storages:
+            storage = _at(kind, what, leaves, made)._version
+            versions.append((storage, storage[0]))
+        edges = [_at(kind, what, leaves, made)._edge() for kind, what in self.edges]
+        attach(self.tape, edges, kept, versions, [made[number] for number in self.ends])
 
     def gradients(self) -> list[tuple[str, Any]]:
         """The plans of gradients that were made so far, each with a name."""
@@ -67,6 +62,12 @@ class Recording:
                 if derivative.after is not None:
                     tapes.append((order + 1, derivative.after))
         return found
+
+
+def _at(kind: str, what: Any, leaves: list[Any], made: dict[int, Tensor]) -> Tensor:
+    """The tensor at a place."""
+    tensor: Tensor = what if kind == "captured" else (leaves if kind == "argument" else made)[what]
+    return tensor
 
 
 def record_tape(

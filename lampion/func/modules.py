@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lampion import ops
 from lampion.errors import LampionError
+from lampion.mode import uncompiled
 from lampion.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -46,11 +47,9 @@ def functional_call(
         args = ()
     elif not isinstance(args, tuple):
         args = (args,)
-    call = getattr(module, "_orig_mod", module)  # what is compiled is compiled for its own parameters
-    if call._hooks is not None and call._hooks.compiled is not None:
-        call = call._call_uncompiled
-    with _replaced(module, given, tie_weights, strict):
-        return call(*args, **(kwargs or {}))
+    # What is compiled is compiled for its own parameters.
+    with _replaced(module, given, tie_weights, strict), uncompiled():
+        return module(*args, **(kwargs or {}))
 
 
 @contextlib.contextmanager

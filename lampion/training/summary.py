@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from lampion.errors import LampionError
-from lampion.mode import no_grad
+from lampion.mode import no_grad, uncompiled
 from lampion.nn import Embedding, EmbeddingBag, LayerNorm, Module
 from lampion.nn.parameter import UninitializedParameter
 from lampion.ops import Generator, get_rng_state, randn, set_rng_state, zeros
@@ -106,6 +106,7 @@ def summary(
     """
     if not isinstance(model, Module):
         raise LampionError("summary", "not a module", got=type(model).__name__)
+    model = getattr(model, "_orig_mod", model)  # what a compiled module was made of
     inputs = _inputs(input_size, input_data, dtypes)
     outputs = _run(model, inputs) if inputs else {}
     layers = list(_layers(model, outputs, depth))
@@ -142,7 +143,7 @@ def _run(model: Module, inputs: Sequence[Any]) -> dict[int, list[Tensor | None]]
     state = get_rng_state()
     try:
         model.eval()
-        with no_grad():
+        with no_grad(), uncompiled():
             model(*inputs)
     finally:
         for handle in handles:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lampion.errors import LampionError
-from lampion.mode import no_grad
+from lampion.mode import no_grad, uncompiled
 from lampion.nn import Module
 from lampion.tensor import Tensor
 from lampion.viz import canvas
@@ -112,7 +112,7 @@ def _outputs(model: Module, inputs: tuple[Any, ...], layers: tuple[type, ...] | 
         if isinstance(module, layers) if layers else not any(True for _ in module.children()):
             handles.append(module.register_forward_hook(listener(name)))
     try:
-        with no_grad():
+        with no_grad(), uncompiled():
             model(*inputs)
     finally:
         for handle in handles:

@@ -13,7 +13,7 @@ from lampion.autograd.tape import Node, next_order
 from lampion.autograd.walk import grad
 from lampion.backend import silence
 from lampion.errors import LampionError
-from lampion.mode import no_grad
+from lampion.mode import no_grad, uncompiled
 from lampion.tensor import Tensor, wrap
 
 
@@ -72,14 +72,17 @@ class modules:
         self.given: dict[int, Any] = {}  # the arrays that the model was called with, by id
         self._open: list[int] = []
         self._handles: list[Any] = []
+        self._scope = uncompiled()
 
     def __enter__(self) -> modules:
+        self._scope.__enter__()
         for name, module in self.model.named_modules():
             before = module.register_forward_pre_hook(self._enter(name), prepend=True)
             self._handles += [before, module.register_forward_hook(self._leave, always_call=True)]
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._scope.__exit__(None, None, None)
         for handle in self._handles:
             handle.remove()
         self._handles.clear()

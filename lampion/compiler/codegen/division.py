@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from lampion.compiler.codegen import mathlib
+from lampion.compiler.codegen import powers
 from lampion.compiler.codegen.library import or_library
 from lampion.dtype import float32, int8
 
@@ -95,9 +95,7 @@ def power(xp: Emitter, x: Operand, y: Operand) -> Lanes:
     if base.dtype.kind == "f":
         if known in _MULTIPLIED_OUT:
             return _MULTIPLIED_OUT[known](xp, base)
-        if base.dtype is float32:
-            return mathlib.power32(xp, base, exponent)
-        return xp.libm("pow", base, exponent)
+        return powers.power(xp, base, exponent)
     if base.dtype.kind == "b":
         base, exponent = base.astype(int8), exponent.astype(int8)
     return _integer_power(xp, base, exponent)

@@ -35,9 +35,9 @@ def exp(xp: Emitter, x: Lanes) -> Lanes:
     low, high = form.exp_range
     x = xp.minimum(xp.maximum(x, low), high)  # a NaN stays one
     k, r = _reduce(xp, x, form)
-    power = _polynomial(xp, r, form.expm1)
+    power = polynomial(xp, r, form.expm1)
     power = xp.muladd(r * r, power, r) + 1.0
-    return _scaled(xp, power, k.astype(int32 if x.dtype.itemsize == 4 else int64), form)
+    return scaled(xp, power, k.astype(int32 if x.dtype.itemsize == 4 else int64), form)
 
 
 def exp2(xp: Emitter, x: Lanes) -> Lanes:
@@ -46,9 +46,9 @@ def exp2(xp: Emitter, x: Lanes) -> Lanes:
     x = xp.minimum(xp.maximum(x, float(-form.bias - form.mantissa - 3)), form.bias + 2.0)  # a NaN stays one
     shifted = x + form.magic
     r = (x - (shifted - form.magic)) * LN_2
-    power = xp.muladd(r * r, _polynomial(xp, r, form.expm1), r) + 1.0
+    power = xp.muladd(r * r, polynomial(xp, r, form.expm1), r) + 1.0
     k = shifted.bits() - _bits(form.magic, form)
-    return _scaled(xp, power, k.astype(int32 if x.dtype.itemsize == 4 else int64), form)
+    return scaled(xp, power, k.astype(int32 if x.dtype.itemsize == 4 else int64), form)
 
 
 def expm1(xp: Emitter, x: Lanes) -> Lanes:
@@ -69,7 +69,7 @@ def tanh(xp: Emitter, x: Lanes) -> Lanes:
     form = format_of(x.dtype)
     if form.tanh_small:
         size, z = xp.absolute(x), x * x
-        small = xp.muladd(x * z, _polynomial(xp, z, form.tanh_small), x)
+        small = xp.muladd(x * z, polynomial(xp, z, form.tanh_small), x)
         large = 1.0 - 2.0 / (exp(xp, size + size) + 1.0)
         return xp.copysign(xp.where(size < 0.55, small, large), x)
     h = _half_expm1(xp, xp.maximum(-2.0 * xp.absolute(x), form.expm1_low), form)
@@ -79,7 +79,7 @@ def tanh(xp: Emitter, x: Lanes) -> Lanes:
 def _half_expm1(xp: Emitter, x: Lanes, form: Format) -> Lanes:
     """(e**x - 1) / 2 = 2**(k-1) (e**r - 1) + (2**(k-1) - 1/2). Halves, since 2**128 is no float32."""
     k, r = _reduce(xp, x, form)
-    power = _polynomial(xp, r, form.expm1)
+    power = polynomial(xp, r, form.expm1)
     power = xp.muladd(r * r, power, r)
     scale = _power_of_two(k - 1, form)
     return xp.muladd(scale, power, scale - 0.5)
@@ -94,7 +94,7 @@ def _reduce(xp: Emitter, x: Lanes, form: Format) -> tuple[Lanes, Lanes]:
     return shifted.bits() - _bits(form.magic, form), r
 
 
-def _scaled(xp: Emitter, x: Lanes, k: Lanes, form: Format) -> Lanes:
+def scaled(xp: Emitter, x: Lanes, k: Lanes, form: Format) -> Lanes:
     """x * 2**k, rounded once."""
     if xp.k.target.scales:
         return xp.made(xp.k.intrinsic("ldexp", x.value, k.astype(int32).value), x)
@@ -112,14 +112,14 @@ def _power_of_two(k: Lanes, form: Format) -> Lanes:
 def log(xp: Emitter, x: Lanes) -> Lanes:
     """log(x) = k log(2) + log(1 + f), where x = 2**k (1 + f) and 1/sqrt(2) <= 1 + f < sqrt(2)."""
     form = format_of(x.dtype)
-    k, f = _split_any(xp, x, form)
+    k, f = split_any(xp, x, form)
     return _log_specials(xp, x, 0.0, _log1p(xp, k, f, 0.0, form))
 
 
 def log2(xp: Emitter, x: Lanes) -> Lanes:
     """log2(x) = k + log(1 + f) / log(2). Exact for powers of two."""
     form = format_of(x.dtype)
-    k, f = _split_any(xp, x, form)
+    k, f = split_any(xp, x, form)
     zero = xp.literal(0.0, x.dtype).spread(x.count)
     return _log_specials(xp, x, 0.0, xp.muladd(_log1p(xp, zero, f, 0.0, form), LOG2_E, k))
 
@@ -127,18 +127,18 @@ def log2(xp: Emitter, x: Lanes) -> Lanes:
 def log10(xp: Emitter, x: Lanes) -> Lanes:
     """log10(x); of float32 in float64. Of float64 in two parts each, since of 1000 it should be 3 exactly.
 
-    The parts of log(1 + f), as fdlibm (Sun, 1993) has them: `high`, which is short enough for its product with
-    a short log10(e) to be exact, and what is left.
+    The parts of log(1 + f), as fdlibm (Sun, 1993) has them: `high`, which is short enough for its product
+    with a short log10(e) to be exact, and what is left.
     """
     if x.dtype is float32:
         return (log2(xp, x.astype(float64)) * math.log10(2)).astype(float32)
     form = format_of(x.dtype)
-    k, f = _split_any(xp, x, form)
+    k, f = split_any(xp, x, form)
     half = 0.5 * (f * f)
     s = f / (2.0 + f)
     z = s * s
     high = _upper_half(f - half)
-    low = ((f - high) - half) + s * (half + z * _polynomial(xp, z, form.log))
+    low = ((f - high) - half) + s * (half + z * polynomial(xp, z, form.log))
     whole, product = k * _LOG10_2[0], high * _LOG10_E[0]
     total = whole + product
     rest = k * _LOG10_2[1] + (low + high) * _LOG10_E[1] + low * _LOG10_E[0]
@@ -150,22 +150,7 @@ def _upper_half(x: Lanes) -> Lanes:
     return (x.bits() & 0xFFFFFFFF00000000).as_float()
 
 
-def power32(xp: Emitter, x: Lanes, y: Lanes) -> Lanes:
-    """x**y = 2**(y log2(|x|)) of float32, in float64: which has digits to spare. Specials are C's."""
-    base, exponent = x.astype(float64), y.astype(float64)
-    size = xp.absolute(base)
-    out = exp2(xp, exponent * log2(xp, size))
-    out = xp.where(size == 1.0, xp.where(xp.isnan(exponent), exponent, 1.0), out)  # not 0 * infinity
-    whole = xp.floor(exponent) == exponent
-    odd = whole & (xp.floor(0.5 * exponent) != 0.5 * exponent)
-    negative = (base.bits() >> 63) != 0
-    out = xp.where(negative & odd, -out, out)
-    out = xp.where((base < 0) & ~whole & (size < math.inf), xp.literal(math.nan, float64), out)
-    out = xp.where((exponent == 0) | (base == 1.0), xp.literal(1.0, float64), out)
-    return out.astype(float32)
-
-
-def _split_any(xp: Emitter, x: Lanes, form: Format) -> tuple[Lanes, Lanes]:
+def split_any(xp: Emitter, x: Lanes, form: Format) -> tuple[Lanes, Lanes]:
     """`_split`, of subnormal numbers too: scaled up, for the exponent to be where it is looked for."""
     tiny = x < form.smallest
     k, f = _split(xp, xp.where(tiny, x * 2.0**form.mantissa, x), form)
@@ -201,13 +186,13 @@ def _log1p(xp: Emitter, k: Lanes, f: Lanes, c: Lanes | float, form: Format) -> L
     square = f * f
     low = xp.muladd(k, form.ln2_low, c)
     if form.mantissa < 50:  # f - f**2/2 + f**3 P(f)
-        rest = xp.muladd(f * square, _polynomial(xp, f, form.log), low)
+        rest = xp.muladd(f * square, polynomial(xp, f, form.log), low)
         return xp.muladd(k, form.ln2_high, f + xp.muladd(square, -0.5, rest))
     # With s = f / (2 + f): log(1 + f) = 2 atanh(s) = 2s + s**3 P(s**2), and 2s = f - f**2/2 + s f**2/2.
     s = f / (2.0 + f)
     z = s * s
     half = 0.5 * square
-    tail = s * (half + z * _polynomial(xp, z, form.log)) + low
+    tail = s * (half + z * polynomial(xp, z, form.log)) + low
     return xp.muladd(k, form.ln2_high, f - (half - tail))
 
 
@@ -221,22 +206,22 @@ def _log_specials(xp: Emitter, x: Lanes, pole: float, out: Lanes) -> Lanes:
 def erf(xp: Emitter, x: Lanes) -> Lanes:
     """The error function: x + x P(x**2) up to 1; beyond, 1 - exp(-Q(|x|)).
 
-    In float32, where networks use it, -expm1(-Q(|x|)) everywhere: within 2 units of the last place, not 1, but
-    quicker by a fifth.
+    In float32, where networks use it, -expm1(-Q(|x|)) everywhere: within 2 units of the last place, not 1,
+    but quicker by a fifth.
     """
     form = format_of(x.dtype)
     size = xp.minimum(xp.absolute(x), form.erf_high)
     if form.erf_log:
-        k, r = _reduce(xp, -xp.muladd(size, _polynomial(xp, size, form.erf_log), size), form)
-        power = xp.muladd(r * r, _polynomial(xp, r, form.expm1), r)
+        k, r = _reduce(xp, -xp.muladd(size, polynomial(xp, size, form.erf_log), size), form)
+        power = xp.muladd(r * r, polynomial(xp, r, form.expm1), r)
         scale = _power_of_two(k, form)
         return xp.copysign(xp.muladd(scale, power, scale - 1.0), x)
-    small = xp.muladd(x, _polynomial(xp, x * x, form.erf_small), x)
-    large = 1.0 - exp(xp, -_polynomial(xp, size, form.erf_large))
+    small = xp.muladd(x, polynomial(xp, x * x, form.erf_small), x)
+    large = 1.0 - exp(xp, -polynomial(xp, size, form.erf_large))
     return xp.where(size < 1.0, small, xp.copysign(large, x))
 
 
-def _polynomial(xp: Emitter, x: Lanes, coefficients: Sequence[float]) -> Lanes:
+def polynomial(xp: Emitter, x: Lanes, coefficients: Sequence[float]) -> Lanes:
     """Horner's rule."""
     last = len(coefficients) - 1
     out = xp.muladd(x, coefficients[last], coefficients[last - 1])

@@ -8,8 +8,8 @@ _POLYNOMIAL = (
     "floor_divide", "fmod", "log", "log1p", "log10", "log2", "logaddexp", "logaddexp2", "logit", "remainder",
     "sigmoid", "sin", "sinc", "sinh", "tan", "tanh", "xlog1py", "xlogy",
 )  # fmt: skip
-#: A division by software, or the C library's function lane by lane.
-_LANE_BY_LANE = ("pow", "trunc_divide")
+#: A division by software, or polynomials in twice the digits.
+_LONG = ("pow", "trunc_divide")
 #: Several series in float64, of which one is chosen.
 _SERIES = (
     "airy_ai", "bessel_j0", "bessel_j1", "bessel_y0", "bessel_y1", "digamma", "erfc", "erfcx", "erfinv", "i0",
@@ -20,7 +20,7 @@ _SERIES = (
 PRICES: dict[str, float] = (
     {"div": 3.0, "sqrt": 4.0, "rsqrt": 6.0, "reciprocal": 3.0, "hypot": 8.0}
     | dict.fromkeys(_POLYNOMIAL, 16.0)
-    | dict.fromkeys(_LANE_BY_LANE, 40.0)
+    | dict.fromkeys(_LONG, 40.0)
     | dict.fromkeys(_SERIES, 120.0)
 )
 

@@ -165,8 +165,10 @@ class Blocking:
     def tiles(self, most: int) -> list[Run]:
         """All rows as tiles of at most `most` rows, whose heights differ by one at most."""
         least = -(-self.m // most)
-        # A few more tiles, if they can then be all of one height: that is half as much code.
-        counts = range(least, -(-self.m // (most * 5 // 7)) + 1)
+        # A few more tiles, if they can then be all of one height: that is half as much code. (What is read
+        # in place comes from farther away: lower tiles would wait for it.)
+        lowest = most * 4 // 7 if most > 8 and not self.in_place else most * 5 // 7
+        counts = range(least, -(-self.m // lowest) + 1)
         count = next((count for count in counts if self.m % count == 0), least)
         rows, tall = divmod(self.m, count)
         runs = [Run(0, tall, rows + 1, 0), Run(tall, count - tall, rows, tall * (rows + 1))]

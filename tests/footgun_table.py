@@ -30,7 +30,7 @@ class Row(NamedTuple):
 
 #: What programs and changes know by name; made anew for each run.
 WORLD = """
-import builtins, contextvars, functools, logging, math, os, random, threading, time, types, warnings, weakref
+import abc, contextvars, functools, logging, math, os, random, threading, time, types, warnings, weakref
 import numpy as np
 import lampion as lp
 from lampion import nn
@@ -76,6 +76,10 @@ class Magic:
 
 class Slotted:
     __slots__ = ("k",)
+
+
+class Shape(abc.ABC):
+    pass
 
 
 class Other(Base):
@@ -188,6 +192,7 @@ CODE = [
     Row("a method, of the class", "obj.scale(x)", "Holder.scale = Other.scale"),
     Row("a method, of the object", "obj.scale(x)", "obj.scale = lambda x: x - 1"),
     Row("an object's class", "x * 2 if isinstance(obj, Holder) else x", "obj.__class__ = Other"),
+    Row("what counts as an abstract class", "x * 2 if isinstance(obj, Shape) else x", "Shape.register(Holder)"),
     Row("an object, by another", "obj.scale(x)", "obj = Other()"),
     Row("a builtin", "x * len(numbers)", "len = lambda v: 7"),
     Row("the class that an object is made of", "made = Holder(); return x * made.k", "Holder = Other"),

@@ -252,7 +252,9 @@ class Trust:
 # Standard code that only looks at classes, which do not change, or that runs at odd moments (`remove`: a
 # weak reference has died). It runs unwatched; user code that it calls is watched as ever.
 _STDLIB = os.path.dirname(os.__file__) + os.sep
-_TRANSPARENT_FILES = frozenset({enum.__file__, types.__file__, f"{_STDLIB}abc.py", f"{_STDLIB}_py_abc.py"})
+_TRANSPARENT_FILES = frozenset(
+    {enum.__file__, types.__file__, "<frozen abc>", f"{_STDLIB}abc.py", f"{_STDLIB}_py_abc.py"}
+)
 _COMPARED = {f"_{a}_from_{b}" for a in ("lt", "le", "gt", "ge") for b in ("lt", "le", "gt", "ge")}
 _TRANSPARENT_FUNCTIONS = {
     functools.__file__: {"update_wrapper", "wraps", *_COMPARED},

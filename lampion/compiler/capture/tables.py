@@ -69,11 +69,18 @@ def _len(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
 _METAS = {type, abc.ABCMeta, enum.EnumMeta, types.UnionType}
 
 
+def _registered(key: str, default: Any) -> Any:
+    """How many classes were registered with abstract base classes so far."""
+    return abc.get_cache_token()
+
+
 def _isinstance(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
     item, classes = args
     options = classes if type(classes) is tuple else (classes,)
     if not is_known(classes) or not {type(option) for option in options} <= _METAS:
         return Unseen(bool)
+    if any(type(option) is abc.ABCMeta for option in options):  # another class may come to count as one
+        m.rec.guards.entry(_registered, abc, "classes", abc.get_cache_token(), m.rec.note(m, "what ABCs hold"))
     if is_known(item):
         return fn(item, classes)
     kind = kind_of(item)

@@ -105,3 +105,29 @@ def test_what_is_overwritten_is_not_read_later_than_before():
     assert lp.compile(step)(x).item() == pytest.approx(expected, rel=1e-6)
     np.testing.assert_allclose(w.grad.numpy(), slope, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(w.detach().numpy(), after, rtol=1e-5, atol=1e-6)
+
+
+def test_sums_over_the_same_points_are_one_kernel():
+    """Batch norm's gradients of scale and shift; but its variance needs its mean first."""
+
+    def step(x, w):
+        y = lp.nn.functional.batch_norm(x, None, None, w, w, training=True)
+        return lp.autograd.grad((y * y * y).sum(), [x, w])
+
+    x, w = (lp.tensor(np.random.default_rng(0).standard_normal(s).astype(np.float32)) for s in ((64, 5), (5,)))
+    for leaf in (x, w):
+        leaf.requires_grad_()
+    counts = [len(k.reductions) for k in kernels(step, x, w) if type(k).__name__ == "Reduce"]
+    assert max(counts) >= 2
+    assert counts[:2] == [1, 1]
+    assert_compiled(step, x, w)
+
+
+def test_sums_that_need_each_other_stay_apart():
+    def run(x):
+        mean = x.mean(0)
+        return mean, ((x - mean) ** 2).sum(0), x.amax(0), (x * x).sum(0, keepdim=True)
+
+    x = lp.tensor(np.random.default_rng(0).standard_normal((40, 9)).astype(np.float32))
+    assert [len(k.reductions) for k in kernels(run, x) if type(k).__name__ == "Reduce"] == [2, 1, 1]
+    assert_compiled(run, x)

@@ -17,3 +17,10 @@ class Facts:
             {layouts[v].root for e in equations for v in e.values if not schedule.is_scalar(v)}
             for equations in self.equations
         ]
+
+    def points(self, number: int) -> int:
+        """How many points a reduction goes over."""
+        main = self.schedule.groups[number].main
+        assert main is not None
+        size: int = main.inputs[0].size
+        return size

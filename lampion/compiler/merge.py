@@ -14,6 +14,7 @@ from lampion.compiler.graph import Value
 from lampion.compiler.rows import FEW_ROWS, LITTLE, Cluster, RowGroup
 from lampion.compiler.rowspace import RowSpace, points_of, row_space
 from lampion.compiler.schedule import Group, Schedule, has_machine_code
+from lampion.compiler.sums import Sums
 
 
 class Merging:
@@ -29,7 +30,7 @@ class Merging:
         self.node = list(range(len(groups)))  # which merged group each belongs to: its first member
         self.nodes: dict[int, set[int]] = {n: {n} for n in self.node}
         self.known_needs: dict[int, set[int]] = {}
-        self.clusters: dict[int, Cluster] = {}
+        self.clusters: dict[int, Cluster | Sums] = {}
         self.positions = {
             g.main.output for g in groups if g.main is not None and g.main.primitive.name == "positions"
         }
@@ -43,16 +44,31 @@ class Merging:
                     spaces[number] = space
         # Large rows first: what could go to either belongs where more is saved.
         for number in sorted(spaces, key=lambda n: (-spaces[n].size, n)):
-            if self.node[number] == number and number not in self.clusters:
-                self._grow(number, spaces[number])
+            if self._is_free(number):
+                self._grow_rows(number, spaces[number])
+        self._merge_sums()
         if self.clusters:
             self._rebuild()
 
-    def _grow(self, seed: int, space: RowSpace) -> None:
+    def _merge_sums(self) -> None:
+        alike: dict[tuple[object, ...], list[int]] = {}
+        for number, group in enumerate(self.schedule.groups):
+            if group.kind == "reduce" and group.main is not None and self._is_free(number):
+                params = group.main.params
+                key = group.main.inputs[0].shape, tuple(params["axis"]), params["keepdims"]
+                alike.setdefault(key, []).append(number)
+        for numbers in alike.values():
+            for seed in numbers if len(numbers) > 1 else ():
+                if self._is_free(seed):
+                    self._grow(seed, Sums(self.facts, seed), [n for n in numbers if self._is_free(n)])
+
+    def _grow_rows(self, seed: int, space: RowSpace) -> None:
         cluster = Cluster(self.facts, seed, space)
-        if cluster.kinds == {}:
-            return
-        candidates = [n for n in range(len(self.schedule.groups)) if self._may_join(n, cluster)]
+        if cluster.kinds:
+            candidates = [n for n in range(len(self.schedule.groups)) if self._may_join(n, cluster)]
+            self._grow(seed, cluster, candidates)
+
+    def _grow(self, seed: int, cluster: Cluster | Sums, candidates: list[int]) -> None:
         grown = True
         while grown:
             grown = False
@@ -75,7 +91,7 @@ class Merging:
     def _may_join(self, number: int, cluster: Cluster) -> bool:
         """Whether a group is of the right kind and size, and still free."""
         group, space = self.schedule.groups[number], cluster.space
-        if self.node[number] != number or number in self.clusters or not self._writes_elsewhere(number):
+        if not self._is_free(number) or not self._writes_elsewhere(number):
             return False
         if group.kind == "reduce":
             own = row_space(group.main) if group.main is not None else None
@@ -85,20 +101,29 @@ class Merging:
         main = group.main
         return main is not None and main.primitive.name == "gather" and has_machine_code(main)
 
+    def _is_free(self, number: int) -> bool:
+        return self.node[number] == number and number not in self.clusters
+
     def _writes_elsewhere(self, number: int) -> bool:
         """Whether a group overwrites no input."""
         return self.updates.isdisjoint(self.facts.outputs[number])
 
-    def _is_wanted(self, number: int, cluster: Cluster) -> bool:
+    def _is_wanted(self, number: int, cluster: Cluster | Sums) -> bool:
         group = self.schedule.groups[number]
-        if group.kind == "map" and math.prod(group.shape) != cluster.space.size:
+        if (
+            isinstance(cluster, Cluster)
+            and group.kind == "map"
+            and math.prod(group.shape) != cluster.space.size
+        ):
             # What members only read may as well be computed before, and then feed other things too.
             return cluster.reads(number)
         return cluster.shares(number)
 
-    def _is_legal(self, number: int, cluster: Cluster) -> bool:
-        """Whether no path leads from the group to the cluster, or back, through a third."""
+    def _is_legal(self, number: int, cluster: Cluster | Sums) -> bool:
+        """Whether no path leads from group to cluster, or back, through a third (of sums: none at all)."""
         seed = self.node[next(iter(cluster.members))]
+        if isinstance(cluster, Sums) and (seed in self._needs(number) or number in self._needs(seed)):
+            return False
         return not self._is_reached(number, seed) and not self._is_reached(seed, number)
 
     def _is_reached(self, start: int, goal: int) -> bool:
@@ -148,6 +173,8 @@ class Merging:
         cluster = self.clusters.get(node)
         if cluster is None:
             return self.schedule.groups[node]
+        if isinstance(cluster, Sums):
+            return cluster.group()
         space, equations = cluster.space, cluster.equations
         return RowGroup(
             "rows", space.shape, body=equations, space=space, kinds=cluster.kinds, positions=self.positions

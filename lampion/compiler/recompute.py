@@ -19,6 +19,7 @@ from lampion.compiler.rowspace import points_of
 from lampion.compiler.schedule import MAX_EQUATIONS as MAX_OF_MAP
 from lampion.compiler.schedule import MAX_STREAMS, Group, Layout, Schedule
 from lampion.compiler.strides import contiguous_strides
+from lampion.compiler.sums import SumsGroup
 
 #: Bytes from which on an array is not taken to stay in the cache of one core.
 LARGE = 1 << 18
@@ -35,6 +36,15 @@ def recompute(schedule: Schedule, written: Sequence[Value | None]) -> None:
         written: inputs that the plan overwrites: to read them later than before would need copies of them.
     """
     Recomputing(schedule, written).run()
+    _drop_idle(schedule)
+
+
+def _drop_idle(schedule: Schedule) -> None:
+    """Leave out the maps whose values all readers compute themselves by now."""
+    while idle := [g for g in schedule.groups if g.kind == "map" and not schedule.stored(g)]:
+        schedule.groups = [g for g in schedule.groups if g not in idle]
+        _count_consumers(schedule)
+    schedule.position = {e.output: n for n, group in enumerate(schedule.groups) for e in group.equations}
 
 
 class Recomputing:
@@ -130,7 +140,8 @@ class Recomputing:
             if home == number:
                 continue
             group = self.schedule.groups[home]
-            at_points = user in group.body or (user is group.main and group.kind == "reduce")
+            reduces = group.kind == "reduce" and user.primitive.kind == "reduction"
+            at_points = user in group.body or (reduces and user not in group.epilogue)
             if not at_points or user.primitive.kind not in ("elementwise", "reduction"):
                 return None
             homes.add(home)
@@ -205,24 +216,26 @@ class Recomputing:
         group.body = [*clones, *body]
         if group.main is not None:
             group.main = _renamed(group.main, wanted, group.main.output)
+        if isinstance(group, SumsGroup):
+            group.others = [_renamed(e, wanted, e.output) for e in group.others]
         if isinstance(group, RowGroup):
             group.kinds = {**group.kinds, **{e.output: "point" for e in clones}}
         self.home.update((id(e), number) for e in group.equations)
-        self._count_consumers()
+        _count_consumers(self.schedule)
 
-    def _count_consumers(self) -> None:
-        """Note anew who reads what: members of groups, and what is in none (movements, outputs)."""
-        schedule = self.schedule
-        inside = {e.output for group in schedule.groups for e in group.equations}
-        equations = [e for group in schedule.groups for e in group.equations]
-        equations += [e for e in schedule.graph if e.output not in inside]
-        consumers: dict[Value, list[Equation | None]] = {}
-        for equation in equations:
-            for value in equation.values:
-                consumers.setdefault(value, []).append(equation)
-        for value in schedule.graph.outputs:
-            consumers.setdefault(value, []).append(None)
-        schedule.consumers = consumers
+
+def _count_consumers(schedule: Schedule) -> None:
+    """Note anew who reads what: members of groups, and what is in none (movements, outputs)."""
+    inside = {e.output for group in schedule.groups for e in group.equations}
+    equations = [e for group in schedule.groups for e in group.equations]
+    equations += [e for e in schedule.graph if e.output not in inside]
+    consumers: dict[Value, list[Equation | None]] = {}
+    for equation in equations:
+        for value in equation.values:
+            consumers.setdefault(value, []).append(equation)
+    for value in schedule.graph.outputs:
+        consumers.setdefault(value, []).append(None)
+    schedule.consumers = consumers
 
 
 def _renamed(equation: Equation, names: dict[Value, Value], output: Value) -> Equation:

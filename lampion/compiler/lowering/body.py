@@ -56,9 +56,9 @@ class Body:
         self.values.append(value)
         return self.numbers[key]
 
-    def result(self, value: Value) -> None:
-        """The value that the kernel's main part leaves for the epilogue."""
-        self._add(value, ir.Result(0, value.dtype))
+    def result(self, value: Value, index: int = 0) -> None:
+        """A value that the kernel's main part leaves for the epilogue."""
+        self._add(value, ir.Result(index, value.dtype))
 
     def read(self, value: Value) -> int:
         """The number of a graph value in this body: computed here, a constant, or loaded."""

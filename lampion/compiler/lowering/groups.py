@@ -11,6 +11,7 @@ from lampion.compiler.lowering.plan import Lowering
 from lampion.compiler.lowering.registry import lowers_group
 from lampion.compiler.lowering.stages import call_reduce
 from lampion.compiler.schedule import Group
+from lampion.compiler.sums import SumsGroup
 
 
 @lowers_group("map")
@@ -29,21 +30,22 @@ def lower_map(lowering: Lowering, group: Group) -> None:
 def lower_reduce(lowering: Lowering, group: Group) -> None:
     main = group.main
     assert main is not None
-    (source,) = main.inputs
-    shape, axes = source.shape, tuple(main.params["axis"])
+    mains = [main, *group.others] if isinstance(group, SumsGroup) else [main]
+    shape, axes = main.inputs[0].shape, tuple(main.params["axis"])
     record = Record(lowering)
     body = Body(lowering, record, shape)
     for equation in group.body:
         body.add(equation)
-    value = body.read(source)
+    reductions = tuple(ir.Reduction(e.primitive, body.read(e.inputs[0]), e.output.dtype) for e in mains)
     kept = tuple(n for axis, n in enumerate(shape) if axis not in axes)
     drop = axes if main.params["keepdims"] else ()
     epilogue = Body(lowering, record, kept, drop)
-    epilogue.result(main.output)
+    for index, reduction in enumerate(mains):
+        epilogue.result(reduction.output, index)
     for equation in group.epilogue:
         epilogue.add(equation)
     kernel = ir.Reduce(
-        shape, axes, (), tuple(body.values), (ir.Reduction(main.primitive, value, main.output.dtype),),
+        shape, axes, (), tuple(body.values), reductions,
         tuple(epilogue.values), epilogue.stores(lowering.schedule.stored(group)),
     )  # fmt: skip
     kernel = replace(kernel, operands=tuple(record.operands), epilogue=tuple(epilogue.values))

@@ -80,7 +80,8 @@ def _isinstance(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
     if not is_known(classes) or not {type(option) for option in options} <= _METAS:
         return Unseen(bool)
     if any(type(option) is abc.ABCMeta for option in options):  # another class may come to count as one
-        m.rec.guards.entry(_registered, abc, "classes", abc.get_cache_token(), m.rec.note(m, "what ABCs hold"))
+        note = m.rec.note(m, "what counts as an abstract class")
+        m.rec.guards.entry(_registered, abc, "classes", abc.get_cache_token(), note)
     if is_known(item):
         return fn(item, classes)
     kind = kind_of(item)

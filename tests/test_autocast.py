@@ -112,6 +112,15 @@ def test_gradients_are_those_of_the_types_of_the_forward_pass():
     assert inside.dtype is float32 and lampion.equal(inside, w.grad)
 
 
+def test_what_was_float32_has_gradients_of_float32():
+    w, x, t = some(4, 3).requires_grad_(), some(5, 3), some(5, 4)
+    with autocast("cpu"):
+        with autocast("cpu", enabled=False):
+            y = x @ w.T
+        (y * t).sum().backward()
+    assert lampion.equal(w.grad, t.T @ x)
+
+
 def test_checkpointed_runs_have_the_same_types():
     from lampion.utils.checkpoint import checkpoint
 

@@ -443,6 +443,8 @@ def _kind(equation: Equation) -> str:
     name = equation.primitive.name
     if not has_machine_code(equation):
         return "other"
+    if name.startswith("convolution") and equation.output.dtype not in (dtypes.float32, dtypes.float64):
+        return "other"
     if name == "convolution_input" and all(s == 1 for s in equation.params["stride"]):
         return "convolution"
     return PRODUCTS.get(name, "other")

@@ -26,6 +26,7 @@ import numpy as np
 
 from lampion.errors import ShapeError
 from lampion.ops.define import apply_wide, kernel
+from lampion.ops.movement import slice_
 
 
 @kernel(public=False, saves="others")
@@ -99,7 +100,7 @@ class convolution_input:
     def vjp(g, y, w, sizes, stride, padding, dilation, groups):
         geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
         return (
-            lambda: convolution(g, w, **geometry),
+            lambda shape: _first(convolution(g, w, **geometry), shape),
             lambda shape: convolution_weight(y, g, shape[2:], **geometry),
         )
 
@@ -132,7 +133,7 @@ class convolution_weight:
     def vjp(g, y, x, taps, stride, padding, dilation, groups):
         geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
         return (
-            lambda: convolution(x, g, **geometry),
+            lambda shape: _first(convolution(x, g, **geometry), shape),
             lambda shape: convolution_input(y, g, shape[2:], **geometry),
         )
 
@@ -141,6 +142,11 @@ class convolution_weight:
             convolution_weight.primitive, y, x, taps=tuple(taps), stride=stride, padding=padding,
             dilation=dilation, groups=groups,
         )  # fmt: skip
+
+
+def _first(y, shape):
+    """As much of y as there was: a larger x (an output padding) has room for more than there ever was."""
+    return slice_(y, tuple((0, n, 1) for n in shape)) if y.shape != tuple(shape) else y
 
 
 def out_sizes(sizes, taps, stride, padding, dilation):
@@ -168,8 +174,8 @@ def _columns(xp, x, sizes, taps, stride, padding, dilation, groups):
          *(s * step for s, step in zip(stride, steps[2:], strict=True))),
         writeable=False,
     )  # fmt: skip
-    places = count * math.prod(sizes)
-    return xp.moveaxis(windows, 0, 1 + len(taps)).reshape(groups, channels // groups * math.prod(taps), places)
+    shape = (groups, channels // groups * math.prod(taps), count * math.prod(sizes))
+    return xp.moveaxis(windows, 0, 1 + len(taps)).reshape(shape)
 
 
 def _padded(xp, x, padding):

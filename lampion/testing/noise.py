@@ -22,6 +22,11 @@ _EXACT = {
     "amax", "amin", "cast", "cat", "full", "gather", "maximum", "minimum", "neg", "put", "relu", "second",
     "where",
 }  # fmt: skip
+#: Results of these are sums of many terms.
+_SUMS = {
+    "attention", "attention_slopes", "convolution", "convolution_input", "convolution_weight", "matmul",
+    "sum",
+}  # fmt: skip
 _RUNS = 4
 
 
@@ -61,8 +66,7 @@ def _run(fn: Callable[..., Any], args: Any, noise: float, seed: int) -> tuple[li
 def shaken(graph: Any, noise: float, rng: Any) -> Any:
     """The graph with its rounded intermediate results (not its outputs) multiplied by numbers near 1.
 
-    So are the terms of sums and of products of matrices (in attention too), which may be added up in any
-    order.
+    So are the terms of sums, which may be added up in any order.
     """
     from lampion.compiler.graph import Equation, Value
 
@@ -83,7 +87,7 @@ def shaken(graph: Any, noise: float, rng: Any) -> Any:
     for equation in graph:
         primitive = equation.primitive
         inputs = [moved.get(x, x) if isinstance(x, Value) else x for x in equation.inputs]
-        if primitive.name in ("sum", "matmul", "attention", "attention_slopes"):
+        if primitive.name in _SUMS:
             inputs = [shake(x) if isinstance(x, Value) and x.dtype.kind == "f" else x for x in inputs]
         equations.append(Equation(primitive, tuple(inputs), equation.params, equation.output, equation.where))
         narrow = primitive.name == "cast" and equation.output.dtype is float32

@@ -19,10 +19,12 @@ from lampion.compiler.codegen.convolution_blocks import PANEL, Geometry, channel
 from lampion.compiler.graph import Equation, Value
 from lampion.compiler.lowering.body import Body, Record
 from lampion.compiler.lowering.groups import label
+from lampion.compiler.lowering.kernels import call_out
 from lampion.compiler.lowering.plan import Lowering
 from lampion.compiler.lowering.registry import lowers, lowers_group
 from lampion.compiler.schedule import Group, Layout
 from lampion.compiler.strides import contiguous_strides
+from lampion.dtype import float32, float64
 from lampion.ops.reduce import sum as sum_
 
 T = TypeVar("T", ir.Value, ir.Store)
@@ -60,6 +62,9 @@ def lower_convolution(lowering: Lowering, group: Group) -> None:
 def lower_convolution_input(lowering: Lowering, main: Equation) -> None:
     """The gradient of the input, one part for each remainder that places leave when divided by the stride."""
     params = main.params
+    if not _is_plain_float(main):
+        call_out(lowering, main)
+        return
     phases = [
         [_phase(start, n, size, s, before, d) for start in range(min(s, size))]
         for n, size, s, (before, _), d in zip(
@@ -69,6 +74,11 @@ def lower_convolution_input(lowering: Lowering, main: Equation) -> None:
     ]  # fmt: skip
     for parts in itertools.product(*phases):
         _lower_phase(lowering, main, parts)
+
+
+def _is_plain_float(main: Equation) -> bool:
+    """Whether it is of float32 or float64, which the kernels are for."""
+    return main.output.dtype in (float32, float64)
 
 
 @dataclass
@@ -126,6 +136,9 @@ def _lower_phase(lowering: Lowering, main: Equation, parts: Sequence[_Phase]) ->
 @lowers("convolution_weight", safe=True)
 def lower_convolution_weight(lowering: Lowering, main: Equation) -> None:
     """The gradient of the filters: sums over blocks of images, which are then added up."""
+    if not _is_plain_float(main):
+        call_out(lowering, main)
+        return
     y, x = main.inputs
     params, out = main.params, lowering.layouts[main.output]
     outputs, channels, *taps = main.output.shape

@@ -12,6 +12,7 @@ from lampion.mode import mode
 from lampion.nn.functional.checks import check_floats
 from lampion.nn.functional.dropouts import dropout
 from lampion.ops.attention import attention, seen
+from lampion.ops.define import cast_to, widened
 from lampion.tensor import Tensor
 
 #: Bytes of one query's scores up to which they stay in cache in the fused operation.
@@ -57,6 +58,10 @@ def scaled_dot_product_attention(
             [0.3302, 0.6698]])
     """
     _check(query, key, value, attn_mask, is_causal)
+    if query.dtype.is_half:  # rounded once, at the end
+        wide = (widened(x) for x in (query, key, value))
+        out = scaled_dot_product_attention(*wide, attn_mask, dropout_p, is_causal, scale, enable_gqa)
+        return cast_to(out, query.dtype)  # type: ignore[no-any-return]  # see `ops`
     if enable_gqa:
         key, value = _grouped(query, key), _grouped(query, value)
     query, key, value = _broadcast(query, key, value)

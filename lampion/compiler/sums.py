@@ -45,10 +45,14 @@ class Sums:
         return any(own & self._sources(n) for n in self.members)
 
     def _sources(self, number: int) -> set[Value | int]:
-        """The arrays that a reduction reads at its points, and the groups that made them."""
-        size, position = self.facts.points(number), self.facts.schedule.position
+        """The arrays that a reduction reads at its points; the groups that made them; and what maps among
+        these read, for what they make may be computed here instead (see `recompute`).
+        """
+        size, schedule = self.facts.points(number), self.facts.schedule
         large = {value for value in self.facts.roots[number] if value.size >= size}
-        return large | {position[value] for value in large if value in position}
+        makers = {schedule.position[value] for value in large if value in schedule.position}
+        maps = [n for n in makers if schedule.groups[n].kind == "map"]
+        return large | makers | {v for n in maps for v in self.facts.roots[n] if v.size >= size}
 
     def fits(self, number: int) -> bool:
         """Take a group in, if the kernel stays within its limits."""

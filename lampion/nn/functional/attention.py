@@ -59,9 +59,10 @@ def scaled_dot_product_attention(
     """
     _check(query, key, value, attn_mask, is_causal)
     if query.dtype.is_half:  # rounded once, at the end
-        wide = (widened(x) for x in (query, key, value))
-        out = scaled_dot_product_attention(*wide, attn_mask, dropout_p, is_causal, scale, enable_gqa)
-        return cast_to(out, query.dtype)  # type: ignore[no-any-return]  # see `ops`
+        q, k, v = (widened(x) for x in (query, key, value))
+        wide = scaled_dot_product_attention(q, k, v, attn_mask, dropout_p, is_causal, scale, enable_gqa)
+        rounded: Tensor = cast_to(wide, query.dtype)
+        return rounded
     if enable_gqa:
         key, value = _grouped(query, key), _grouped(query, value)
     query, key, value = _broadcast(query, key, value)

@@ -6,6 +6,7 @@ for each value.
 
 import math
 
+import numpy as np
 import pytest
 from twins import Table, X, Y, check, error_of, net, randn, state, training_step
 
@@ -44,6 +45,14 @@ def a_learning_rate(compile, note):
     for k in range(5):
         note(step(X, Y, 0.1 / (k + 1)), state(model))
     note(step(X, Y, lr=0.3))
+
+
+@table(traces=3)
+def numpy_s_doubles(compile, note):
+    step = compile(lambda x, a: (x * a + (2 * a - 1), a))
+    for a in (*np.linspace(0, 1, 4), 0.5, 0.75):
+        result, same = step(A, a)
+        note(result, float(same), type(same).__name__)
 
 
 @table(traces=2)

@@ -146,7 +146,7 @@ class _Writer:
         elif kind in PLAIN or isinstance(item, np.generic):
             number = self._leaf(item)
             if number in self.floats:
-                self.tests.append(f"(x{number} := {place}).__class__ is float")
+                self.tests.append(f"(x{number} := {place}).__class__ is {names(kind, 'cls')}")
                 return
             self.tests.append(names.same(place, item))
         elif kind is tuple or kind is list:

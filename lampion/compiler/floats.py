@@ -10,8 +10,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+import numpy as np
+
 from lampion.compiler.tree import flatten_arguments
 
+#: The types of arguments that can be inputs: NumPy's double is a Python float too.
+FLOATS = (float, np.float64)
 Places = dict[int, int | str]  # the number of a leaf: which argument it is, by position or by name
 
 
@@ -21,7 +25,7 @@ def top_floats(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Places:
     leaves: list[Any] = []
     everything: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
     for place, item in everything:
-        if type(item) is float:
+        if type(item) in FLOATS:
             places[len(leaves)] = place
         flatten_arguments(item, leaves)
     return places

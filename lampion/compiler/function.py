@@ -18,7 +18,7 @@ from lampion.compiler.callpath import MISSED, DirectCall
 from lampion.compiler.capture import CaptureError, Recorder, default_trusted
 from lampion.compiler.engine import Interpreted, make_engine
 from lampion.compiler.finish import Finisher, array_of, place_of
-from lampion.compiler.floats import Differing, Places, replaced, top_floats
+from lampion.compiler.floats import FLOATS, Differing, Places, replaced, top_floats
 from lampion.compiler.trace import Trace
 from lampion.compiler.tree import flatten, flatten_arguments, is_known_by_name, signature
 from lampion.compiler.why import different
@@ -185,8 +185,8 @@ class CompiledFunction(Generic[P, R]):
         """What plans are looked up by: all that is known of arguments and settings beforehand."""
         signatures = [*map(signature, leaves)]
         for number in self._differing.known(layout):
-            if type(leaves[number]) is float:
-                signatures[number] = float
+            if type(leaves[number]) in FLOATS:
+                signatures[number] = type(leaves[number])
         surroundings = (get_default_dtype(), mode.autocast, mode.short)
         return (*layout, surroundings, _equals(leaves), *signatures)
 

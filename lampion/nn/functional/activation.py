@@ -10,7 +10,7 @@ import math
 from lampion import ops
 from lampion.amp.policy import by_policy
 from lampion.errors import OptionError, ShapeError
-from lampion.nn.functional.checks import check_floats, overwriting
+from lampion.nn.functional.checks import check_floats, overwriting, rounded_once
 from lampion.ops.composite import softplus as _softplus
 from lampion.ops.define import refuse_bools
 from lampion.ops.shapes import normalize_dim
@@ -167,6 +167,7 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     return overwriting(_hardswish, input, inplace=inplace)
 
 
+@rounded_once
 def _hardswish(input: Tensor) -> Tensor:
     below, above = input <= -3.0, input >= 3.0
     inside = ops.where(ops.logical_or(below, above), 0.0, input)  # the square of infinity has no slope
@@ -206,6 +207,7 @@ def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
     return elu(input, alpha, True)
 
 
+@rounded_once
 def _elu(input: Tensor, alpha: float, divisor: float = 1.0) -> Tensor:
     above = input > 0
     low = ops.where(above, 0.0, input)  # where the exponential is not wanted, it must not overflow
@@ -247,6 +249,7 @@ def selu_(input: Tensor) -> Tensor:
     return selu(input, True)
 
 
+@rounded_once
 def _selu(input: Tensor) -> Tensor:
     return _elu(input, SELU_ALPHA) * SELU_SCALE
 
@@ -257,6 +260,7 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
     return overwriting(_silu, input, inplace=inplace)
 
 
+@rounded_once
 def _silu(input: Tensor) -> Tensor:
     return input * ops.sigmoid(input)
 
@@ -270,10 +274,12 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
     return overwriting(_mish, input, inplace=inplace)
 
 
+@rounded_once
 def _mish(input: Tensor) -> Tensor:
     return input * ops.tanh(_softplus(input))
 
 
+@rounded_once
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """x times the normal distribution function of x.
 
@@ -304,6 +310,7 @@ def check_gelu(approximate: str) -> None:
                           got=f"approximate={approximate!r}")  # fmt: skip
 
 
+@rounded_once
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """``log(1 + e**(beta * input)) / beta``, a smooth `relu`.
 
@@ -320,6 +327,7 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
     return ops.where(scaled > threshold, input, _softplus(scaled) / beta)
 
 
+@rounded_once
 def logsigmoid(input: Tensor) -> Tensor:
     """``log(sigmoid(input))``, without overflow."""
     check_floats("logsigmoid", input)
@@ -327,11 +335,13 @@ def logsigmoid(input: Tensor) -> Tensor:
     return out
 
 
+@rounded_once
 def softsign(input: Tensor) -> Tensor:
     """``input / (1 + |input|)``."""
     return input / (ops.abs(input) + 1.0)
 
 
+@rounded_once
 def tanhshrink(input: Tensor) -> Tensor:
     """``input - tanh(input)``."""
     return input - ops.tanh(input)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from lampion import ops
 from lampion.errors import DTypeError, OptionError, ShapeError
 from lampion.mode import mode
+from lampion.ops.define import cast_to, widened
 from lampion.tensor import Tensor
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def check_floats(name: str, *inputs: Tensor) -> None:
@@ -17,6 +21,18 @@ def check_floats(name: str, *inputs: Tensor) -> None:
     for x in inputs:
         if not x.dtype.is_inexact:
             raise DTypeError(name, "expected floats", got=str(x.dtype), fix="convert it: x.float()")
+
+
+def rounded_once(function: F) -> F:
+    """The function; of float16 and bfloat16, in float32 to the end, not rounded after each of its steps."""
+
+    @functools.wraps(function)
+    def wide(input: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(input, Tensor) or not input.dtype.is_half:
+            return function(input, *args, **kwargs)
+        return cast_to(function(widened(input), *args, **kwargs), input.dtype)
+
+    return wide  # type: ignore[return-value]  # the same signature
 
 
 def check_probability(name: str, p: float) -> None:

@@ -412,7 +412,8 @@ def optimize(module: Any, target: Target, machine: Any = None) -> Any:
     they doubled the time to compile, and no kernel ran faster for them.
     """
     machine = machine or target.machine()
-    parsed = llvm.parse_assembly(str(module))
+    # A context of its own: what LLVM keeps of types and constants goes when the module does.
+    parsed = llvm.parse_assembly(str(module), llvm.create_context())
     parsed.triple = machine.triple
     parsed.data_layout = str(machine.target_data)
     parsed.verify()

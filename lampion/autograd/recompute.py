@@ -50,7 +50,8 @@ def checkpoint(
         preserve_rng_state: whether the second run gets the random numbers of the first one, as dropout
             needs, from Lampion's default generator.
 
-    In a compiled function the second run is part of the plan.
+    In a compiled function the second run is part of the plan. Where only the forward pass is inside of one,
+    what is kept is the compiler's choice: it computes again what is cheap, asked or not.
 
     >>> import lampion
     >>> from lampion.utils.checkpoint import checkpoint
@@ -67,7 +68,7 @@ def checkpoint(
     if not mode.grad:
         with first:
             return function(*args, **kwargs)
-    frame = _Frame(function, args, kwargs, second, determinism_check == "default", early_stop)
+    frame = Frame(function, args, kwargs, second, determinism_check == "default", early_stop)
     if preserve_rng_state:
         frame.random = _random_state()
     with first, saved_tensors_hooks(frame.pack, frame.unpack):
@@ -115,7 +116,7 @@ class _Done(Exception):
     """Everything has been computed again: no need to go on."""
 
 
-class _Frame:
+class Frame:
     """One checkpointed call: how to run it again, and what it saves."""
 
     def __init__(
@@ -132,6 +133,8 @@ class _Frame:
         self.random: Any = None
         self.policy = mode.autocast
         self.forms: list[Any] = []  # shape and type of what was saved, in order
+        # What was saved, where that costs nothing: in a trace (see `compiler.tape`).
+        self.traced: list[Tensor] = []
         self.anew: dict[int, Tensor] = {}
         self.versions = [
             (x, x._version, x._version[0]) for x in (*args, *kwargs.values()) if isinstance(x, Tensor)
@@ -140,6 +143,8 @@ class _Frame:
     def pack(self, tensor: Tensor) -> int:
         """Keep a number instead of a tensor."""
         self.forms.append((tuple(tensor.shape), tensor.dtype))
+        if _recorder() is not None:
+            self.traced.append(tensor)
         return len(self.forms) - 1
 
     def unpack(self, number: int) -> Tensor:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from lampion.autograd.function import FunctionNode
+from lampion.autograd.recompute import Frame
 from lampion.autograd.tape import Node
 from lampion.autograd.walk import reachable
 from lampion.compiler.border import Border
@@ -71,7 +72,7 @@ class Knife:
 
     def _loosen(self, node: Node) -> None:
         if node.hooks is not None:
-            self._refuse_hooks(node)
+            self._take_back(node)
         node.edges = [self._end(edge) for edge in node.edges]
         node.versions = [
             None if pair is None or array is None else (self.storage(pair[0]), pair[1])
@@ -82,6 +83,8 @@ class Knife:
         if isinstance(node, FunctionNode):
             self.runs_user_code = True
             for saved in node.ctx._saved or ():
+                if saved is not None and saved.unpack is not None:
+                    self._take_back_saved(node, saved)
                 if saved is not None:
                     saved.edge = self._end(saved.edge)
                     saved.storage = self.storage(saved.storage)
@@ -113,11 +116,31 @@ class Knife:
             self.leaves[id(outside)] = (outside, self._copy(outside, None))
         return self.leaves[id(outside)][1]
 
+    def _take_back(self, node: Node) -> None:
+        """Undo a checkpoint: what to keep and what to compute again is for the plan to choose."""
+        hooks = node.hooks
+        assert hooks is not None and node.saved is not None
+        for position, (kept, unpack) in list(hooks.packed.items()):
+            frame = getattr(unpack, "__self__", None)
+            if isinstance(frame, Frame):
+                node.saved[position] = frame.traced[kept]._array
+                del hooks.packed[position]
+        if any(getattr(hooks, name) for name in hooks.__slots__):
+            self._refuse_hooks(node)
+        node.hooks = None
+
+    def _take_back_saved(self, node: Node, saved: Any) -> None:
+        """The same for what an `autograd.Function` has saved."""
+        frame = getattr(saved.unpack, "__self__", None)
+        if not isinstance(frame, Frame):
+            self._refuse_hooks(node)
+        saved.array, saved.unpack = frame.traced[saved.kept]._array, None
+
     def _refuse_hooks(self, node: Node | None) -> NoReturn:
         what = "has a hook on, or retains, a gradient that is computed outside"
         fix = "return the tensor, and listen to it outside"
         if node is not None and node.hooks is not None and node.hooks.packed:
-            what = "uses checkpoint or saved_tensors_hooks, and its backward pass is outside"
+            what = "uses saved_tensors_hooks, and its backward pass is outside"
             fix = "call backward() inside, or leave them away: the compiler keeps little by itself"
         at = None if node is None else node.where
         if at is None:

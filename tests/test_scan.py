@@ -158,6 +158,23 @@ def test_a_body_without_machine_code_is_written_out():
     assert step.explain().plans[0].callouts == T
 
 
+def test_a_body_may_write_to_its_own_tensors():
+    x, h = randn(T, 2, N), randn(2, N, seed=1)
+    w = randn(N, requires_grad=True)
+
+    def body(h, x):
+        y = h * w
+        y[:, 1:] += x[:, :2] * h[:, :2]
+        y.mul_(0.5)
+        return y.tanh(), y
+
+    def run(x, h):
+        h, ys = scan(body, h, x)
+        return h.detach(), ys.detach(), lampion.autograd.grad((ys * h).sum(), [w])
+
+    agree(run, x, h, exact=False)
+
+
 # -- gradients -------------------------------------------------------------------------------------
 
 
@@ -260,6 +277,54 @@ def test_tied_and_transposed_weights():
         return lampion.autograd.grad(h.sum() + ys.sum(), [w])
 
     agree(run, x, exact=False)
+
+
+def test_second_gradient_through_a_transposed_weight():
+    w, h = randn(N, N, requires_grad=True), randn(2, N, seed=3, requires_grad=True)
+
+    def run(x, h):
+        h1, ys = scan(lambda h, x: ((h @ w.t() + x).sigmoid(), h * x), h, x)
+        first = lampion.autograd.grad(h1.sum() + (ys * ys).sum(), [w, h], create_graph=True)
+        return lampion.autograd.grad(sum((g * g).sum() for g in first), [w, h])
+
+    agree(run, randn(T, 2, N, seed=2), h, exact=False, rtol=1e-4, atol=1e-4)
+
+
+def test_whether_a_gradient_is_needed_follows_the_rounds():
+    w, x = randn(N, requires_grad=True), randn(T, N, seed=1)
+
+    def run(x):
+        zeros = lampion.zeros(N)  # what comes from w moves on by one carry a round, and falls off
+        (a, b, c), ys = scan(lambda c, x: ((c[1], c[2], x), c[0]), (zeros, zeros, w), x)
+        assert not (a.requires_grad or b.requires_grad or c.requires_grad) and ys.requires_grad
+        return a, lampion.autograd.grad((ys * ys).sum(), [w])
+
+    agree(run, x, exact=False)
+
+
+def test_a_loop_that_a_later_one_no_longer_reads_is_dropped():
+    def run(x):
+        zeros = lampion.zeros(N)
+        _, (used, unused) = scan(lambda h, x: (h + x, (h, h.exp())), zeros, x)
+        last, _ = scan(lambda h, x: (h + x[0], x[1].sin()), zeros, (used, unused))
+        return last
+
+    binding, _ = recorded(run, randn(T, N))
+    assert "exp" not in str(optimize(binding.graph))
+    agree(run, randn(T, N))
+
+
+def test_backward_outside_of_the_compiled_function():
+    cell, weights = cell_and_weights()
+    x, h = randn(T, 2, N), lampion.zeros(2, H)
+    found = []
+    for function in (lambda x, h: scan(cell, h, x), lampion.compile(lambda x, h: scan(cell, h, x))):
+        last, ys = function(x, h)
+        first = lampion.autograd.grad((ys * ys).sum() + last.sum(), weights, create_graph=True)
+        second = lampion.autograd.grad(sum((g * g).sum() for g in first), weights)
+        found.append(flat([last, ys, *first, *second]))
+    for got, want in zip(found[1], found[0], strict=True):
+        np.testing.assert_allclose(got, want, rtol=3e-4, atol=3e-4 * abs(want).max())
 
 
 def test_backward_twice_is_refused_as_in_eager():
@@ -528,6 +593,8 @@ def test_errors(reading):
     refused(LampionError, ["two things"], lambda h, x: h)
     refused(LampionError, ["made of tensors", "float"], lambda h, x: (h, x), 0.0)
     refused(LampionError, ["made of tensors"], lambda h, x: (h, 1))
+    refused(LampionError, ["in place"], lambda h, x: (h.add_(x), x))
+    refused(LampionError, ["in place"], lambda h, x: (h + x.mul_(2), x))
     refused(LampionError, ["no tensors"], lambda h, x: (h, h), xs=())
     refused(ShapeError, ["differ in length", "5, 2"], lambda h, x: (h, h), xs=(x, x[:2]))
     refused(ShapeError, ["no dimension 2"], lambda h, x: (h, h), dim=2)

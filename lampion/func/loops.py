@@ -99,7 +99,11 @@ class _Round:
         self.outputs: Any = None  # the structure of an output, in a tuple: that of a tensor is None
 
     def __call__(self, carry: list[Tensor], slices: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        versions = [x._version[0] for x in (*carry, *slices)]
         result = self.function(unflatten(self.carry, iter(carry)), unflatten(self.slices, iter(slices)))
+        if versions != [x._version[0] for x in (*carry, *slices)]:
+            raise LampionError("scan", "the function writes to what it is given, in place",
+                               fix="use the out-of-place form: h = h + x for h += x")  # fmt: skip
         if not isinstance(result, tuple | list) or len(result) != 2:
             raise LampionError("scan", "the function must give two things: the next carry, and an output",
                                got=repr(type(result).__name__), fix="return carry, output")  # fmt: skip

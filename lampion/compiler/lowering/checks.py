@@ -38,10 +38,8 @@ def _cannot_fail(group: Group, equation: Equation) -> bool:
     if primitive.name in _INDICES:
         return False
     if "loop" in equation.params:
-        return all(
-            inside.primitive.kind != "kernel" or inside.primitive.name == "full" or _cannot_fail(group, inside)
-            for inside in equation.params["loop"].body
-        )
+        kernels = [e for e in equation.params["loop"].body if e.primitive.kind == "kernel"]
+        return all(inside.primitive.name == "full" or _cannot_fail(group, inside) for inside in kernels)
     return group.kind != "other" or (primitive.name in SAFE and has_machine_code(equation))
 
 

@@ -29,7 +29,7 @@ PASSES: tuple[tuple[str, Callable[[Graph], Graph]], ...] = (
 
 
 def leave_loops(graph: Graph) -> Graph:
-    """Prune loops to what is needed; write out those without machine code; hoist what can leave the others."""
+    """Prune loops, write out those without machine code, and hoist what can leave the others."""
     if not any("loop" in equation.params for equation in graph):
         return graph
     from lampion.compiler.passes.hoist import hoist  # these need traces, which are made of graphs

@@ -16,16 +16,29 @@ def prune(graph: Graph, optimize: Callable[[Graph], Graph]) -> Graph:
     Args:
         optimize: what is done to each body.
     """
+    while True:
+        graph = drop_dead(graph)
+        smaller = _pruned_once(graph, optimize)
+        if smaller is graph:
+            return graph
+        graph = smaller  # what a loop no longer reads may be a result of an earlier one that nobody needs now
+
+
+def _pruned_once(graph: Graph, optimize: Callable[[Graph], Graph]) -> Graph:
     changed: dict[Value, Equation] = {}
     for (loop, *inputs), equations in families(graph).items():
         used = sorted({equation.params["result"] for equation in equations})
         kept, ins, small = pruned(loop, used, optimize)
+        if small is loop:
+            continue
         for equation in equations:
             params = {"loop": small, "result": kept.index(equation.params["result"])}
             given = tuple(inputs[n] for n in ins)
             changed[equation.output] = Equation(
                 equation.primitive, given, params, equation.output, equation.where
             )
+    if not changed:
+        return graph
     return graph.replaced([changed.get(equation.output, equation) for equation in graph])
 
 
@@ -46,6 +59,8 @@ def pruned(
             break
         kept |= more
     order = sorted(kept)
+    if loop.is_small and len(order) == len(loop.body.outputs):
+        return order, list(range(len(loop.body.inputs))), loop
     body = optimize(body)
     read = {value for equation in body for value in equation.values} | set(body.outputs)
     carries = sum(number < loop.carries for number in order)
@@ -56,7 +71,9 @@ def pruned(
     ]  # fmt: skip
     sequences = sum(loop.carries <= number < after for number in ins)
     body = _rewired(body, [loop.body.inputs[n] for n in ins], body.outputs)
-    return order, ins, Loop(body, carries, sequences, loop.length, loop.reverse)
+    small = Loop(body, carries, sequences, loop.length, loop.reverse)
+    small.is_small = True
+    return order, ins, small
 
 
 def _rewired(body: Graph, inputs: Sequence[Any], outputs: Sequence[Value]) -> Graph:

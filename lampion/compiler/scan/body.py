@@ -14,6 +14,7 @@ import numpy as np
 
 from lampion.compiler.graph import Graph, Value
 from lampion.compiler.scan.loop import Loop
+from lampion.compiler.strides import contiguous_strides
 from lampion.compiler.trace import Trace, Tracer
 from lampion.mode import mode
 from lampion.ops.elementwise import add
@@ -59,10 +60,15 @@ class BodyTrace(Trace):
 
     # -- inputs -------------------------------------------------------------------------------------
 
-    def carry(self, shape: tuple[int, ...], dtype: Any) -> Tensor:
-        """A tensor that stands for what the round before handed on."""
-        self.carries.append(self.graph.value(shape, dtype))
-        return wrap(Tracer(self.carries[-1], None))
+    def carry(self, shape: tuple[int, ...], dtype: Any, plain: bool = False) -> Tensor:
+        """A tensor that stands for what the round before handed on.
+
+        Args:
+            plain: whether, in each round of eager's loop, it lies in memory in order.
+        """
+        value = self.graph.value(shape, dtype)
+        self.carries.append(value)
+        return wrap(Tracer(value, contiguous_strides(shape, value.dtype.itemsize) if plain else None))
 
     def slice(self, sequence: Tensor) -> Tensor:
         """A tensor that stands for a slice of the sequence, along its first dimension."""

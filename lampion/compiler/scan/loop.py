@@ -38,6 +38,7 @@ class Loop:
         self.sequences = sequences
         self.length = length
         self.reverse = reverse
+        self.is_small = False  # whether all of it is needed for its results, and the body is optimized
         self.number = next(_numbers)
 
     def __repr__(self) -> str:

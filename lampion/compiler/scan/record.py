@@ -22,6 +22,7 @@ from lampion.autograd.walk import _arrive, _pass_on
 from lampion.compiler.graph import Equation, Graph, Value
 from lampion.compiler.scan.body import BodyTrace
 from lampion.compiler.scan.loop import Loop, scan
+from lampion.compiler.strides import is_contiguous
 from lampion.compiler.trace import Trace, Tracer
 from lampion.errors import GradientError
 from lampion.mode import mode
@@ -43,27 +44,52 @@ def record_scan(
     assert isinstance(parent, Trace)
     # Copies, so that what happens to the arguments' memory later does not matter.
     given = [_snapshot(parent, x) for x in (*init, *sequences)]
-    trace, start = BodyTrace(parent), next_order()
-    leaves = [trace.carry(x._array.shape, x._array.dtype) for x in given[: len(init)]]
-    leaves += [trace.slice(x) for x in given[len(init) :]]
-    if mode.grad:
-        for leaf in leaves:
-            leaf._requires_grad = leaf._array.dtype.kind in "fcV"
-    grad, mode.trace = mode.grad, trace
-    try:
-        carries, outputs = body(leaves[: len(init)], leaves[len(init) :])
-        values = [trace.read(x).value for x in (*carries, *outputs)]
-        edges = [x._edge() for x in (*carries, *outputs)]
-    finally:
-        mode.trace, mode.grad = parent, grad
-    loop, more = trace.finish(values, length, reverse)
+    plain = [_is_plain(x._array) for x in given[: len(init)]]
+    while True:
+        start = next_order()
+        trace, leaves, results = _traced(parent, body, given, plain)
+        stays = [_is_plain(trace.read(x)) for x in results[: len(init)]]
+        if all(after or not before for before, after in zip(plain, stays, strict=True)):
+            break
+        plain = [before and after for before, after in zip(plain, stays, strict=True)]
+    loop, more = trace.finish([trace.read(x).value for x in results], length, reverse)
     inputs = [*(parent.read(x).value for x in given[: len(init)]), *more]
+    edges = [x._edge() for x in results]
     recorded = Recorded(parent, trace, loop, inputs, given, leaves, edges, start)
     parent.has_loops = True
-    results = [recorded.result(place) for place in range(len(values))]
+    found = [recorded.result(place) for place in range(len(results))]
+    if mode.grad:
+        recorded.note(found)
+    return found[: len(init)], found[len(init) :]
+
+
+def _traced(
+    parent: Trace, body: Body, given: list[Tensor], plain: list[bool]
+) -> tuple[BodyTrace, list[Tensor], list[Tensor]]:
+    """Trace the body once: the trace, what stands for what it is given, and what it gives.
+
+    Args:
+        plain: for each carry, whether it lies in memory in order.
+    """
+    trace, carries = BodyTrace(parent), len(plain)
+    leaves = [trace.carry(x._array.shape, x._array.dtype, p) for x, p in zip(given, plain, strict=False)]
+    leaves += [trace.slice(x) for x in given[carries:]]
+    grad, mode.trace = mode.grad, trace
     if grad:
-        recorded.note(results)
-    return results[: len(init)], results[len(init) :]
+        for leaf in leaves:
+            leaf._requires_grad = leaf._array.dtype.kind in "fcV"
+    try:
+        after, outputs = body(leaves[:carries], leaves[carries:])
+        for x in (*after, *outputs):
+            trace.read(x)  # what is read from outside is an input of the loop
+    finally:
+        mode.trace, mode.grad = parent, grad
+    return trace, leaves, [*after, *outputs]
+
+
+def _is_plain(array: Any) -> bool:
+    """Whether an array of eager's would lie in memory in order, as far as that is known."""
+    return array.strides is not None and is_contiguous(array.shape, array.strides, array.dtype.itemsize)
 
 
 def _snapshot(parent: Trace, x: Tensor) -> Tensor:
@@ -105,7 +131,7 @@ class Recorded:
         self.start, self.stop = start, next_order()
         self.outside: list[Any] = []  # where the tape leaves the body: nodes, and leaves of the user's
         self.places: dict[tuple[Value, int], int] = {}  # results that were asked for later
-        self.fixed: dict[tuple[Value, bool], Tensor] = {}  # values of the body that no round changes
+        self.fixed: dict[tuple[Value, int], Tensor] = {}  # values of the body that no round changes
         self.needed: list[bool] = []  # for each of `given`, whether its gradient is needed
         self.node: weakref.ref[LoopNode] | None = None
         self.at = where(3)
@@ -132,16 +158,16 @@ class Recorded:
         }
         self.outside = list(outside.values())
 
-        def needs(reached: dict[int, Any]) -> bool:
-            return any(key in outside or self.needed[numbers[key]] for key in reached)
-
-        while True:  # a carry needs its gradient from the first round on if it does after any
-            before = list(self.needed)
-            for place in range(carries):
-                self.needed[place] = self.needed[place] or needs(leads[place])
-            if self.needed == before:
+        # Round by round: a carry that begins as a constant may need its gradient later, and the reverse.
+        now = list(self.needed)
+        recorded = [False] * len(leads)
+        for _ in range(self.loop.length):
+            after = [any(key in outside or now[numbers[key]] for key in reached) for reached in leads]
+            recorded = after[:carries] + [a or b for a, b in zip(recorded, after, strict=True)][carries:]
+            if after[:carries] == now[:carries]:
                 break
-        recorded = [needs(reached) for reached in leads]
+            now[:carries] = after[:carries]
+            self.needed = [a or b for a, b in zip(self.needed, now, strict=True)]
         if not any(recorded):
             return
         edges = [x._edge() for x in self.given] + self.outside
@@ -178,24 +204,35 @@ class Recorded:
 
     def unchanging(self, value: Value, edge: Any) -> Tensor | None:
         """A value of the body that is the same in every round, computed outside; None if it is not."""
-        key = (value, edge is not None)
+        key = (value, id(edge))
         if key not in self.fixed:
             found = self._captured(value, edge)
             if found is None:
-                made = self._maker(value)
-                if made is None:
-                    return None
-                args = [self.unchanging(x, edge) if isinstance(x, Value) else x for x in made.inputs]
-                if any(x is None for x in args):
-                    return None
-                trace, grad = mode.trace, mode.grad
-                mode.trace, mode.grad = self.home, edge is not None
-                try:
-                    found = apply(made.primitive, *args, **made.params)
-                finally:
-                    mode.trace, mode.grad = trace, grad
+                found = self._computed(value, edge)
+            if found is None:
+                return None
             self.fixed[key] = found
         return self.fixed[key]
+
+    def _computed(self, value: Value, edge: Any) -> Tensor | None:
+        made = self._maker(value)
+        if made is None or (edge is not None and getattr(edge, "primitive", None) is not made.primitive):
+            return None
+        histories = [None] * len(made.inputs) if edge is None else edge.edges
+        args: list[Any] = []
+        for x, history in zip(made.inputs, histories, strict=True):
+            if isinstance(x, Value):
+                args.append(self.unchanging(x, history))
+                if args[-1] is None:
+                    return None
+            else:
+                args.append(x)
+        trace, grad = mode.trace, mode.grad
+        mode.trace, mode.grad = self.home, edge is not None
+        try:
+            return apply(made.primitive, *args, **made.params)
+        finally:
+            mode.trace, mode.grad = trace, grad
 
     def _captured(self, value: Value, edge: Any) -> Tensor | None:
         for inside, outer, _ in self.trace.captured.values():

@@ -98,6 +98,28 @@ def test_kept_values_go_with_the_backward_pass():
     assert all(value is None for value in call.kept)
 
 
+def test_what_another_result_needs_stays():
+    v, w = randn(64, requires_grad=True), randn(64, seed=1, requires_grad=True)
+    a, b = lp.compile(lambda x: ((x * v).exp().sum(), (x * w).tanh().sum()))(randn(64, seed=2))
+    call = a.grad_fn.next_functions[0][0].call
+    assert sum(value is not None for value in call.kept) == 3  # x, and what exp and tanh gave
+    a.backward()
+    assert sum(value is not None for value in call.kept) == 2
+    b.backward()
+    assert not any(value is not None for value in call.kept)
+
+
+def test_explanations_tell_of_gradients():
+    w = randn(8, 8, requires_grad=True)
+    run = lp.compile(lambda x: (x @ w).tanh())
+    x = randn(4, 8, requires_grad=True)
+    (slope,) = grad(run(x).sum(), x, create_graph=True)
+    slope.square().sum().backward()
+    text = str(run.explain())
+    assert "gradient for 1 of 2 inputs of plan 0:" in text and "gradient of order 2 of plan 0:" in text
+    assert run.explain().callouts == 0
+
+
 def test_threads():
     """Several threads go forward and backward through one compiled module."""
     w = randn(16, 16, requires_grad=True)

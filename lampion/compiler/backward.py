@@ -25,10 +25,10 @@ from lampion.autograd.tape import Node
 from lampion.autograd.walk import reachable
 from lampion.compiler.capture import Guards, Recorder
 from lampion.compiler.graph import Equation, Graph, Value
-from lampion.compiler.partition import cut, extract, read_by
+from lampion.compiler.partition import cut, extract, makers, read_by, stops
 from lampion.compiler.passes.dead import drop_dead
 from lampion.compiler.passes.dedupe import dedupe
-from lampion.compiler.scan.record import Recorded
+from lampion.compiler.scan.record import LoopNode, Recorded
 from lampion.compiler.strides import contiguous_strides
 from lampion.compiler.tape import GradientTrace
 from lampion.compiler.trace import Tracer
@@ -50,6 +50,7 @@ class Saved:
         name, at: the operation, and the line that ran it.
         function: whether it is an `autograd.Function` of the user's.
         storages: the numbers of the user's storages that it saved.
+        values: all that it saved.
     """
 
     number: int
@@ -57,6 +58,7 @@ class Saved:
     at: str
     function: bool
     storages: list[int]
+    values: list[Value]
 
 
 @dataclass
@@ -113,6 +115,8 @@ class Tape:
         leaves: the stand-ins of the inputs that they go to.
         kept: the values that a call leaves for the backward pass.
         storages: by id of a version list of the tape: the number of the user's storage that it stands for.
+        needs: by number of a node that saved something: what of the kept values it needs. Not known where
+            gradients read what no node says: loops, and gradients of the user's own.
         runs_user_code: whether there are gradients that the user wrote.
         loops: the scans of the function, which remember what a walk made of them.
         lock: held while the graph is written.
@@ -127,6 +131,7 @@ class Tape:
         self.runs_user_code, self.loops = runs_user_code, loops
         self.lock = threading.RLock() if lock is None else lock
         self.kept: list[Value] = []
+        self.needs: dict[int, set[int]] = {}
         self._versions = storages  # keeps the ids valid
         self.storages = {id(versions): number for number, versions in enumerate(storages)}
         self.derivatives: dict[tuple[Flags, Flags, Flags | None], Derivative] = {}
@@ -247,10 +252,11 @@ class Tape:
             storages = [saved.storage for saved in node.ctx._saved or () if saved is not None]  # type: ignore[attr-defined]
         else:
             storages = [pair[0] for pair in node.versions if pair is not None]
-        if not storages and not node.saved:
+        if not storages and not node.saved and not isinstance(node, LoopNode):
             return None
         numbers = [self.storages[id(versions)] for versions in storages if id(versions) in self.storages]
-        return Saved(node.order, node.primitive.name, str(node.where), function, numbers)
+        values = [array.value for array in node.saved or () if isinstance(array, Tracer)]
+        return Saved(node.order, node.primitive.name, str(node.where), function, numbers, values)
 
 
 def _gradients(outs: list[Tensor], targets: list[Tensor], seeds: list[Tensor], create_graph: bool) -> Any:
@@ -308,11 +314,21 @@ def choose(
     # All that is read counts: derivatives of higher order read these values once more, and nothing else of
     # the function's own.
     read = read_by(graph.equations[before:], values, walk.given)
-    asked = [*results, *(there[number][0] for number in shared), *read, *values]
+    held_values = [value for saved in walk.saved for value in saved.values]
+    asked = [*results, *(there[number][0] for number in shared), *read, *held_values, *values]
     whole = _merged(graph, asked)
     names = iter(whole.outputs[len(results) :])
     free = dict(reversed([(next(names), number) for number in shared]))
     tape.kept = cut(whole, [next(names) for _ in read], free)
+    if not tape.loops and not tape.runs_user_code:
+        position = {value: number for number, value in enumerate(tape.kept)}
+        made_by = makers(whole)
+        for node in walk.saved:
+            leads = stops(made_by, [next(names) for _ in node.values], position)
+            tape.needs[node.number] = {position[value] for value in leads}
+    else:
+        for _ in held_values:
+            next(names)
     tape.derivatives[given, wanted, None] = tape._derivative(whole, walk, tape.kept, list(names))
     tape.forget(before)
     saved = [value for value in tape.kept if value not in free]

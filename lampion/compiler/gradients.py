@@ -100,16 +100,19 @@ class Call:
         )
 
     def release(self) -> None:
-        """Forget what a backward pass that has just been made needed, and all once nothing else needs it."""
-        if self.last is not None:
-            self.freed.update(saved.number for saved in self.last.saved)
-            everything = self.tape.derivatives.get(self._all())
-            numbers = None if everything is None else {saved.number for saved in everything.saved}
-            if numbers and self.freed.issuperset(numbers):
-                self.kept = [None] * len(self.kept)
-
-    def _all(self) -> tuple[Any, ...]:
-        return (True,) * len(self.tape.outs), (True,) * len(self.tape.leaves), None
+        """Forget what only the backward pass that has just been made needed."""
+        tape = self.tape
+        if self.last is None:
+            return
+        self.freed.update(saved.number for saved in self.last.saved)
+        everything = tape.derivatives.get(((True,) * len(tape.outs), (True,) * len(tape.leaves), None))
+        if everything is None or not everything.saved:
+            return
+        left = {saved.number for saved in everything.saved} - self.freed
+        if left and not tape.needs:
+            return
+        needed = set().union(*(tape.needs[number] for number in left))
+        self.kept = [value if number in needed else None for number, value in enumerate(self.kept)]
 
     def _check(self, passed: list[Saved]) -> None:
         """That all that is needed is still there, and as it was."""
@@ -220,6 +223,8 @@ def _run(derivative: Derivative, values: list[Tensor]) -> list[Tensor]:
     """Compute gradients by the plan, which is made at the first time."""
     if not derivative.graph.outputs:
         return []
+    if any(value is None for value in values):
+        raise freed_error("compiled_function", "values that it had kept")
     if derivative.plan is None:
         from lampion.compiler.bind import plan_of
 

@@ -61,6 +61,28 @@ def read_by(later: Sequence[Equation], wanted: Collection[Value], seeds: Collect
     return [value for value in needed if value not in made and value not in seeds]
 
 
+def makers(graph: Graph) -> dict[Value, Equation]:
+    """Which equation computes a value."""
+    return {equation.output: equation for equation in graph}
+
+
+def stops(made_by: dict[Value, Equation], values: Collection[Value], at: Collection[Value]) -> set[Value]:
+    """Where one first meets some of the values `at`, on the way back from others."""
+    found: set[Value] = set()
+    seen: set[Value] = set()
+    stack = list(values)
+    while stack:
+        value = stack.pop()
+        if value in seen:
+            continue
+        seen.add(value)
+        if value in at:
+            found.add(value)
+        elif value in made_by:
+            stack += made_by[value].values
+    return found
+
+
 def cut(graph: Graph, read: Collection[Value], free: Collection[Value]) -> list[Value]:
     """The values to keep, so that some others can be computed again.
 
@@ -69,7 +91,7 @@ def cut(graph: Graph, read: Collection[Value], free: Collection[Value]) -> list[
         free: values that are there anyway.
     """
     flow = _Flow()
-    made_by = {equation.output: equation for equation in graph}
+    made_by = makers(graph)
     done: set[Value] = set()
     stack = list(read)
     for value in read:
@@ -172,4 +194,4 @@ class _Flow:
         return amount
 
 
-__all__ = ["cut", "extract", "read_by"]
+__all__ = ["cut", "extract", "makers", "read_by", "stops"]

@@ -7,7 +7,7 @@ passes/    rewrites of the graph
 schedule   which equations become one kernel
 lowering/  kernels and places in memory: a plan
 codegen/   kernels and plans as LLVM, and the emitters of each kind
-runtime    the threads; cache: object code on disk
+runtime    the threads; cache: object code on disk; entries: whole plans there, by their graphs
 bind       a plan tied to the user's tensors; function: `lampion.compile` itself; module: of a Module
 backward   gradients that are asked for outside: tape, partition, gradients, recording
 """

@@ -12,7 +12,7 @@ ends the capture with a `CaptureError` that names the line. In reading order:
   reads      what a look-up gives, and the guards that it leaves
   callees    which function a frame runs that was not announced; scalars: floats that are inputs
   rules      how C functions are judged; tables: which ones have a rule
-  cleanup    what would run if a capture ended here
+  cleanup    what would run if a capture ended here; away: where nobody need watch
   policy     which objects, files and functions are believed
   guards     the reads, checked before each later call
 """

@@ -9,6 +9,7 @@
     body         evaluates a kernel's body at points of its loop nest
     nest         simplifies a loop nest
     map, reduce  the kernels of elementwise work (`transpose`: where it reads across memory)
+    compiled     a plan's code, ready to run: all that a process imports that finds it in the cache
 
 Nothing here is imported by `import lampion`: llvmlite is loaded when something is first compiled.
 """

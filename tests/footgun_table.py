@@ -281,7 +281,9 @@ EFFECTS = [
         "try:\n        {}['k']\n    except KeyError:\n        x = x + 1\n    return x", "", EAGER),
     Row("a cache of results", "x * cached(3)", "", EAGER),
     Row("a lock", "with lock: return x * 2", "", EAGER),
-    Row("switching the mode of a module", "net.eval(); return net(x)", "net.train()", EAGER),
+    Row("a number kept in an attribute", "obj.seen = 7; return x * obj.seen", "obj.seen = 0", INPUT),
+    Row("switching the mode of a module, and back",
+        "net.eval(); y = net(x); net.train(); return y", "", INPUT),
 ]  # fmt: skip
 
 SECTIONS = {

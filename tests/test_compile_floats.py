@@ -1,4 +1,4 @@
-"""Floats that are different at each call, options of optimizers that are set, constants made of numbers.
+"""Floats that are different at each call, constants made of numbers, match statements.
 
 A float argument is an input from its second value on, where no use of it could tell; else there is a plan
 for each value.
@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 import pytest
-from twins import Table, X, Y, check, error_of, net, randn, state, training_step
+from twins import Table, X, Y, check, error_of, net, randn, state
 
 import lampion as lp
 from lampion import nn
@@ -190,89 +190,6 @@ def floats_inside_of_arguments(compile, note):
         note(step(A, {"k": k}))
 
 
-# -- options of optimizers --------------------------------------------------------------------------------
-
-
-@table(traces=2)
-def a_learning_rate_for_an_optimizer(compile, note):
-    model = net()
-    opt = lp.optim.AdamW(model.parameters(), lr=1.0)
-    train = training_step(model, opt)
-
-    @compile
-    def step(x, y, lr):
-        for group in opt.param_groups:
-            group["lr"] = lr
-        return train(x, y)
-
-    for k in range(4):
-        note(step(X, Y, 0.1 / (k + 1)), state(model, opt))
-    opt.param_groups[0]["lr"] = 7.0  # is overwritten
-    note(step(X, Y, 0.25), state(model, opt))
-
-
-@table
-def a_schedule_by_hand(compile, note):
-    model = net()
-    groups = [{"params": model[0].parameters(), "lr": 0.5}, {"params": model[2].parameters()}]
-    opt = lp.optim.SGD(groups, lr=0.1)
-    train = training_step(model, opt)
-
-    @compile
-    def step(x, y, k):
-        opt.param_groups[0]["lr"] = 0.1 * math.cos(k)
-        loss = train(x, y)
-        opt.param_groups[1]["lr"] = 0.2 / (k + 1)  # for the next step
-        return loss
-
-    for k in (0, 1, 2, 1, 0):
-        note(step(X, Y, k), state(model, opt))
-
-
-@table
-def an_option_that_is_read_back(compile, note):
-    opt = lp.optim.SGD([randn(4, requires_grad=True)], lr=0.5)
-
-    @compile
-    def step(x, k):
-        group = opt.param_groups[0]
-        group["lr"] = 0.25 * k
-        return x * group["lr"] + len(group) + group.get("momentum", 1.0)
-
-    note(step(A, 1), step(A, 2), step(A, 1))
-    opt.param_groups[0]["momentum"] = 0.5
-    note(step(A, 1))
-
-
-@table
-def an_option_read_is_noticed(compile, note):
-    opt = lp.optim.SGD([randn(4, requires_grad=True)], lr=0.5)
-    step = compile(lambda x: x * opt.param_groups[0]["lr"])
-    note(step(A))
-    opt.param_groups[0]["lr"] = 0.25
-    note(step(A))
-    every = compile(lambda x: x * sum(v for v in opt.param_groups[0].values() if isinstance(v, float)))
-    note(every(A))
-    opt.param_groups[0]["lr"] = 0.125
-    note(every(A))
-    opt.param_groups[0]["new"] = 0.125
-    note(every(A))
-
-
-@table(eager=True)
-def an_option_that_the_update_branches_on(compile, note):
-    model = net()
-    opt = lp.optim.Adam(model.parameters(), lr=0.1)
-    train = training_step(model, opt)
-
-    @compile
-    def step(x, y):
-        opt.param_groups[0]["eps"] = 1e-3  # HERE
-        return train(x, y)
-
-    note(step(X, Y), step(X, Y), state(model, opt))
-
-
 # -- constants, match statements ----------------------------------------------------------------------------
 
 
@@ -373,50 +290,3 @@ def test_a_float_that_is_a_module_s_input():
     model = lp.compile(nn.Hardtanh())
     for x in (0.5, 2.0):
         assert model(lp.tensor([x])).item() == min(x, 1.0)
-
-
-class Momentum(lp.optim.Optimizer):
-    """As PyTorch's documentation has it: state is made in the first step."""
-
-    def __init__(self, params, lr):
-        super().__init__(params, {"lr": lr})
-
-    @lp.no_grad()
-    def step(self):
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                entry = self.state[p]
-                if len(entry) == 0:
-                    entry["velocity"] = lp.zeros_like(p)
-                entry["velocity"].mul_(0.9).add_(p.grad)
-                p.add_(entry["velocity"], alpha=-group["lr"])
-
-
-def test_an_optimizer_that_makes_its_state_in_its_first_step():
-    stories = []
-    for compile in (lambda fn: fn, lp.compile):
-        lp.manual_seed(0)
-        model = net()
-        opt = Momentum(model.parameters(), 0.1)
-        step = compile(training_step(model, opt))
-        stories.append([step(X, Y) for _ in range(4)] + list(model.parameters()))
-    for a, b in zip(*stories, strict=True):
-        lp.testing.assert_close(b, a)
-    assert step.refused is None and step.traces == 2 and len(step.plans) == 1
-
-
-def test_an_optimizer_that_makes_new_state_in_each_step_runs_eagerly():
-    class Endless(Momentum):
-        @lp.no_grad()
-        def step(self):
-            self.state[lp.zeros(1)] = {}
-
-    model = net()
-    opt = Endless(model.parameters(), 0.1)
-    step = lp.compile(lambda: opt.step())
-    with pytest.warns(RuntimeWarning, match="an optimizer makes its state"):
-        for n in range(6):
-            step()
-            assert len(opt.state) == n + 1

@@ -109,8 +109,8 @@ def adds_to_a_set(box, x):
 
 @effect
 def deletes(box, x):
-    box.extra = 1  # HERE
-    del box.extra
+    box.extra = 1
+    del box.extra  # HERE
     return x * 2
 
 
@@ -282,7 +282,7 @@ def cleans_up_after_giving_up(box, x):
 def leaves_a_block_after_giving_up(box, x):
     @contextlib.contextmanager
     def block():
-        box.count += 1  # HERE
+        box.names.add(1)  # HERE
         try:
             yield
         finally:

@@ -17,6 +17,7 @@ from lampion.compiler.address import Spans, address, span
 from lampion.compiler.callpath import DirectCall, direct_call
 from lampion.compiler.graph import Graph, Value
 from lampion.compiler.outside import WatchedOptimizer
+from lampion.compiler.settings import Setting
 from lampion.compiler.trace import Source
 from lampion.compiler.tree import unflatten
 from lampion.mode import mode
@@ -74,7 +75,7 @@ class Binding:
     views: list[tuple[Tensor, Tensor, Any]]  # captured views, their owners, and the movements between
     recording: Recording | None = None  # the tape, where gradients of results will be asked for outside
     keep: list[Any] = field(default_factory=list)
-    settings: list[Any] = field(default_factory=list)  # options of optimizers that are set: `trace.Setting`
+    settings: list[Setting] = field(default_factory=list)  # plain values that are set outside
     postponed: list[Any] = field(default_factory=list)  # to be done in Python when all else is done
 
 
@@ -306,12 +307,12 @@ class BoundPlan:
     def run(self, leaves: list[Any]) -> Any:
         """One call, after `changed()` found nothing."""
         with self.lock:
-            undo = [(s.group, s.name, s.group.get(s.name)) for s in self.binding.settings]
+            undo = [s._replace(old=s.table.get(s.name)) for s in self.binding.settings if s.before]
             try:
                 return self._run(leaves)
             except BaseException:
-                for group, name, value in undo:
-                    group[name] = value
+                for setting in reversed(undo):
+                    setting.undo()
                 raise
 
     def _run(self, leaves: list[Any]) -> Any:

@@ -92,8 +92,10 @@ class _Writer:
 
     def __init__(self, plan: BoundPlan) -> None:
         binding = plan.binding
-        if plan.grad_inputs or plan.written_arguments or binding.settings:
+        if plan.grad_inputs or plan.written_arguments:
             raise Unsuited  # what is written to has to be compared with each new array
+        if any(setting.before or setting.number is not None for setting in binding.settings):
+            raise Unsuited  # what an error has to undo
         self.plan, self.binding = plan, binding
         self.names = Names(
             MISSED=MISSED, GONE=GONE, mode=mode, Tensor=Tensor, word=addresses.word, address=address,
@@ -303,6 +305,8 @@ class _Writer:
             lines.append(f"{tensor}._grad = {self._result(grad)}")
         values = iter([self._result(item) for item in binding.returned])
         lines.append(f"whole = {self._tree(binding.shape, values)}")
+        for setting in binding.settings:
+            lines.append(f"{names(setting.table, 'space')}[{setting.name!r}] = {names(setting.value)}")
         lines += [f"{names(act, 'act')}()" for act in binding.postponed]
         lines.append("return whole")
 

@@ -336,7 +336,7 @@ def _recorder(trace: Trace) -> Recorder:
                 recorder.settling[id(table)] = table
 
     recorder = Recorder(
-        trusted=_TRUSTED, on_own_read=looked_at, on_store=trace.sets_option,
+        trusted=_TRUSTED, on_own_read=looked_at, on_store=trace.sets,
         on_derived=lambda scalar: setattr(scalar, "_weak", True),
     )  # fmt: skip
     return recorder

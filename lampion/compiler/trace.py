@@ -9,7 +9,7 @@ they are next read. At the end the tables say what a compiled step has to write 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -18,7 +18,9 @@ from lampion.compiler.address import address
 from lampion.compiler.border import Border, border
 from lampion.compiler.capture import CaptureError
 from lampion.compiler.capture.away import Away, away_for
+from lampion.compiler.capture.policy import MISSING
 from lampion.compiler.graph import Graph, Value
+from lampion.compiler.settings import Setting
 from lampion.compiler.strides import contiguous_strides, is_contiguous, moved, overlap
 from lampion.errors import unwritable
 from lampion.mode import mode
@@ -90,27 +92,6 @@ class Source:
         self.part = part
 
 
-class Setting(NamedTuple):
-    """An option of an optimizer that the function sets.
-
-    Attributes:
-        value: what it is set to, or, where `number` is not None: an argument of that number.
-        before: whether the optimizer had not been stepped yet.
-        old: what it was.
-    """
-
-    group: dict[str, Any]
-    name: str
-    value: Any
-    number: int | None
-    before: bool
-    old: Any
-
-    def act(self, leaves: list[Any]) -> None:
-        """Set it."""
-        self.group[self.name] = self.value if self.number is None else leaves[self.number]
-
-
 class Trace:
     """A recording in progress."""
 
@@ -146,7 +127,6 @@ class Trace:
         self.postponed: list[tuple[Any, Callable[[], Any]]] = []
         self.floats: dict[int, tuple[Tensor, int]] = {}  # what stands in for arguments, and for which
         self.options: dict[int, Any] = {}  # by id of a parameter group that was looked at: its optimizer
-        # Options that were set: group, name, value (or the number of an argument), whether before the step.
         self.settings: list[Setting] = []
         self.uncertain: set[int] = set()  # storages with views of which eager might have made copies
 
@@ -416,12 +396,17 @@ class Trace:
         self.floats[id(scalar)] = scalar, number
         return scalar
 
-    def sets_option(self, group: dict[str, Any], name: str, value: Any) -> bool:
-        """An option of an optimizer is about to be set: whether later calls can do that, too."""
+    def sets(self, group: dict[str, Any], name: str, value: Any) -> bool:
+        """An option, or an attribute, is about to be set: whether later calls can do that, too."""
         optimizer = self.options.get(id(group))
+        if optimizer is None:
+            if id(value) in self.floats:
+                return False
+            self.settings.append(Setting(group, name, value, None, False, group.get(name, MISSING)))
+            return True
         number = self.floats[id(value)][1] if id(value) in self.floats else None
         plain = type(value) in (int, float) or number is not None
-        if optimizer is None or not plain or type(group.get(name)) not in (int, float):
+        if not plain or type(group.get(name)) not in (int, float):
             return False
         if name in (*optimizer.flags, *optimizer.switches):
             return False
@@ -459,7 +444,7 @@ class Trace:
         for storage, version, at in self.versions.values():
             storage[0], storage[1] = version, at
         for setting in reversed(self.settings):
-            setting.group[setting.name] = setting.old
+            setting.undo()
 
 
 #: What makes a tensor a view.

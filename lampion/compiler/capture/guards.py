@@ -370,6 +370,13 @@ class Guards:
                 return row.note
         return None
 
+    def looking_at(self, table: int, key: str) -> Entry | None:
+        """The guard of this entry of a dict, which is known by its id."""
+        for row in self.rows:
+            if isinstance(row, Entry) and row.key == key and id(getattr(row.get, "__self__", None)) == table:
+                return row
+        return None
+
     def explain(self) -> list[str]:
         """One line a guard, in the order in which they were read."""
         return [f"{row.note.what} ({row.note.filename}:{row.note.lineno})" for row in self.rows]

@@ -67,7 +67,7 @@ def store_attr(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
 
 @handles("DELETE_ATTR")
 def delete_attr(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
-    m.rec.reader.store(m, taken[0], ins.value, None)
+    m.rec.reader.store(m, taken[0], ins.value, NULL)
     return ()
 
 

@@ -271,8 +271,11 @@ def change_item(m: Frame, container: Any, key: Any, item: Any) -> None:
         m.rec.reader.namespace(m, container, key, f"item {key!r} of a dict")
         return  # as after ``table["count"] += 1``, which changed the tensor and puts it back
     if not m.is_fresh(container):
-        if is_known(item) and is_known(key) and m.rec.may_store(container, key, item):
-            return
+        plain = policy.is_plain(item) or id(item) in m.rec.scalars
+        if id(container) in m.rec.spaces and plain and type(key) is str:
+            note = m.rec.note(m, f"item {key!r} of a {m.rec.spaces[id(container)][1]}")
+            if m.rec.may_store(container, key, item, note):
+                return
         if is_known(container) and is_known(key) and is_key(m, key) and key not in container:
             m.rec.settles(m, container)
         m.abort(

@@ -159,7 +159,7 @@ class Reader:
 
     def namespace(self, m: Frame, space: dict[str, Any], name: str, what: str) -> Any:
         value = space.get(name, MISSING)
-        if id(space) not in self.rec.fresh:
+        if id(space) not in self.rec.fresh and (id(space), name) not in self.rec.stored:
             note = self.rec.note(m, what)
             self.guards.entry(space.get, space, name, value, note)
             self.contents(m, value, note)
@@ -392,8 +392,8 @@ class Reader:
 
     # ---- stores -----------------------------------------------------------------------------------------
 
-    def store(self, m: Frame, obj: Any, name: str, item: Any) -> None:
-        """Judge `obj.name = item` (or its deletion)."""
+    def store(self, m: Frame, obj: Any, name: str, item: Any, direct: bool = False) -> None:
+        """Judge `obj.name = item` (or its deletion: NULL); with `direct`, whatever `__setattr__` there is."""
         if not m.is_fresh(obj):
             if not is_known(obj):
                 m.abort(f"attribute `{name}` of a value that capture cannot see is set")
@@ -403,6 +403,8 @@ class Reader:
                 return
             if not setter and self._is_there(m, obj, name, item):
                 return  # as after ``self.count += 1``, which changed the tensor and puts it back
+            if not setter and self.rec.on_store and self._plain_store(m, obj, name, item, raw, direct):
+                return
             owner = obj.__name__ if isinstance(obj, (type, ModuleType)) else type(obj).__name__
             m.abort(
                 f"attribute `{name}` of {owner} is set",
@@ -411,6 +413,20 @@ class Reader:
             )
         if is_known(obj) and not isinstance(obj, type) and not python_method(type(obj), "__setattr__"):
             m.appears(item, lambda: self._peek(obj, name))
+
+    def _plain_store(self, m: Frame, obj: Any, name: str, item: Any, raw: Any, direct: bool) -> bool:
+        """Whether it is plain data that is stored into an object of the user's: later calls do that, too."""
+        space, cls = namespace_of(obj), type(obj)
+        if space is None or self.rec.is_core(obj) or isinstance(obj, ModuleType) or not policy.is_solid(cls):
+            return False
+        if not (policy.is_plain(item) or (type(item) is tuple and policy.all_data(item))) or _overrides(raw):
+            return False
+        note = self.rec.note(m, f"attribute `{name}` of {cls.__name__}")
+        self._class_of(obj, note)
+        self.class_reads(m, cls, name, "__setattr__")
+        if not direct and python_method(cls, "__setattr__") is not None:
+            return True  # it is followed, and what it stores is looked at there
+        return self.rec.may_store(space, name, item, note)
 
     def _is_there(self, m: Frame, obj: Any, name: str, item: Any) -> bool:
         """Whether a tensor is what the attribute is already (a module keeps it in a table); then that is

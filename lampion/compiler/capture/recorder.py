@@ -96,7 +96,7 @@ class Recorder:
         self.shadows: dict[int, tuple[Any, Any]] = {}  # an iterator, and one that walks beside it
         self.scalars: dict[int, Any] = {}  # stand-ins for floats: see scalars.py
         self.settling: dict[int, Any] = {}  # tables that fill up in the first calls
-        self.stored: set[tuple[int, str]] = set()  # entries of tables (`by_entry`) that the function has set
+        self.stored: dict[tuple[int, str], Note] = {}  # entries of dicts from outside that were set
         self.generators: dict[int, list[Call]] = {}  # by the identity of their code; not all started yet
         self.frames: dict[FrameType, Frame] = {}
         self.brinks: dict[
@@ -159,6 +159,7 @@ class Recorder:
         if self.error is not None:  # caught by a bare `except:` on its way
             raise self.error
         if (changed := self.guards.check()) is not None:
+            self._changed_itself()
             self.abort(f"the function changes what it reads: {changed}", "", here)
         return result
 
@@ -389,12 +390,21 @@ class Recorder:
                 error.once = True
                 raise
 
-    def may_store(self, table: Any, key: Any, value: Any) -> bool:
+    def may_store(self, table: Any, key: Any, value: Any, note: Note) -> bool:
         """Whether an item of a dict made outside may be set: who allows it does so at later calls, too."""
-        if self.on_store is None or id(table) not in self.spaces or not self.on_store(table, key, value):
+        if self.on_store is None or not self.on_store(table, key, value):
             return False
-        self.stored.add((id(table), key))
+        self.stored.setdefault((id(table), key), note)
         return True
+
+    def _changed_itself(self) -> None:
+        """Abort where the function has changed what it reads: a counter, for one."""
+        for place, note in self.stored.items():
+            guard = self.guards.looking_at(*place)
+            if guard is not None and guard.changed() is not None:
+                error = CaptureError(f"{note.what} is set, and read before", note[1], note[2], _COUNT)
+                error.once = type(guard.get(guard.key, MISSING)) is bool  # a flag for the first call
+                raise error
 
     def derived(self, result: Any) -> None:
         """The result of arithmetic with a stand-in is one, too."""
@@ -475,6 +485,7 @@ class Recorder:
                 self.judge(m, part, doing)
 
 
+_COUNT = "keep it in a Tensor, or outside of the compiled function"
 _RETURNS = frozenset(dis.opmap[name] for name in ("RETURN_VALUE", "RETURN_CONST") if name in dis.opmap)
 _YIELDS = frozenset(dis.opmap[name] for name in ("YIELD_VALUE", "RESUME"))  # 3.13 stands behind the yield
 

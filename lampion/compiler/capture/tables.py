@@ -39,7 +39,7 @@ from .rules import (
     pure,
     refuse,
 )  # fmt: skip
-from .values import Bound, Made, Unseen, is_known
+from .values import NULL, Bound, Made, Unseen, is_known
 
 if TYPE_CHECKING:
     from .recorder import Recorder
@@ -116,7 +116,8 @@ def _hasattr(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
 
 
 def _setattr(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:
-    m.rec.reader.store(m, args[0], _attribute_name(m, args[1]), args[2] if len(args) == 3 else None)
+    name, item = _attribute_name(m, args[1]), args[2] if len(args) == 3 else NULL
+    m.rec.reader.store(m, args[0], name, item, direct=fn is not setattr and fn is not delattr)
 
 
 def _getattribute(m: Frame, fn: Any, args: Args, kwargs: Named) -> Any:

@@ -19,7 +19,7 @@ import numpy as np
 from lampion.autograd.function import Bundle, Function
 from lampion.autograd.graph import with_history
 from lampion.autograd.tape import Node, freed_error, new_node, overwritten_error
-from lampion.compiler.backward import Derivative, Saved, Tape
+from lampion.compiler.backward import Derivative, Tape
 from lampion.compiler.capture import CaptureError
 from lampion.compiler.replay import replay
 from lampion.errors import GradientError
@@ -85,13 +85,13 @@ class Call:
                 "compiled_function", f"a gradient cannot be recorded: {error}",
                 fix="leave the function uncompiled",
             ) from None  # fmt: skip
-        self._check(derivative.saved)
+        self._check(derivative)
         self.last = derivative
         if mode.trace is not None:
             results = self._replayed(derivative, seeds)
         else:
             values = [*self.kept, *map(_in_order, seeds)]
-            results = _run(derivative, [values[number] for number in derivative.takes])
+            results = self._run(derivative, [values[number] for number in derivative.takes])
             if create and derivative.after is not None and derivative.lasting:
                 self._record(derivative, derivative.after, seeds, results)
         return tuple(
@@ -114,9 +114,9 @@ class Call:
         needed = set().union(*(tape.needs[number] for number in left))
         self.kept = [value if number in needed else None for number, value in enumerate(self.kept)]
 
-    def _check(self, passed: list[Saved]) -> None:
+    def _check(self, derivative: Derivative) -> None:
         """That all that is needed is still there, and as it was."""
-        for saved in passed:
+        for saved in derivative.saved:
             if saved.number in self.freed:
                 whose = f"operation of {saved.at}, whose saved values"
                 if saved.function:
@@ -126,6 +126,22 @@ class Call:
                 storage, version = self.versions[number]
                 if storage[0] != version:
                     raise overwritten_error(saved.name, saved.at, storage[1])
+        for number in derivative.takes:
+            if number < len(self.kept) and self.kept[number] is None:
+                raise freed_error("compiled_function", "values that it had kept")
+
+    def _run(self, derivative: Derivative, values: list[Any]) -> list[Tensor]:
+        """Compute gradients by the plan, which is made at the first time."""
+        if not derivative.graph.outputs:
+            return []
+        if derivative.plan is None:
+            from lampion.compiler.bind import plan_of
+
+            with self.tape.lock:  # other threads wait, rather than make it too
+                if derivative.plan is None:
+                    derivative.plan = plan_of(derivative.graph, [x._array for x in values])
+        results: list[Tensor] = derivative.plan.run(values)
+        return results
 
     def _record(
         self, derivative: Derivative, after: Tape, seeds: list[Tensor], results: list[Tensor]
@@ -217,20 +233,6 @@ def _item(place: int, gradient: Tensor) -> Bundle:
 def _in_order(x: Tensor) -> Tensor:
     """A tensor whose elements lie in the order of their indices, as the plan was made for."""
     return x if x._array.flags.c_contiguous else wrap(x._array.copy(order="C"))
-
-
-def _run(derivative: Derivative, values: list[Tensor]) -> list[Tensor]:
-    """Compute gradients by the plan, which is made at the first time."""
-    if not derivative.graph.outputs:
-        return []
-    if any(value is None for value in values):
-        raise freed_error("compiled_function", "values that it had kept")
-    if derivative.plan is None:
-        from lampion.compiler.bind import plan_of
-
-        derivative.plan = plan_of(derivative.graph, [x._array for x in values])
-    results: list[Tensor] = derivative.plan.run(values)
-    return results
 
 
 __all__ = ["Call", "CompiledNode", "attach"]

@@ -104,8 +104,8 @@ def seed_for(rng, result):
 
 
 def flat(results):
-    """The parts of a result, None among them."""
-    return list(results) if isinstance(results, tuple | list) else [results]
+    """The parts of a result, however nested, None among them."""
+    return [x for part in results for x in flat(part)] if isinstance(results, tuple | list) else [results]
 
 
 def assert_same_slopes(ours, theirs, inputs, **tolerances):

@@ -51,12 +51,13 @@ class Callees:
     def candidates(self, state: Frame) -> list[FunctionType]:
         """The functions that are alive and whose code and variables are those of the frame."""
         code = state.code
-        alive = self._functions.get(id(code))
-        if alive is None:
+        found = [fn for fn in self._functions.get(id(code), ()) if _fits(fn, state)]
+        if not found:  # there is a new one since, where a function is made in a loop
             alive = [f for f in gc.get_referrers(code) if type(f) is FunctionType and f.__code__ is code]
             if len(alive) == 1:
                 self._functions[id(code)] = alive
-        return [fn for fn in alive if _fits(fn, state)]
+            found = [fn for fn in alive if _fits(fn, state)]
+        return found
 
 
 def _fits(fn: FunctionType, state: Frame) -> bool:

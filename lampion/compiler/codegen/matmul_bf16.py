@@ -29,9 +29,8 @@ from lampion.dtype import bfloat16, float32, uint32
 _PAIR = uint32
 _BLOCK = 32  # columns in the unit in which columns are divided: a whole number of any processor's panels
 _DEPTH, _PACKED_DEPTH = 512, 256  # pairs along k that are summed up in registers, at most; where a is packed
-_STRIP = 4  # tiles of a that are packed together: where rows lie across k, a cache line of it is for all
-_PANELS = 128 << 10  # bytes of packed panels
-_WAITING = 84  # rows whose sums wait for the next block of k
+_PANELS = 192 << 10  # bytes of packed panels
+_WAITING = 56  # rows whose sums wait for the next block of k
 _CHUNK = 1 << 16  # multiplications that a chunk is worth
 _CHUNKS, _FEW_CHUNKS = 64, 8  # that are enough; and where more of them would cost something
 _ROWS = 28  # rows that a chunk is worth
@@ -143,7 +142,7 @@ class _Emission:
         self.panels = self._buffer(room * sizes.depth, I32)
         self.packed_width = -(-self.tallest // self.lanes) * self.lanes
         if not sizes.in_place:
-            self.packed = self._buffer(_STRIP * self.packed_width * sizes.depth, I32)
+            self.packed = self._buffer(self.packed_width * sizes.depth, I32)
         # Where sums wait: those of all tiles of a chunk between blocks of k; else of one that is finished.
         high = max(b - a for a, b in itertools.pairwise(map(self._share, range(sizes.row_groups + 1))))
         shape = (high * self.tallest, room) if self.blocked else (self.tallest, self.width)
@@ -236,9 +235,15 @@ class _Chunk:
                 part, start = panel(one.index)
                 pack_panel(k, Matrix(part.pointer, _PAIR, 1, b.column // 2), start, whole, columns, lanes)
             return
-        with k.loop(0, whole) as loop, k.loop(0, count) as one:
-            part, start = panel(one.index)
-            self._pack_row(part, k.affine(0, (loop.index, 2)), start, loop.index, columns)
+        parts: list[tuple[IRValue | int, IRValue, int]] = [(0, whole, columns)]
+        if columns % lanes and b.column == 1 and b.row >= lanes:
+            # Beyond a row lies the next one, so that only the last pair of rows has to be masked.
+            last = k.larger(k.affine(-1, (whole, 1)), 0)
+            parts = [(0, last, -(-columns // lanes) * lanes), (last, whole, columns)]
+        for first, end, wide in parts:
+            with k.loop(first, end) as loop, k.loop(0, count) as one:
+                part, start = panel(one.index)
+                self._pack_row(part, k.affine(0, (loop.index, 2)), start, loop.index, wide)
         if odd:
             with k.ir.if_then(k.ir.trunc(k.i64(length), ir.IntType(1))), k.loop(0, count) as one:
                 part, start = panel(one.index)
@@ -274,33 +279,23 @@ class _Chunk:
         depth = k.ir.lshr(k.affine(1, (k.i64(length), 1)), k.i64(1))
         for run in e.runs:
             start, stop = k.larger(first, run.first), k.smaller(last, run.first + run.count)
-            with k.loop(start, stop, _STRIP) as strip:
-                top = k.affine(run.start - run.first * run.rows, (strip.index, run.rows))
-                count = k.smaller(k.affine(0, (stop, 1), (strip.index, -1)), _STRIP)
-                rows, apart = self._strip(self.a.part(k, top, step), run.rows, count, length)
-                with k.loop(0, count) as loop:
-                    number = k.affine(0, (strip.index, 1), (loop.index, 1), (first, -1))
-                    place = _Place(run.rows, k.affine(0, (top, 1), (loop.index, run.rows)), number)
-                    pointer = k.address(rows.pointer, _PAIR, k.affine(0, (loop.index, apart)))
-                    self._row_of_tiles(Matrix(pointer, _PAIR, rows.row, rows.column), depth, place)
+            with k.loop(start, stop) as loop:
+                row = k.affine(run.start - run.first * run.rows, (loop.index, run.rows))
+                place = _Place(run.rows, row, k.affine(0, (loop.index, 1), (first, -1)))
+                a = self._rows(self.a.part(k, row, step), run.rows, length)
+                with k.loop(0, self.full) as panel:
+                    self._tile(a, panel.index, e.width, depth, place)
+                if self.tail:
+                    with k.ir.if_then(self.has_tail):
+                        self._tile(a, self.full, self.tail, depth, place)
 
-    def _strip(self, a: Matrix, rows: int, count: IRValue, length: IRValue | int) -> tuple[Matrix, int]:
-        """The rows of some tiles of a, as pairs along k; and how many pairs lie between tiles."""
+    def _rows(self, a: Matrix, rows: int, length: IRValue | int) -> Matrix:
+        """A tile's rows of a, as pairs along k."""
         e = self.e
         if e.sizes.in_place:
-            return Matrix(a.pointer, _PAIR, a.row // 2, 1), rows * (a.row // 2)
-        width = -(-rows // e.lanes) * e.lanes
-        size = width * e.sizes.depth
-        self._pack_panels(Matrix(a.pointer, bfloat16, a.column, a.row), e.packed, size, count, rows, length)
-        return Matrix(e.packed, _PAIR, 1, width), size
-
-    def _row_of_tiles(self, a: Matrix, depth: IRValue, place: _Place) -> None:
-        """One tile of a, with all panels."""
-        with self.k.loop(0, self.full) as panel:
-            self._tile(a, panel.index, self.e.width, depth, place)
-        if self.tail:
-            with self.k.ir.if_then(self.has_tail):
-                self._tile(a, self.full, self.tail, depth, place)
+            return Matrix(a.pointer, _PAIR, a.row // 2, 1)
+        self._pack_panels(Matrix(a.pointer, bfloat16, a.column, a.row), e.packed, 0, 1, rows, length)
+        return Matrix(e.packed, _PAIR, 1, -(-rows // e.lanes) * e.lanes)
 
     def _tile(self, a: Matrix, number: IRValue, columns: int, depth: IRValue, place: _Place) -> None:
         """One tile times one panel."""

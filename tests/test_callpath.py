@@ -73,6 +73,7 @@ def test_what_it_looks_at_in_the_arguments():
         ((A, 2), {"mode": {"b": 1.5}}),
         ((A[:3], 2, other), {"mode": {"b": 1.5}}),
         ((A.double(), 2, other), {"mode": {"b": 1.5}}),
+        ((A.int(), 2, other), {"mode": {"b": 1.5}}),  # with the same strides
         ((lp.zeros(8)[::2], 2, other), {"mode": {"b": 1.5}}),
         ((nn.Parameter(A), 2, other), {"mode": {"b": 1.5}}),
         ((A.clone().requires_grad_(), 2, other), {"mode": {"b": 1.5}}),

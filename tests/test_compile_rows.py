@@ -161,10 +161,10 @@ def test_shapes(shape):
     assert_compiled(run, numbers(*shape))
 
 
-@pytest.mark.parametrize("rows", [3, 9])
+@pytest.mark.parametrize("rows", [3, 70])
 def test_a_row_that_no_buffer_holds(rows):
-    """Exponentials of a row of 400 kB stay out of the row kernel, and few long rows are shared otherwise."""
-    x = numbers(rows, 100_000).detach()
+    """Exponentials of a row of 270 kB stay out of the row kernel, and few long rows are shared otherwise."""
+    x = numbers(rows, 67_000).detach()
     assert_compiled(lambda x: F.softmax(x, -1), x)
     for kernel in kernels(lambda x: F.softmax(x, -1), x):
         assert rows > 3 or not isinstance(kernel, ir.Rows)

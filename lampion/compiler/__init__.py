@@ -4,7 +4,8 @@ capture/   watches the one traced run: what was read becomes a guard, effects en
 trace      the backend that records instead of computing
 graph      what was recorded: typed, printable, checked, interpreted
 passes/    rewrites of the graph
-schedule   which equations become one kernel
+schedule   which equations become one kernel; merge: of its groups, those that read the same (rows, sums)
+recompute  what is rather computed twice than stored
 lowering/  kernels and places in memory: a plan
 codegen/   kernels and plans as LLVM, and the emitters of each kind
 runtime    the threads; cache: object code on disk; entries: whole plans there, by their graphs

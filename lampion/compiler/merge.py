@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from lampion.compiler.facts import Facts
 from lampion.compiler.graph import Value
-from lampion.compiler.rows import FEW_ROWS, LITTLE, Cluster, RowGroup
+from lampion.compiler.rows import Cluster, RowGroup, is_shareable
 from lampion.compiler.rowspace import RowSpace, points_of, row_space
 from lampion.compiler.schedule import Group, Schedule, has_machine_code
 from lampion.compiler.sums import Sums
@@ -40,7 +40,7 @@ class Merging:
         for number, group in enumerate(self.schedule.groups):
             if group.kind == "reduce" and group.main is not None and self._writes_elsewhere(number):
                 space = row_space(group.main)
-                if space is not None and (space.rows >= FEW_ROWS or space.size <= LITTLE):
+                if space is not None and is_shareable(space):
                     spaces[number] = space
         # Large rows first: what could go to either belongs where more is saved.
         for number in sorted(spaces, key=lambda n: (-spaces[n].size, n)):

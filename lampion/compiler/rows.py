@@ -27,8 +27,8 @@ from lampion.compiler.schedule import MAX_STREAMS, Group
 
 #: Equations of a kernel: more than elsewhere, since what they need is in cache.
 MAX_EQUATIONS = 80
-#: A row is not shared between threads: below this many rows, only little work is left to them.
-FEW_ROWS, LITTLE = 8, 1 << 15
+#: A row is not shared between threads. So there must be some rows, or many if they are long; or few points.
+FEW_ROWS, MANY_ROWS, LONG, LITTLE = 8, 64, 1 << 16, 1 << 15
 #: Bytes that the buffers of a row may take, on the stack of a thread.
 MAX_KEPT = 1 << 17
 #: From here on a value is rather kept than computed again (see `codegen.walks`).
@@ -159,6 +159,12 @@ class Cluster:
             for n in self.members
         ]
         return sum(walks) > 1
+
+
+def is_shareable(space: RowSpace) -> bool:
+    """Whether there are rows enough for several threads, or too little work for these anyway."""
+    enough = space.rows >= (MANY_ROWS if space.length > LONG else FEW_ROWS)
+    return enough or space.size <= LITTLE
 
 
 def bytes_kept(points: Iterable[Equation], space: RowSpace) -> int:

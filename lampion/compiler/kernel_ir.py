@@ -30,7 +30,13 @@ from lampion.compiler.kernel_body import (
     Value,
     Window,
 )
-from lampion.compiler.kernel_layers import Attention, AttentionSlopes, Convolution, ConvolutionWeight
+from lampion.compiler.kernel_layers import (
+    Attention,
+    AttentionSlopes,
+    Convolution,
+    ConvolutionWeight,
+    Pool,
+)
 from lampion.dtype import DType
 from lampion.primitive import Primitive
 
@@ -348,7 +354,7 @@ class Repeat:
 
 
 Kernel = (
-    Map | Segments | Reduce | Rows | Matmul | Convolution | ConvolutionWeight | Gather
+    Map | Segments | Reduce | Rows | Matmul | Convolution | ConvolutionWeight | Pool | Gather
     | ScatterAdd | RandomBits | Attention | AttentionSlopes | Walk | Sort
     | Repeat | CallOut
 )  # fmt: skip
@@ -392,7 +398,7 @@ class Plan:
 __all__ = [
     "ANY_LENGTH", "Attention", "AttentionSlopes", "Call", "CallOut", "Chosen", "Compute",
     "Convolution", "ConvolutionWeight", "Gather", "Kernel", "Literal", "Load", "Map", "Matmul",
-    "Operand", "Pick", "Place", "Plan", "Position", "RandomBits", "Reduce", "Reduction", "Repeat",
+    "Operand", "Pick", "Place", "Plan", "Pool", "Position", "RandomBits", "Reduce", "Reduction", "Repeat",
     "Result", "Round", "Rows", "ScatterAdd", "Segments", "Sort", "Spot", "Store", "Value", "Walk",
     "Window",
 ]  # fmt: skip

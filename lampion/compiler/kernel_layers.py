@@ -1,4 +1,4 @@
-"""The kernels that are whole layers of networks: convolution and attention, with their gradients."""
+"""The kernels that are whole layers of networks: convolution, pooling and attention."""
 
 from __future__ import annotations
 
@@ -80,6 +80,35 @@ class ConvolutionWeight:
     @property
     def taps(self) -> tuple[int, ...]:
         return self.out.shape[1:-2]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """``out[n, i..., c] = z[n, the first place of x's maximum in window i..., c]``; or, where it `spreads`,
+    ``z[n, that place, c] += out[n, i..., c]``, from zeros.
+
+    Channels are the last axis of every window, and adjacent. Places outside of x do not count.
+
+    Attributes:
+        x, z: (N, *sizes, C).
+        out: (N, *windows, C).
+        taps: the sizes of a window.
+        stride, padding, dilation: for each dimension; padding in front.
+    """
+
+    x: Window
+    z: Window
+    out: Window
+    taps: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    spreads: bool
+    operands: tuple[Operand, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.out.shape
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ def show_kernel(kernel: ir.Kernel) -> str:
         return _convolution(kernel)
     if isinstance(kernel, ir.ConvolutionWeight):
         return _convolution_weight(kernel)
+    if isinstance(kernel, ir.Pool):
+        return _pool(kernel)
     if isinstance(kernel, ir.Gather):
         reads, far = _picked(kernel)
         return "\n".join(_nest(kernel.out.shape, [*reads, f"{_at(kernel.out)} = {far}"]))
@@ -235,6 +237,21 @@ def _convolution_weight(kernel: ir.ConvolutionWeight) -> str:
     inner += [(name, str(n)) for name, n in zip(places, kernel.y.shape[1:-1], strict=True)]
     for name, bounds in [*reversed(inner), *((name, str(n)) for name, n in reversed(loops))]:
         lines = [f"for {name} in range({bounds}):", *_indent(lines)]
+    return "\n".join(lines)
+
+
+def _pool(kernel: ir.Pool) -> str:
+    places = [f"i{n}" for n in range(len(kernel.taps))]
+    found = [f"m{n}" for n in range(len(kernel.taps))]
+    geometry = zip(places, kernel.taps, kernel.stride, kernel.dilation, kernel.padding, strict=True)
+    window = ", ".join(f"{s}*{i} - {p} + {d}*range({n})" for i, n, s, d, p in geometry)
+    out, z = _at(kernel.out, names=["n", *places, "c"]), _at(kernel.z, names=["n", *found, "c"])
+    lines = [
+        f"{', '.join(found)} = first place of the maximum of b{kernel.x.operand}[n, {window}, c]",
+        f"{z} += {out}" if kernel.spreads else f"{out} = {z}",
+    ]
+    for name, size in reversed([*zip(["n", *places, "c"], kernel.shape, strict=True)]):
+        lines = [f"for {name} in range({size}):", *_indent(lines)]
     return "\n".join(lines)
 
 

@@ -39,6 +39,8 @@ UPDATE = 1 << 14
 SMALL = 1 << 16
 #: The primitives whose kernels add up products in registers, and finish the sums there: by kind of group.
 PRODUCTS = {"matmul": "matmul", "product_of_bfloat16": "matmul", "convolution": "convolution"}
+#: The primitives that make images (N, C, *sizes), whose kernels have channels in the lanes.
+IMAGES = frozenset({"convolution", "convolution_input", "pool_pick", "pool_spread"})
 #: The element types that machine code computes with. Others are called out to NumPy.
 MACHINE_TYPES = frozenset({
     dtypes.bool_, dtypes.uint8, dtypes.uint16, dtypes.uint32, dtypes.uint64, dtypes.int8, dtypes.int16,
@@ -168,7 +170,7 @@ class Schedule:
         Images (N, C, *sizes) come out of convolutions with the channels last, and stay so through what is
         done with each element: no kernel in between has to turn them.
         """
-        if group.main is not None and group.main.primitive.name in ("convolution", "convolution_input"):
+        if group.main is not None and group.main.primitive.name in IMAGES:
             n, c, *sizes = value.shape
             by_n, *steps, by_c = contiguous_strides((n, *sizes, c), 1)
             return (by_n, by_c, *steps)

@@ -3,8 +3,8 @@
 For a plane and a row of taps, it is a product of two matrices with a row for each place of the output: what
 the taps of that row see there, (place, tap and channel), and the gradient, (place, output). As in
 `convolution.py`, the first is copied into a small buffer, in which the taps along a row and their channels
-lie one behind the other. A register tile is a few of those by a panel of outputs; it is summed over all places
-of some rows.
+lie one behind the other. A register tile is a few of those by a panel of outputs, summed over all places of
+some rows.
 
 A chunk is a block of images, a plane and a row of taps, and a block of channels and one of outputs.
 """

@@ -22,6 +22,7 @@ from lampion.compiler.kernel_ir import (
     Load,
     Map,
     Matmul,
+    Pool,
     RandomBits,
     Reduce,
     Repeat,
@@ -75,6 +76,9 @@ def _cycles(kernel: Kernel, target: Target) -> float:
     if isinstance(kernel, ConvolutionWeight):
         products = math.prod(kernel.y.shape) * math.prod(kernel.taps) * kernel.x.shape[-1] // kernel.groups
         return products * _per_lane(kernel.dtype, target) + kernel.x.size
+    if isinstance(kernel, Pool):
+        looked_at = math.prod(kernel.shape) * math.prod(kernel.taps)
+        return looked_at * (6 if kernel.spreads else 3) / target.lanes(float32) + kernel.x.size
     if isinstance(kernel, Gather):
         return 2.0 * kernel.out.size
     if isinstance(kernel, ScatterAdd):

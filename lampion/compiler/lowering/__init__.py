@@ -16,6 +16,7 @@ from lampion.compiler.lowering import (  # they register rules
     indexing,
     kernels,
     loops,
+    pooling,
     registry,
     rows,
     sorting,

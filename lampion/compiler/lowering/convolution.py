@@ -155,7 +155,7 @@ def lower_convolution_weight(lowering: Lowering, main: Equation) -> None:
     if blocks == 1 and out.strides == _order(main.output.shape):
         sums = Layout(out.root, shape, sums.strides, out.offset)
     record = Record(lowering)
-    slopes = channels_last(record.window(_adjacent_channels(lowering, y), y.dtype))
+    slopes = channels_last(record.window(adjacent_channels(lowering, y), y.dtype))
     seen = channels_last(record.window(lowering.layout(x), x.dtype))
     to = record.window(sums, x.dtype, written=True)
     lowering.call(record, ir.ConvolutionWeight(
@@ -182,7 +182,7 @@ def _add_up(lowering: Lowering, sums: Layout, out: Layout, like: Value) -> None:
     lowering.call(record, kernel, "convolution_weight: blocks of images")
 
 
-def _adjacent_channels(lowering: Lowering, y: Value) -> Layout:
+def adjacent_channels(lowering: Lowering, y: Value) -> Layout:
     """Where y can be read with its channels adjacent; copied there, if it cannot."""
     layout = lowering.layout(y)
     if layout.strides[1] == 1:

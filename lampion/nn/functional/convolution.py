@@ -223,7 +223,7 @@ def _with_bias(name: str, out: Tensor, bias: Tensor | None, batched: bool) -> Te
             raise ShapeError(name, "the bias has one number for each filter",
                              expected=f"({out.shape[1]},)", got=str(tuple(bias.shape)))  # fmt: skip
         out = out + ops.reshape(bias, (-1, *(1,) * (out.ndim - 2)))
-    return out if batched else ops.squeeze(out, 0)  # type: ignore[no-any-return]  # see `ops`
+    return out if batched else ops.squeeze(out, 0)
 
 
 def sizes_of(name: str, option: str, value: Any, count: int, least: int) -> tuple[int, ...]:

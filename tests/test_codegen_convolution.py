@@ -1,0 +1,128 @@
+"""Convolution, its gradients and pooling as machine code, beside NumPy."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("llvmlite", reason="without llvmlite there is no code generator to test")
+
+from codegen_harness import targets
+
+import lampion as lp
+from lampion.compiler.function import run_as
+from lampion.nn import functional as F
+from lampion.ops.convolution import convolution
+
+LEVELS = [pytest.param(target, id=target.name) for target in targets("sse2", "avx2", "host")]
+FEW = [pytest.param(target, id=target.name) for target in targets("host")]
+
+
+def step(x, w, b, *geometry):
+    """A convolution with what follows it, and the gradients of all three."""
+    x, w, b = (t.detach().requires_grad_() for t in (x, w, b))
+    out = (convolution(x, w, *geometry) + b).relu()
+    return (out.detach(), *lp.autograd.grad((out * out).sum(), (x, w, b)))
+
+
+def check(
+    images, channels, sizes, outputs, taps, stride=1, pad=1, dilation=1, groups=1, dtype="f4", target=None
+):
+    rng = np.random.default_rng(0)
+    count = len(sizes)
+    padding = pad if isinstance(pad, tuple) else ((pad, pad),) * count
+    geometry = ((stride,) * count, padding, (dilation,) * count, groups)
+    shapes = ((images, channels, *sizes), (outputs, channels // groups, *taps), (outputs, *(1,) * count))
+    arrays = [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+    exact = step(*(lp.tensor(a.astype("f8")) for a in arrays), *geometry)
+    tensors = [lp.tensor(a) for a in arrays]
+    found = run_as("compiled", lambda *ts: step(*ts, *geometry), *tensors, target=target)
+    for name, a, b in zip(("out", "x", "w", "b"), exact, found, strict=True):
+        # Sums of up to some thousand products, each rounded: far below the size of the largest.
+        error = np.abs(a.numpy() - b.numpy()).max() / max(1.0, np.abs(a.numpy()).max())
+        assert error < 300 * np.finfo(dtype).eps, (name, shapes, geometry)
+
+
+@pytest.mark.parametrize("target", LEVELS)
+def test_every_kind_of_geometry(target):
+    for number, (stride, pad, dilation, groups) in enumerate(
+        (s, p, d, g) for s in (1, 2, 3) for p in (0, 2) for d in (1, 2) for g in (1, 2, 4)
+    ):
+        count = number % 3 + 1
+        if target.name != "host" and number % 5:
+            continue
+        sizes, taps = (8, 7, 9)[:count], (2, 3, 2)[:count]
+        check(2, 4, sizes, 8, taps, stride, pad, dilation, groups, target=target)
+
+
+@pytest.mark.parametrize("target", FEW)
+@pytest.mark.parametrize(
+    ("channels", "outputs", "size"),
+    [(1, 16, 28), (3, 40, 17), (16, 33, 14), (64, 64, 7), (5, 7, 33), (150, 140, 6)],
+)
+def test_sizes_on_both_sides_of_tiles_and_blocks(target, channels, outputs, size):
+    check(3, channels, (size, size + 1), outputs, (3, 3), target=target)
+    check(2, channels, (size, size), outputs, (5, 3), 2, 2, dtype="f8", target=target)
+    check(2, channels, (size, size), outputs, (1, 1), 2, 0, target=target)
+
+
+def test_blocks_of_images_and_of_columns():
+    check(20, 300, (6, 40), 20, (3, 3))
+    check(2, 4, (30,), 8, (3,), 2, ((-2, 3),), 2)
+    check(40, 8, (4, 4), 8, (3, 3))
+
+
+def test_threads_do_not_change_bits():
+    x, w, b = lp.randn(9, 16, 14, 14), lp.randn(40, 16, 3, 3), lp.randn(40, 1, 1)
+    compiled = lp.compile(lambda x, w, b: step(x, w, b, (1, 1), ((1, 1), (1, 1)), (1, 1), 1))
+    before = lp.get_num_threads()
+    try:
+        results = []
+        for threads in (1, 2, 3, 8):
+            lp.set_num_threads(threads)
+            results.append([t.numpy().copy() for t in compiled(x, w, b)])
+    finally:
+        lp.set_num_threads(before)
+    assert compiled.explain().callouts == 0
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_nothing_is_turned_between_convolutions():
+    """What comes out of a convolution has the channels last, and stays so until something else is wanted."""
+
+    def two(x, v, w):
+        x = F.max_pool2d(F.relu(F.conv2d(x, v, padding=1)), 2)
+        return F.conv2d(x, w, padding=1).sum()
+
+    compiled = lp.compile(two)
+    compiled(lp.randn(2, 3, 8, 8), lp.randn(16, 3, 3, 3), lp.randn(8, 16, 3, 3))
+    kernels = [call.kernel for call in compiled.explain().plans[0].kernels]
+    labels = [call.label for call in compiled.explain().plans[0].kernels]
+    convolutions = [kernel for kernel in kernels if type(kernel).__name__ == "Convolution"]
+    assert len(convolutions) == 2 and convolutions[1].x.strides[-1] == 1
+    assert not any("channels last" in label for label in labels), labels
+
+
+@pytest.mark.parametrize("target", LEVELS)
+def test_pooling_is_the_same_to_the_bit(target):
+    rng = np.random.default_rng(1)
+    for count, size, stride, pad, ceil, dilation, channels in (
+        (1, 2, None, 0, False, 1, 3), (1, 3, 2, 1, True, 1, 20), (2, 2, None, 0, False, 1, 20),
+        (2, 3, 1, 1, False, 2, 5), (2, 3, 2, 1, True, 1, 33), (3, 2, 1, 1, True, 2, 3),
+    ):  # fmt: skip
+        x = rng.standard_normal((2, channels, *(7, 8, 9)[:count])).astype("f4")
+        x[0, 0], x[1, 1], x[1, 2, ..., 2] = 1, -np.inf, np.nan
+        pool = getattr(F, f"max_pool{count}d")
+
+        def both(x, pool=pool, options=(size, stride, pad, dilation, ceil, True)):
+            x = x.detach().requires_grad_()
+            out, indices = pool(x, *options)
+            # Whole numbers, whose sums are exact in any order.
+            slopes = lp.arange(out.numel()).float().view(out.shape)
+            return out.detach(), indices, *lp.autograd.grad(out, x, slopes)
+
+        eager, compiled = (
+            run_as("eager", both, lp.tensor(x)), run_as("compiled", both, lp.tensor(x), target=target)
+        )  # fmt: skip
+        for a, b in zip(eager, compiled, strict=True):
+            np.testing.assert_array_equal(a.numpy(), b.numpy())

@@ -80,12 +80,13 @@ class _Hoist:
         self.flat: dict[Value, Tensor] = {}  # stacked matrices, as rows below each other
         self.added: dict[Value, None] = {}
         self.stacked: list[Value] = []
+        self.ys = loop.body.outputs[loop.carries :]
         self._before()
         self.sums = {place: terms for place in range(loop.carries) if (terms := self._sum(place))}
         for terms in self.sums.values():
             for term in terms:
                 for value in self._factors(term):
-                    if value not in self.outside and value not in self.stacked:
+                    if value not in self.outside and value not in (*self.ys, *self.stacked):
                         self.stacked.append(value)
         self._rebuild()
 
@@ -229,16 +230,15 @@ class _Hoist:
         if value in self.outside:
             tensor, stacked = self.outside[value]
             return tensor if stacked else ops.broadcast_to(tensor, (self.loop.length, *tensor.shape))
-        return self._output(len(self.kept) + len(self.ys) + self.stacked.index(value))
+        return self._output(len(self.kept) + [*self.ys, *self.stacked].index(value))
 
     # -- the loop that is left ------------------------------------------------------------------------------
 
     def _rebuild(self) -> None:
         loop, body = self.loop, self.loop.body
         self.kept = [place for place in range(loop.carries) if place not in self.sums]
-        self.ys = range(loop.carries, len(body.outputs))
         graph = body.replaced([e for e in body if e.output not in self.added])
-        graph.outputs = [body.outputs[place] for place in (*self.kept, *self.ys)] + self.stacked
+        graph.outputs = [*(body.outputs[place] for place in self.kept), *self.ys, *self.stacked]
         after = loop.carries + loop.sequences
         slices = [value for value in self.added if self.outside[value][1]]
         fixed = [value for value in self.added if not self.outside[value][1]]

@@ -94,6 +94,40 @@ def test_strides_below_zero(target, flips):
     assert_close(run(matmul(a, b, out), (a, b, out), target), a, b)
 
 
+@pytest.mark.parametrize("target", LEVELS)
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_gradients_of_layers(target, dtype):
+    """dy.T @ x and dy @ w: read in place, the next block of k fetched ahead; tiles of one height or two."""
+    rng = np.random.default_rng(12)
+    for m, k, n in ((65, 640, 33), (56, 323, 128), (100, 161, 40)):
+        for layout in "FC":
+            a, b = matrix(rng, m, k, layout=layout, dtype=dtype), matrix(rng, k, n, dtype=dtype)
+            out = np.zeros((m, n), dtype)
+            assert_close(run(matmul(a, b, out), (a, b, out), target, (1, 3)), a, b)
+
+
+@pytest.mark.parametrize("target", LEVELS)
+def test_a_small_batch_and_a_weight(target):
+    """x @ w.T on both sides of where vectors run along k, with odd rests of rows, columns and k."""
+    rng = np.random.default_rng(13)
+    for m, k, n in ((20, 100, 41), (20, 333, 41), (4, 65, 7), (32, 256, 70)):
+        a, b, out = matrix(rng, m, k), matrix(rng, k, n, layout="F"), np.zeros((m, n), "f4")
+        assert_close(run(matmul(a, b, out), (a, b, out), target, (1, 3)), a, b)
+
+
+@pytest.mark.parametrize("target", [LEVELS[0], LEVELS[-1]])
+def test_heads_of_attention(target):
+    """Batches that are views of one array: queries, keys and values side by side."""
+    rng = np.random.default_rng(14)
+    q, k, v = matrix(rng, 2, 37, 3 * 3 * 32).reshape(2, 37, 3, 3, 32).transpose(2, 0, 3, 1, 4)
+    scores, mixed = np.zeros((2, 3, 37, 37), "f4"), np.zeros((2, 37, 3, 32), "f4").transpose(0, 2, 1, 3)
+    assert_close(run(matmul(q, k.swapaxes(-1, -2), scores), (q, k.swapaxes(-1, -2), scores), target),
+                 q, k.swapaxes(-1, -2))  # fmt: skip
+    assert_close(run(matmul(scores, v, mixed), (scores, v, mixed), target), scores, v)
+    turned = np.ascontiguousarray(scores).swapaxes(-1, -2)
+    assert_close(run(matmul(turned, v, mixed), (turned, v, mixed), target), turned, v)
+
+
 @pytest.mark.parametrize("target", [LEVELS[0], LEVELS[-1]])
 def test_rows_a_page_apart(target):
     """Rows that would share a few cache sets are packed."""

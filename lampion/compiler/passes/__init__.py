@@ -11,6 +11,7 @@ from lampion.compiler.passes.dedupe import dedupe
 from lampion.compiler.passes.fold import fold
 from lampion.compiler.passes.joins import join
 from lampion.compiler.passes.labels import compare_labels
+from lampion.compiler.passes.long_products import split_products
 from lampion.compiler.passes.loops import prune
 from lampion.compiler.passes.probabilities import reuse_exponentials
 
@@ -23,6 +24,7 @@ PASSES: tuple[tuple[str, Callable[[Graph], Graph]], ...] = (
     ("dedupe", dedupe),
     ("compare labels", compare_labels),
     ("reuse exponentials", reuse_exponentials),
+    ("split long products", split_products),
     ("drop dead code again", drop_dead),
     ("prune loops", lambda graph: prune(graph, optimize)),
 )

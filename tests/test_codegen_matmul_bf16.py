@@ -50,7 +50,7 @@ SHAPES = [
 def test_shapes(target, layouts):
     rng = np.random.default_rng(0)
     names = {"C": "C", "F": "F", "G": "gaps"}
-    for m, k, n in SHAPES if target.name == "host" or layouts == "FC" else SHAPES[4:]:
+    for m, k, n in SHAPES if target.name == "host" else SHAPES[5::2]:
         a = matrix(rng, m, k, layout=names[layouts[0]], dtype=BF16)
         b = matrix(rng, k, n, layout=names[layouts[1]], dtype=BF16)
         out = np.zeros((m, n), "f4")
@@ -74,13 +74,12 @@ def test_batches_and_rows_a_page_apart(target):
 def test_nothing_beyond_the_ends_is_touched(target):
     rng = np.random.default_rng(11)
     m, k, n = 31, 331, 67
-    for transposed in range(4):
-        for depth in (k, k + 1):
-            a, b = matrix(rng, m, depth, dtype=BF16), matrix(rng, depth, n, dtype=BF16)
-            a = before_a_wall(a.T.copy()).T if transposed & 1 else before_a_wall(a)
-            b = before_a_wall(b.T.copy()).T if transposed & 2 else before_a_wall(b)
-            out = before_a_wall(np.zeros((m, n), "f4"))
-            assert_close(run(matmul(a, b, out), (a, b, out), target, (2,)), a, b)
+    for transposed, depth in ((0, k + 1), (1, k), (2, k + 1), (3, k)):
+        a, b = matrix(rng, m, depth, dtype=BF16), matrix(rng, depth, n, dtype=BF16)
+        a = before_a_wall(a.T.copy()).T if transposed & 1 else before_a_wall(a)
+        b = before_a_wall(b.T.copy()).T if transposed & 2 else before_a_wall(b)
+        out = before_a_wall(np.zeros((m, n), "f4"))
+        assert_close(run(matmul(a, b, out), (a, b, out), target, (2,)), a, b)
 
 
 @pytest.mark.parametrize("target", [LEVELS[0], LEVELS[-1]])

@@ -62,30 +62,40 @@ class Recomputing:
 
     def _relieve(self, number: int, group: Group) -> None:
         """Take what can be computed again off the values that a group stores."""
-        members = group.epilogue if group.kind == "matmul" else group.body
-        made_by = {e.output: e for e in group.equations}
+        stays: set[Value] = set()  # what is stored all the same, so that others can be made of it
+        while True:
+            chains, readers = self._proposal(number, group, stays)
+            refused = [values for n, values in readers.items() if not self._saves(n, values, chains)]
+            if not refused:
+                break
+            stays.add(refused[0][0])
+        # A product may have to be stored itself, for what was made of it.
         product = group.main.output if group.main is not None else None
+        leaves = {v for chain in chains.values() for e in chain for v in e.values if v is product}
+        if sum(v.nbytes for v in leaves - set(self.schedule.stored(group))) < sum(v.nbytes for v in chains):
+            for n, values in readers.items():
+                self._insert(n, values, chains)
+
+    def _proposal(
+        self, number: int, group: Group, stays: set[Value]
+    ) -> tuple[dict[Value, list[Equation]], dict[int, list[Value]]]:
+        """The values that others could compute, each with the equations that make it; and who reads them."""
+        made_by = {e.output: e for e in group.equations}
         chains: dict[Value, list[Equation]] = {}
-        readers: dict[int, list[Value]] = {}  # the groups that read such values
-        for equation in members:
+        readers: dict[int, list[Value]] = {}
+        for equation in group.epilogue if group.kind == "matmul" else group.body:
             value = equation.output
-            chain = self._chain(equation, made_by) if self._is_candidate(group, equation) else None
+            if value in stays or not self._is_candidate(group, equation):
+                continue
+            chain = self._chain(equation, made_by, stays)
             homes = None if chain is None else self._readers(value, number)
             if chain is None or not homes or not all(self._takes(n, chain) for n in homes):
+                stays.add(value)
                 continue
             chains[value] = chain
             for n in homes:
                 readers.setdefault(n, []).append(value)
-        while refused := [n for n, values in readers.items() if not self._saves(n, values, chains)]:
-            # What these go on reading is stored for the others too.
-            stored = {value for n in refused for value in readers[n]}
-            readers = {n: [v for v in values if v not in stored] for n, values in readers.items()}
-        # A product may have to be stored itself, for what was made of it.
-        dropped = {value for values in readers.values() for value in values}
-        leaves = {v for value in dropped for e in chains[value] for v in e.values if v is product}
-        if sum(v.nbytes for v in leaves - set(self.schedule.stored(group))) < sum(v.nbytes for v in dropped):
-            for n, values in readers.items():
-                self._insert(n, values, chains)
+        return chains, readers
 
     def _is_candidate(self, group: Group, equation: Equation) -> bool:
         kind = group.kinds[equation.output] if isinstance(group, RowGroup) else "point"
@@ -94,7 +104,9 @@ class Recomputing:
         users = self.schedule.consumers.get(equation.output, [])
         return any(user is None or self.home.get(id(user)) != self.home[id(equation)] for user in users)
 
-    def _chain(self, equation: Equation, made_by: dict[Value, Equation]) -> list[Equation] | None:
+    def _chain(
+        self, equation: Equation, made_by: dict[Value, Equation], stays: set[Value]
+    ) -> list[Equation] | None:
         """The equations of a group that make a value, in order; None if no other could."""
         schedule, chain, done = self.schedule, [], set()
         size = equation.output.size
@@ -110,7 +122,7 @@ class Recomputing:
                         return False  # a movement of what this group makes
                     if not self._can_be_read(schedule.layouts[value].root):
                         return False
-                elif before.primitive.name == "matmul":
+                elif before.primitive.name == "matmul" or value in stays:
                     continue
                 elif before.primitive.kind == "elementwise" and value.size == size:
                     if not visit(before):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from codegen_harness import targets
 
 import lampion
 from lampion.compiler.capture import CaptureError
@@ -469,6 +470,20 @@ def test_the_same_bits_on_any_number_of_threads():
             np.testing.assert_array_equal(got, want)
     for got, want in zip(found[0], flat(run(x, index)), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-3)  # sums of 200 products
+
+
+@pytest.mark.parametrize("target", targets(), ids=str)
+def test_on_each_processor(target):
+    cell, weights = cell_and_weights()
+
+    def run(x):
+        h, ys = scan(cell, lampion.zeros(2, H), x)
+        return h.detach(), *lampion.autograd.grad((ys * ys).sum(), weights)
+
+    x = randn(T, 2, N)
+    found = flat(run_as("compiled", run, x, target=target))
+    for got, want in zip(found, flat(run(x)), strict=True):
+        np.testing.assert_allclose(got, want, rtol=3e-5, atol=3e-5)  # sums of numbers of about 10
 
 
 def test_state_outside_is_written_once():

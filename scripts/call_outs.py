@@ -16,11 +16,13 @@ sys.path.insert(0, str(ROOT))  # the tree, not an installed copy
 
 import lampion  # noqa: E402
 from lampion.compiler.lowering import KERNELS  # noqa: E402
+from lampion.compiler.schedule import MACHINE_TYPES  # noqa: E402
 from lampion.primitive import PRIMITIVES, Primitive  # noqa: E402
 
 HOMES = ("lampion.ops.", "lampion.nn.", "lampion.linalg", "lampion.fft", "lampion.special")
 PAGE = ROOT / "docs" / "call-outs.md"
-HEAD = """\
+OTHER_TYPES = ", ".join(dtype.name for dtype in lampion.dtype.ALL if dtype not in MACHINE_TYPES)
+HEAD = f"""\
 # What compiled code calls out for
 
 <!-- Written by `python scripts/call_outs.py`; run it again after a change to the operations. -->
@@ -29,8 +31,7 @@ A compiled function is machine code, but for the primitives below: there the pla
 NumPy `forward` on its own memory, and goes on. The results are the same; the time is NumPy's. `explain()`
 counts such calls (`callouts`), and the benchmarks require that there are none.
 
-Whatever the primitive, a value of one of these types is computed by NumPy too: float16, bfloat16, uint16,
-complex64, complex128.
+Whatever the primitive, a value of one of these types is computed by NumPy too: {OTHER_TYPES}.
 
 | primitive | what it is | defined in |
 |---|---|---|

@@ -33,8 +33,10 @@ MAX_STREAMS = 16
 #: Bytes of a product beyond which its tail had better not stream other arrays: they are not in cache.
 LARGE = 1 << 18
 #: The same where it would stream more than two (Adam): as fast either way, but one kernel for the updates of
-#: all parameters takes less time to compile than a tail for each.
+#: all parameters takes less time to compile than a tail for each. Where there are more than a few, small ones
+#: go along.
 UPDATE = 1 << 14
+FEW = 6
 #: Bytes of what is computed in front of everything else, where it reads nothing but inputs.
 SMALL = 1 << 16
 #: The primitives whose kernels add up products in registers, and finish the sums there: by kind of group.
@@ -371,29 +373,34 @@ class Schedule:
         return len(equations) <= MAX_EQUATIONS and len(streams) <= MAX_STREAMS
 
     def _split_heavy_tails(self) -> None:
-        """Take the tail off large products that would read several more large arrays in it.
+        """Take the tail off products (and sums) that would read several more large arrays in it.
 
         A product's tile is a few short pieces of rows: a bad pattern for streaming memory. Measured on
         1000x784 with Adam as the tail: 2.46 ms fused, 1.57 + 0.64 ms apart (one thread).
         """
         groups: list[Group] = []
+        updates = sum(self._streams(group) > 2 for group in self.groups)
         for group in self.groups:
             groups.append(group)
-            if group.kind != "matmul" or not group.epilogue or group.main is None:
-                continue
-            made = {e.output for e in group.equations}
-            large = group.main.output.size
-            reads = {
-                self.layouts[v].root for e in group.epilogue for v in e.values
-                if v not in made and not self.is_scalar(v) and v.size == large
-            }  # fmt: skip
-            nbytes = group.main.output.nbytes
-            if (nbytes > LARGE and len(reads) > 1) or (nbytes > UPDATE and len(reads) > 2):
+            streams = self._streams(group)
+            nbytes = group.main.output.nbytes if group.main is not None else 0
+            heavy = group.kind == "matmul" and streams > 1 and nbytes > LARGE
+            if heavy or (streams > 2 and (nbytes > UPDATE or updates > FEW)):
                 kept = self._conversions(group)
                 groups.append(Group("map", group.shape, body=group.epilogue[kept:]))
                 group.epilogue = group.epilogue[:kept]
         self.groups = groups
         self.position = {e.output: i for i, group in enumerate(groups) for e in group.equations}
+
+    def _streams(self, group: Group) -> int:
+        """How many arrays of the size of its result the tail of a product or a reduction reads."""
+        if group.kind not in ("matmul", "reduce") or group.main is None:
+            return 0
+        made, size = {e.output for e in group.equations}, group.main.output.size
+        return len({
+            self.layouts[v].root for e in group.epilogue for v in e.values
+            if v not in made and not self.is_scalar(v) and v.size == size
+        })  # fmt: skip
 
     def _conversions(self, group: Group) -> int:
         """How many equations at the start of a tail only convert the product, which nothing else reads: done

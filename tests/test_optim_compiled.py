@@ -155,3 +155,52 @@ def test_a_closure_in_a_compiled_step():
         losses = [train(lp.tensor(X)).item() for _ in range(4)]
         results.append((params, losses))
     assert_close(results[0], results[1], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("SGD", {"momentum": 0.9}), ("Adam", {}), ("NAdam", {}), ("RAdam", {}), ("ASGD", {}),
+     ("Adagrad", {"lr_decay": 0.1}), ("Adafactor", {})],
+)  # fmt: skip
+def test_two_steps_in_one_call(name, options):
+    """The second one has the bias corrections and rates of the second step."""
+
+    def trained(compiled):
+        lp.manual_seed(0)
+        model = lp.nn.Linear(3, 2)
+        optimizer = getattr(lp.optim, name)(model.parameters(), lr=0.1, **options)
+
+        def step(x):
+            for _ in range(2):
+                optimizer.zero_grad()
+                model(x).pow(2).sum().backward()
+                optimizer.step()
+
+        step = lp.compile(step) if compiled else step
+        x = lp.randn(4, 3)
+        for _ in range(3):
+            step(x)
+        assert not compiled or (step.explain().fallbacks == 0 and step.traces == 1)
+        return [p.detach().numpy() for p in model.parameters()], optimizer.state_dict()["state"][0]
+
+    (eager, state), (compiled, after) = trained(False), trained(True)
+    assert state.get("step") == after.get("step")
+    for a, b in zip(eager, compiled, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)  # six steps, each with sums in another order
+
+
+def test_parameters_stepped_unequally_often_run_eagerly():
+    first, second = (lp.nn.Parameter(lp.ones(2)) for _ in range(2))
+    optimizer = lp.optim.Adam([first, second], lr=0.1)
+
+    def step():
+        optimizer.zero_grad()
+        first.sum().backward()
+        optimizer.step()
+        (first + second).sum().backward()
+        optimizer.step()
+
+    compiled = lp.compile(step)
+    with pytest.warns(RuntimeWarning, match="some parameters of a group more often than others"):
+        compiled()
+    assert optimizer.state[first]["step"] == 2 and optimizer.state[second]["step"] == 1

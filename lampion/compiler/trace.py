@@ -122,6 +122,7 @@ class Trace:
         # What computes scalar inputs before a call, how many, and what counts the step after it.
         self.providers: list[tuple[Callable[[], Sequence[float] | None], int, Callable[[], None]]] = []
         self.groups: list[tuple[Any, dict[str, Any], list[Any], dict[str, Any]]] = []
+        self.steps: dict[int, int] = {}  # by id of a parameter: how often it was stepped in this trace
         self.has_loops = False  # whether there is a `scan`, whose body's tensors must stay inside
         # Schedulers that were stepped, and how to do it for real after each call.
         self.postponed: list[tuple[Any, Callable[[], Any]]] = []

@@ -221,19 +221,27 @@ class Optimizer(Hooked):
         finally:
             mode.trace = trace
 
-    def _next_scalars(self, group: dict[str, Any], states: list[dict[str, Any]]) -> Sequence[float] | None:
-        """The scalars of the next step of some parameters; None if they are not equally far."""
+    def _next_scalars(
+        self, group: dict[str, Any], states: list[dict[str, Any]], ahead: int = 0
+    ) -> Sequence[float] | None:
+        """The scalars of the next step of some parameters, or of one so many steps ahead; None if they are
+        not equally far.
+        """
         first = states[0]
         step = first["step"]
         for state in states:
             if state["step"] != step:
                 return None
+        following = int(step) + 1 + ahead
         if not self.numbers:
-            return self.scalars(group, int(step) + 1)
+            return self.scalars(group, following)
         progress = self._progress(first)
         if any(self._progress(state) != progress for state in states):
             return None
-        return self.scalars(group, int(step) + 1, *progress[1:])
+        numbers = progress[1:]
+        for earlier in range(following - ahead, following):
+            numbers = self.advance(group, earlier, *numbers)
+        return self.scalars(group, following, *numbers)
 
     def _count(self, group: dict[str, Any], states: list[dict[str, Any]]) -> None:
         """Count one step for each of these parameters, which are equally far."""
@@ -280,12 +288,18 @@ class Optimizer(Hooked):
             trace.refuse("steps an optimizer of complex parameters", "step it outside")
         trace.guard_group(self, group, params)
         states = [self.state[p] for p in params]  # (before each call it is looked whether they still are)
+        # A call may step several times: each step but the first is so many ahead of what the state says.
+        before = {trace.steps.get(id(p), 0) for p in params}
+        if len(before) > 1:
+            trace.refuse("steps some parameters of a group more often than others", "step them apart")
+        (ahead,) = before
+        trace.steps.update((id(p), ahead + 1) for p in params)
 
         def count() -> None:  # after each compiled call
             self._calls.steps += 1
             self._count(group, states)
 
-        h = trace.host_scalars(self.scalar_names, lambda: self._next_scalars(group, states), count)
+        h = trace.host_scalars(self.scalar_names, lambda: self._next_scalars(group, states, ahead), count)
         self._update_tensors(params, h, group)
 
     def _update_tensors(self, params: list[Tensor], h: dict[str, Any], group: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from twins import Table, X, Y, check, error_of, net, randn, state, training_step
 
 import lampion as lp
 from lampion import nn
+from lampion.nn import functional as F
 
 table = Table()
 A = randn(4, seed=2)
@@ -49,6 +50,23 @@ def a_schedule_by_hand(compile, note):
 
     for k in (0, 1, 2, 1, 0):
         note(step(X, Y, k), state(model, opt))
+
+
+@table(eager=True)
+def an_option_between_two_steps(compile, note):
+    model = net()
+    opt = lp.optim.SGD(model.parameters(), lr=0.5)
+
+    @compile
+    def step(x, y):
+        opt.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        opt.step()
+        opt.param_groups[0]["lr"] = 0.125
+        opt.step()  # HERE
+
+    step(X, Y), step(X, Y)
+    note(state(model, opt))
 
 
 @table

@@ -421,6 +421,8 @@ class Trace:
         """The options that the update rule branches on, and the members, must be the same at each call."""
         if any(scheduler.optimizer is optimizer for scheduler, _ in self.postponed):
             self.refuse("steps an optimizer after its learning-rate scheduler", "step the scheduler last")
+        if any(not s.before and self.options.get(id(s.table)) is optimizer for s in self.settings):
+            self.refuse("steps an optimizer again after one of its options was set", "step it once in a call")
         flags = {name: group[name] for name in optimizer.flags}
         self.groups.append((optimizer, group, list(group["params"]), flags))
 

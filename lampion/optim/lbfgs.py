@@ -9,7 +9,8 @@ import lampion
 from lampion.errors import OptionError
 from lampion.mode import enable_grad, no_grad
 from lampion.optim.groups import number
-from lampion.optim.optimizer import Optimizer, outside_of_traces
+from lampion.optim.optimizer import Optimizer
+from lampion.optim.traced import outside_of_traces
 from lampion.tensor import Tensor
 
 #: The two constants of the strong Wolfe conditions: enough descent, and a slope that is flat enough.

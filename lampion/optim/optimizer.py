@@ -23,6 +23,7 @@ from lampion.mode import enable_grad, mode
 from lampion.optim.bundles import bundles, join, split
 from lampion.optim.groups import check_options, number, read_parameters
 from lampion.optim.hooks import Hooked
+from lampion.optim.traced import outside_of_traces
 from lampion.tensor import Tensor, tensor, wrap
 
 
@@ -436,27 +437,6 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
 
 
 Optimizer.step = _with_hooks(Optimizer.step)  # type: ignore[method-assign]  # the same signature
-
-
-def outside_of_traces(what: str) -> None:
-    """A compiled step runs the optimizers that it finds; changing them is not part of it."""
-    if mode.trace is not None:
-        mode.trace.refuse(what, "do that outside of the compiled function")
-
-
-def postponed(scheduler: Any, act: Callable[[], Any]) -> bool:
-    """Inside of a compiled function: have this done in Python after each call of it; then it is True."""
-    if mode.trace is None:
-        return False
-    if not mode.trace.compiles:
-        outside_of_traces("steps a learning-rate scheduler")
-    mode.trace.postpone(scheduler, act)
-    return True
-
-
-def is_traced() -> bool:
-    """Whether values of tensors are not there to be looked at."""
-    return mode.trace is not None
 
 
 def library(x: Any) -> Any:

@@ -13,7 +13,8 @@ from lampion.errors import OptionError
 from lampion.mode import no_grad
 from lampion.nn.module import Module
 from lampion.optim.lr_scheduler.base import LRScheduler, check_optimizer, per_group
-from lampion.optim.optimizer import Optimizer, is_traced, outside_of_traces
+from lampion.optim.optimizer import Optimizer
+from lampion.optim.traced import is_traced, outside_of_traces
 from lampion.tensor import Tensor
 
 __all__ = [

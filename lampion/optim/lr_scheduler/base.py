@@ -10,7 +10,8 @@ from typing import Any
 
 from lampion.errors import OptionError
 from lampion.optim.groups import number
-from lampion.optim.optimizer import Optimizer, outside_of_traces, postponed
+from lampion.optim.optimizer import Optimizer
+from lampion.optim.traced import outside_of_traces, postponed
 from lampion.tensor import Tensor
 
 

@@ -10,7 +10,8 @@ from typing import Any
 from lampion.errors import OptionError
 from lampion.optim.lr_scheduler.base import LRScheduler, set_value, values_of
 from lampion.optim.lr_scheduler.plateau import ReduceLROnPlateau
-from lampion.optim.optimizer import Optimizer, outside_of_traces, postponed
+from lampion.optim.optimizer import Optimizer
+from lampion.optim.traced import outside_of_traces, postponed
 
 
 class _Combined(LRScheduler):

@@ -8,7 +8,8 @@ from typing import Any
 
 from lampion.errors import OptionError
 from lampion.optim.lr_scheduler.base import LRScheduler
-from lampion.optim.optimizer import Optimizer, postponed
+from lampion.optim.optimizer import Optimizer
+from lampion.optim.traced import postponed
 
 
 class CosineAnnealingLR(LRScheduler):

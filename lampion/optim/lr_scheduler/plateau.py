@@ -7,7 +7,8 @@ from typing import Any
 
 from lampion.errors import OptionError
 from lampion.optim.lr_scheduler.base import LRScheduler, check_optimizer, set_value, values_of, warn_of_epoch
-from lampion.optim.optimizer import Optimizer, outside_of_traces
+from lampion.optim.optimizer import Optimizer
+from lampion.optim.traced import outside_of_traces
 
 
 class ReduceLROnPlateau(LRScheduler):

@@ -1,0 +1,29 @@
+"""What optimizers and schedulers ask about a recording that is under way (see `lampion.compile`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lampion.mode import mode
+
+
+def outside_of_traces(what: str) -> None:
+    """A compiled step runs the optimizers that it finds; changing them is not part of it."""
+    if mode.trace is not None:
+        mode.trace.refuse(what, "do that outside of the compiled function")
+
+
+def postponed(scheduler: Any, act: Callable[[], Any]) -> bool:
+    """Inside of a compiled function: have this done in Python after each call of it; then it is True."""
+    if mode.trace is None:
+        return False
+    if not mode.trace.compiles:
+        outside_of_traces("steps a learning-rate scheduler")
+    mode.trace.postpone(scheduler, act)
+    return True
+
+
+def is_traced() -> bool:
+    """Whether values of tensors are not there to be looked at."""
+    return mode.trace is not None

@@ -5,9 +5,11 @@ import pytest
 from codegen_harness import targets
 
 import lampion
+from lampion.compiler import kernel_ir as ir
 from lampion.compiler.capture import CaptureError
 from lampion.compiler.function import run_as, trace_call
 from lampion.compiler.graph import check, interpret
+from lampion.compiler.lowering.bases import based
 from lampion.compiler.passes import optimize
 from lampion.errors import LampionError, ShapeError
 from lampion.func import grad, jvp, scan, vmap
@@ -278,6 +280,22 @@ def test_tied_and_transposed_weights():
         return lampion.autograd.grad(h.sum() + ys.sum(), [w])
 
     agree(run, x, exact=False)
+
+
+def test_all_products_with_a_weight_leave_the_loop():
+    w = randn(N, N, requires_grad=True)
+
+    def run(x):
+        h, _ = scan(lambda h, x: (((h @ w + x) @ w).tanh(), x), lampion.zeros(2, N), x)
+        return lampion.autograd.grad((h * h).sum(), [w])
+
+    x = randn(T, 2, N, seed=1)
+    agree(run, x, exact=False)
+    step = lampion.compile(run)
+    step(x)
+    *_, back = [c.kernel for c in step.explain().plans[0].kernels if type(c.kernel).__name__ == "Repeat"]
+    products = [call.kernel for call in back.calls if type(call.kernel).__name__ == "Matmul"]
+    assert [kernel.shape for kernel in products] == [(2, N), (2, N)]
 
 
 def test_second_gradient_through_a_transposed_weight():
@@ -565,6 +583,30 @@ def test_what_nobody_uses_is_dropped_inside_too():
     binding, _ = recorded(run, randn(T, N))
     text = str(optimize(binding.graph))
     assert "exp" not in text and "sin" not in text and "mul" in text
+
+
+def test_kernels_that_begin_elsewhere_are_one():
+    x, w = randn(6, 4, 4), randn(4, 4, seed=1)
+
+    def run(x, h):
+        for now in x:
+            h = h @ w + now
+        return h
+
+    agree(run, x, x[0])
+    step = lampion.compile(run)
+    step(x, x[0])
+    calls = step.explain().plans[0].kernels
+    assert len(calls) == 6 and len({call.kernel for call in calls}) == 1
+
+
+def test_a_place_begins_where_its_first_element_is():
+    buffer, back = ir.Place(True, 0, 400), ir.Window(0, (4,), (-1,), 50)
+    operand = ir.Operand(lampion.float32)
+    body = (ir.Load(back, lampion.float32),)
+    kernel, (place,) = based(ir.Map((4,), (operand,), body, ()), [buffer])
+    assert (place.start, place.nbytes) == (47 * 4, 400 - 47 * 4)
+    assert kernel.body[0].window.offset == 3
 
 
 # -- other transforms ------------------------------------------------------------------------------

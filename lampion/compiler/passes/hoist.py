@@ -160,7 +160,8 @@ class _Hoist:
     def _sum(self, place: int) -> list[Equation]:
         """What each round adds to a carry, if that is all, and it can be added up later as well."""
         body = self.loop.body
-        carry, value, terms = body.inputs[place], body.outputs[place], []
+        carry, value = body.inputs[place], body.outputs[place]
+        terms: list[Equation] = []
         if self._uses(carry) != 1:
             return []
         while value is not carry:
@@ -168,16 +169,23 @@ class _Hoist:
             if equation is None or equation.primitive.name != "add" or self._uses(value) != 1:
                 return []
             value, term = equation.inputs
-            made = self.made.get(term)
-            if (
-                not isinstance(value, Value)
-                or made is None
-                or term.type != carry.type
-                or not self._adds_up(made)
-            ):
+            found = self._terms(term) if isinstance(value, Value) and isinstance(term, Value) else []
+            if not found or any(made.output.type != carry.type for made in found):
                 return []
-            terms.append(made)
-        return terms[::-1]
+            terms = found + terms
+        return terms
+
+    def _terms(self, value: Value) -> list[Equation]:
+        """The products that a value is the sum of; none, if it is something else."""
+        made = self.made.get(value)
+        if made is None or self._uses(value) != 1:
+            return []
+        if self._adds_up(made):
+            return [made]
+        if made.primitive.name != "add" or not all(isinstance(x, Value) for x in made.inputs):
+            return []
+        left, right = (self._terms(x) for x in made.inputs)
+        return left + right if left and right else []
 
     def _adds_up(self, term: Equation) -> bool:
         """Whether all rounds' terms can be added up at once, better than one by one."""

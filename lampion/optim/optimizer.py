@@ -239,7 +239,7 @@ class Optimizer(Hooked):
         progress = self._progress(first)
         if any(self._progress(state) != progress for state in states):
             return None
-        numbers = progress[1:]
+        numbers: Sequence[float] = progress[1:]
         for earlier in range(following - ahead, following):
             numbers = self.advance(group, earlier, *numbers)
         return self.scalars(group, following, *numbers)

@@ -122,7 +122,8 @@ class Trace:
         # What computes scalar inputs before a call, how many, and what counts the step after it.
         self.providers: list[tuple[Callable[[], Sequence[float] | None], int, Callable[[], None]]] = []
         self.groups: list[tuple[Any, dict[str, Any], list[Any], dict[str, Any]]] = []
-        self.steps: dict[int, int] = {}  # by id of a parameter: how often it was stepped in this trace
+        # How often each parameter was stepped in this trace, by the ids of optimizer and parameter.
+        self.steps: dict[tuple[int, int], int] = {}
         self.has_loops = False  # whether there is a `scan`, whose body's tensors must stay inside
         # Schedulers that were stepped, and how to do it for real after each call.
         self.postponed: list[tuple[Any, Callable[[], Any]]] = []

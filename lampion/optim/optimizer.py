@@ -290,11 +290,11 @@ class Optimizer(Hooked):
         trace.guard_group(self, group, params)
         states = [self.state[p] for p in params]  # (before each call it is looked whether they still are)
         # A call may step several times: each step but the first is so many ahead of what the state says.
-        before = {trace.steps.get(id(p), 0) for p in params}
+        before = {trace.steps.get((id(self), id(p)), 0) for p in params}
         if len(before) > 1:
             trace.refuse("steps some parameters of a group more often than others", "step them apart")
         (ahead,) = before
-        trace.steps.update((id(p), ahead + 1) for p in params)
+        trace.steps.update(((id(self), id(p)), ahead + 1) for p in params)
 
         def count() -> None:  # after each compiled call
             self._calls.steps += 1

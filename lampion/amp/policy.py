@@ -20,20 +20,21 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 #: Matrix products: quick in a short type, and their sums are float32 inside.
 SHORT = frozenset({
-    "addbmm", "addmm", "baddbmm", "bmm", "linear", "matmul", "mm", "prelu", "scaled_dot_product_attention",
-    "vecdot",
+    "addbmm", "addmm", "baddbmm", "bmm", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
+    "conv_transpose3d", "linear", "matmul", "mm", "prelu", "scaled_dot_product_attention", "vecdot",
 })  # fmt: skip
 #: Sums of many small numbers, differences of close ones, factorisations: where digits are lost.
 SINGLE = frozenset({
-    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cdist", "cholesky", "cholesky_ex",
-    "cholesky_inverse", "cholesky_solve", "cond", "cosine_embedding_loss", "cross_entropy", "eig", "eigh",
-    "eigvals", "eigvalsh", "fft", "fft2", "fftn", "geqrf", "hfft", "hinge_embedding_loss",
-    "householder_product", "huber_loss", "ifft", "ifft2", "ifftn", "ihfft", "inv", "inv_ex", "inverse",
-    "irfft", "irfft2", "irfftn", "kl_div", "l1_loss", "lstsq", "lu_solve", "margin_ranking_loss",
-    "matrix_rank", "mse_loss", "multi_margin_loss", "multilabel_margin_loss", "nanquantile", "nll_loss",
-    "orgqr", "ormqr", "pinverse", "poisson_nll_loss", "polar", "prod", "qr", "quantile", "rfft", "rfft2",
-    "rfftn", "smooth_l1_loss", "soft_margin_loss", "solve", "stft", "svd", "svdvals", "tensorinv",
-    "tensorsolve", "trace", "triangular_solve", "triplet_margin_loss", "view_as_complex",
+    "adaptive_avg_pool3d", "avg_pool3d", "binary_cross_entropy", "binary_cross_entropy_with_logits",
+    "cdist", "cholesky", "cholesky_ex", "cholesky_inverse", "cholesky_solve", "cond",
+    "cosine_embedding_loss", "cross_entropy", "eig", "eigh", "eigvals", "eigvalsh", "fft", "fft2",
+    "fftn", "geqrf", "hfft", "hinge_embedding_loss", "householder_product", "huber_loss", "ifft",
+    "ifft2", "ifftn", "ihfft", "inv", "inv_ex", "inverse", "irfft", "irfft2", "irfftn", "kl_div",
+    "l1_loss", "lstsq", "lu_solve", "margin_ranking_loss", "matrix_rank", "max_pool3d", "mse_loss",
+    "multi_margin_loss", "multilabel_margin_loss", "nanquantile", "nll_loss", "orgqr", "ormqr",
+    "pinverse", "poisson_nll_loss", "polar", "prod", "qr", "quantile", "rfft", "rfft2", "rfftn",
+    "smooth_l1_loss", "soft_margin_loss", "solve", "stft", "svd", "svdvals", "tensorinv", "tensorsolve",
+    "trace", "triangular_solve", "triplet_margin_loss", "view_as_complex",
 })  # fmt: skip
 #: What joins tensors of several types.
 WIDEST = frozenset({"cat", "index_copy", "stack"})

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lampion import ops
+from lampion.amp.policy import by_policy
 from lampion.construct import tensor
 from lampion.errors import DTypeError, OptionError, ShapeError
 from lampion.nn.functional.convolution import Sizes, sizes_of
@@ -59,6 +60,7 @@ def max_pool2d(
     return _max("max_pool2d", 2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
+@by_policy
 def max_pool3d(
     input: Tensor, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0, dilation: Sizes = 1,
     ceil_mode: bool = False, return_indices: bool = False,
@@ -99,6 +101,7 @@ def avg_pool2d(
     )
 
 
+@by_policy
 def avg_pool3d(
     input: Tensor, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0,
     ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None,
@@ -244,6 +247,7 @@ def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     return _adaptive_mean("adaptive_avg_pool2d", 2, input, output_size)
 
 
+@by_policy
 def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
     """The means of so many windows, however large the volume is; see `adaptive_avg_pool2d`."""
     return _adaptive_mean("adaptive_avg_pool3d", 3, input, output_size)

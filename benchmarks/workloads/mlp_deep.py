@@ -68,8 +68,8 @@ def training(name: str, title: str, tolerance: dict[int, float]) -> Training:
     )
 
 
-# Adam divides by the size of the gradient, so that where a gradient is nearly nothing its rounding decides: two
-# correct float32 trainings were 1e-4 apart at step 10, and 5e-3 at step 50.
+# Adam divides by the size of the gradient, so that where a gradient is nearly nothing its rounding decides:
+# two correct float32 trainings were 1e-4 apart at step 10, and 5e-3 at step 50.
 TRAINING = training("mlp-deep", "MLP 784-1000-1000-1000-10, batch 500, Adam", {1: 2e-6, 10: 1e-3, 50: 5e-2})
 
 

@@ -15,8 +15,8 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 if TYPE_CHECKING:
-    from lampion.dtype import DType
     from lampion.compiler.trace import Trace
+    from lampion.dtype import DType
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -18,6 +18,7 @@ from lampion.compiler.codegen import order
 from lampion.compiler.codegen import plan as plans
 from lampion.compiler.codegen.builder import ir as llvm_ir
 from lampion.compiler.codegen.compiled import Failure
+from lampion.compiler.codegen.loader import Library
 from lampion.compiler.codegen.plan import compile_plan
 from lampion.compiler.codegen.target import Target
 
@@ -446,7 +447,7 @@ def test_a_function_that_is_not_allowed_is_refused(monkeypatch):
     for allowed, message in (((), "not allowed: getpid"), (("getpid",), None)):
         if message:
             with pytest.raises(RuntimeError, match=message):
-                plans.Library(code, Target.host(), allowed)
+                Library(code, Target.host(), allowed)
         else:
-            assert plans.Library(code, Target.host(), allowed).address("solo")
+            assert Library(code, Target.host(), allowed).address("solo")
     assert "getpid" not in cache.sources()

@@ -114,7 +114,9 @@ def test_sums_over_the_same_points_are_one_kernel():
         y = lp.nn.functional.batch_norm(x, None, None, w, w, training=True)
         return lp.autograd.grad((y * y * y).sum(), [x, w])
 
-    x, w = (lp.tensor(np.random.default_rng(0).standard_normal(s).astype(np.float32)) for s in ((64, 5), (5,)))
+    x, w = (
+        lp.tensor(np.random.default_rng(0).standard_normal(s).astype(np.float32)) for s in ((64, 5), (5,))
+    )
     for leaf in (x, w):
         leaf.requires_grad_()
     counts = [len(k.reductions) for k in kernels(step, x, w) if type(k).__name__ == "Reduce"]

@@ -365,9 +365,9 @@ class Place:
     """Where an operand lives: in the plan's arena (a byte offset), or behind an external pointer
     (an index into the table of pointers that each call fills in).
 
-    While a plan is made, `index` is the number of a buffer of the arena, and `start` is where in it the place
-    begins; then `index` is the offset of the place, and `start` is 0. Behind a pointer, it is the byte at which
-    the place begins.
+    While a plan is made, `index` is the number of a buffer of the arena, and `start` is where in it the
+    place begins; then `index` is the offset of the place, and `start` is 0. Behind a pointer, `start` is the
+    byte at which the place begins.
     """
 
     arena: bool

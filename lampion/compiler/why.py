@@ -8,7 +8,16 @@ from typing import Any
 
 from lampion.compiler.tree import flatten_arguments
 
-_FACTS = ("class", "shape", "dtype", "strides", "requires_grad", "being a leaf", "having no .grad")
+_FACTS = (
+    "class",
+    "shape",
+    "dtype",
+    "strides",
+    "requires_grad",
+    "being a leaf",
+    "having no .grad",
+    "having no hooks",
+)
 _SETTINGS = ("the default dtype", "the type of autocast", "the default type of autocast")
 
 

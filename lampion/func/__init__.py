@@ -20,6 +20,6 @@ from lampion.func.transforms import (
 )  # fmt: skip
 
 __all__ = [
-    "functional_call", "grad", "grad_and_value", "hessian", "hvp", "jacfwd", "jacrev", "jvp", "linearize", "scan",
-    "stack_module_state", "vjp", "vmap",
+    "functional_call", "grad", "grad_and_value", "hessian", "hvp", "jacfwd", "jacrev", "jvp", "linearize",
+    "scan", "stack_module_state", "vjp", "vmap",
 ]  # fmt: skip

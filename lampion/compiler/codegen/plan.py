@@ -360,9 +360,7 @@ class _Emitter:
             lambda b, *args: b.call(self.wait, args), lambda b, *args: b.call(self.report, args), claim, note
         )
         name = f"{self.kernels[kernel].name}_together_{number}"
-        function = repeat.emit_together(
-            self.module, name, kernel, self.kernels, how, order.can_fail, runtime
-        )
+        function = repeat.emit_together(self.module, name, kernel, self.kernels, how, order.can_fail, runtime)
         pointers = self._pointers(b, number, self.table, self.arena)
         done, own = _at(b, self.claims_at, 8 * words), _at(b, self.claims_at, self.claims.start + 8 * claimed)
         b.call(function, [*pointers, self.sync, done, own, self.thread, self.threads])

@@ -41,7 +41,10 @@ def lower_attention_slopes(lowering: Lowering, main: Equation) -> None:
         found.append(record.window(_heads_first(part), x.dtype, written=True))
         start += heads * size if beside else length * heads * size
     params = main.params
-    kernel = ir.AttentionSlopes(*found, params["causal"], params["scale"], tuple(record.operands))
+    windows = dict(zip(("g", "q", "k", "v", "dq", "dk", "dv"), found, strict=True))
+    kernel = ir.AttentionSlopes(
+        **windows, causal=params["causal"], scale=params["scale"], operands=tuple(record.operands)
+    )
     lowering.call(record, kernel, "attention_slopes")
 
 

@@ -82,8 +82,8 @@ class Lowering:
 
         It may if nothing reads the target's old contents later, or in the same kernel at another point.
         """
-        plain = contiguous_strides(target.shape, 1)
-        if value.shape != target.shape or not self.layouts[value].strides == self.layouts[target].strides == plain:
+        plain, layouts = contiguous_strides(target.shape, 1), (self.layouts[value], self.layouts[target])
+        if value.shape != target.shape or any(layout.strides != plain for layout in layouts):
             return False
         own = self.schedule.position[value]
         if own <= self.last_check:

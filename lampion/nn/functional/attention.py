@@ -72,22 +72,21 @@ def scaled_dot_product_attention(
         single = query.ndim == 2
         if single:
             query, key, value = (ops.unsqueeze(x, 0) for x in (query, key, value))
-        out = ops.transpose(attention(query, key, value, bool(is_causal), float(scale)), -2, -3)
-        return ops.squeeze(out, 0) if single else out  # type: ignore[no-any-return]  # see `ops`
+        out: Tensor = ops.transpose(attention(query, key, value, bool(is_causal), float(scale)), -2, -3)
+        return ops.squeeze(out, 0) if single else out
     scores = ops.matmul(query, ops.transpose(key, -1, -2)) * scale
     if is_causal:
         attn_mask = seen(query, key)
     weights = _masked_softmax(scores, attn_mask)
     if dropout_p:
         weights = dropout(weights, dropout_p)
-    out: Tensor = ops.matmul(weights, value)
-    return out
+    return ops.matmul(weights, value)
 
 
 def _masked_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
     """softmax over the keys that the mask leaves; zeros where it leaves none."""
     if mask is None:
-        return ops.softmax(scores, -1)  # type: ignore[no-any-return]  # see `ops`
+        return ops.softmax(scores, -1)
     if mask.dtype is bool_:
         scores = ops.where(mask, scores, -math.inf)
     else:

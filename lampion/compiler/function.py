@@ -315,6 +315,9 @@ def trace_call(
                 fix = "use `with lampion.autocast(...):`"
                 raise CaptureError("leaves autocast switched on or off", *place_of(function), fix)
             binding = Finisher(trace, function, (args, kwargs), leaves, guards, grad_mode).finish(result)
+        except BaseException:
+            trace.give_up()
+            raise
         finally:
             mode.trace, mode.grad, (mode.autocast, mode.short) = None, grad_mode, casts
             trace.restore()

@@ -130,7 +130,7 @@ class Trace:
         self.floats: dict[int, tuple[Tensor, int]] = {}  # what stands in for arguments, and for which
         self.options: dict[int, Any] = {}  # by id of a parameter group that was looked at: its optimizer
         self.settings: list[Setting] = []
-        self.uncertain: set[int] = set()  # storages with views of which eager might have made copies
+        self.unmaking: list[Callable[[], None]] = []  # what takes back what was made for real
 
     # -- reading ------------------------------------------------------------------------------------
 
@@ -342,6 +342,15 @@ class Trace:
     def made(self, thing: Any) -> None:
         """An object that the core made for the function in this call: the function may change it."""
         self.own[id(thing)] = thing
+
+    def if_given_up(self, act: Callable[[], None]) -> None:
+        """Have this done if no plan comes of the trace: something is about to be made for real."""
+        self.unmaking.append(act)
+
+    def give_up(self) -> None:
+        """No plan came of it: what was made for real goes again."""
+        for act in reversed(self.unmaking):
+            act()
 
     def known(self, tensor: Tensor, what: str, fix: str) -> NoReturn:
         """The values of a tensor: there are none."""

@@ -258,6 +258,11 @@ class Level:
         if self.outer is not None:
             self.outer.made(thing)
 
+    def if_given_up(self, act: Callable[[], None]) -> None:
+        """Something is about to be made for real: to be taken back if nothing comes of it."""
+        if self.outer is not None:
+            self.outer.if_given_up(act)
+
     def known(self, tensor: Tensor, what: str, fix: str) -> Any:
         """The array behind a tensor, where there is one: for looking at its values."""
         plain = self.plain(self.read(tensor))

@@ -23,7 +23,7 @@ from lampion.mode import enable_grad, mode
 from lampion.optim.bundles import bundles, join, split
 from lampion.optim.groups import check_options, number, read_parameters
 from lampion.optim.hooks import Hooked
-from lampion.optim.traced import outside_of_traces
+from lampion.optim.traced import outside_of_traces, putting_back
 from lampion.tensor import Tensor, tensor, wrap
 
 
@@ -214,9 +214,11 @@ class Optimizer(Hooked):
         return (state["step"], *(state[name] for name in self.numbers))
 
     def _make_state(self, p: Tensor, group: dict[str, Any]) -> dict[str, Any]:
-        # Made for real even while tracing: it is then captured like any other tensor, and a trace that
-        # is given up leaves only the zeros that the first eager step would have made.
+        # Made for real even while tracing: it is then captured like any other tensor. If the trace is given
+        # up, it goes again: the first eager step may find other options.
         trace, mode.trace = mode.trace, None
+        if trace is not None:
+            trace.if_given_up(putting_back(self.state, p))
         try:
             return self.init_state(p, group)
         finally:

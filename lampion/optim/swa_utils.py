@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import lampion
+from lampion.autograd.graph import increment_version
 from lampion.dtype import DType, get_default_dtype
 from lampion.errors import OptionError
 from lampion.mode import no_grad
@@ -182,11 +183,12 @@ class AveragedModel(Module):
         if self.avg_fn is not None:
             new = [self.avg_fn(a, c, self.n_averaged) for a, c in zip(averaged, current, strict=True)]
         else:
-            before = [a.clone() for a in averaged]
-            self._average_lists(averaged, current)
             new = [a.clone() for a in averaged]
-            _copy(averaged, before)
+            self._average_lists(new, current)
         _copy(averaged, [lampion.where(first, c, a) for a, c in zip(new, current, strict=True)])
+        for average, changed in zip(averaged, new, strict=True):
+            for _ in range(1, changed._version[0]):  # a rule that writes to it more than once
+                increment_version(average)
 
     def _average_lists(self, averaged: list[Tensor], current: list[Tensor]) -> None:
         rule = self.multi_avg_fn or get_swa_multi_avg_fn()

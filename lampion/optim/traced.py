@@ -24,6 +24,22 @@ def postponed(scheduler: Any, act: Callable[[], Any]) -> bool:
     return True
 
 
+def putting_back(states: dict[Any, dict[str, Any]], p: Any) -> Callable[[], None]:
+    """What puts the state of a parameter back as it is now."""
+    entry = states.get(p)
+    before = None if entry is None else entry.copy()
+
+    def act() -> None:
+        if entry is None or before is None:
+            states.pop(p, None)
+            return
+        entry.clear()
+        entry.update(before)
+        states[p] = entry
+
+    return act
+
+
 def is_traced() -> bool:
     """Whether values of tensors are not there to be looked at."""
     return mode.trace is not None

@@ -15,8 +15,8 @@ import numpy as np
 from lampion.compiler import entries
 from lampion.compiler import kernel_ir as ir
 from lampion.compiler.graph import Graph, Value, interpret
-from lampion.compiler.memory import give_back
 from lampion.compiler.parts import Parts
+from lampion.compiler.resident import drop_compiler, give_back
 from lampion.compiler.strides import contiguous_strides
 from lampion.errors import LampionError
 from lampion.ops.advanced_indexing import wrong_index
@@ -107,6 +107,7 @@ class Native:
         else:
             arena_bytes = entry.arena_bytes
             self.parts = Parts.ready(entry.code, recipe)
+        drop_compiler()
         self.memory = np.empty(arena_bytes + 64, np.uint8)
         self.arena = (self.memory.__array_interface__["data"][0] + 63) & ~63
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
-import functools
-import gc
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 
 from lampion.compiler import kernel_ir as ir
@@ -67,19 +63,3 @@ class Arena:
             )
             for call in calls
         ]
-
-
-def give_back() -> None:
-    """Hand the memory that compiling took, and that is free again, back to the system.
-
-    The IR is full of cycles, all of them young; and the GNU C library keeps what is freed below something
-    that is not: 20 MiB after a small GPT.
-    """
-    gc.collect(0)
-    if (trim := _malloc_trim()) is not None:
-        trim(0)
-
-
-@functools.cache
-def _malloc_trim() -> Callable[[int], int] | None:
-    return getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None

@@ -20,6 +20,7 @@ from typing import Any
 
 from lampion.compiler.codegen import pool as native_pool
 from lampion.compiler.codegen.pool import BUSY, OK
+from lampion.compiler.resident import drop_compiler
 
 __all__ = ["BUSY", "OK", "get_num_threads", "launch", "set_num_threads"]
 
@@ -159,6 +160,7 @@ class _Native:
         self.launch = function("launch", i64, *[pointer] * 4, i64, pointer, i64)
         self.stop = function("stop", i64, pointer, i64)
         library.keep_forever()  # a daemon thread may stand in it when the interpreter ends
+        drop_compiler()
 
 
 @functools.cache

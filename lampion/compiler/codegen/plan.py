@@ -67,6 +67,7 @@ from lampion.compiler.kernel_ir import (
     Sort,
     Walk,
 )
+from lampion.compiler.resident import drop_cycles, give_back
 
 _MODULES: dict[type, ModuleType] = {
     Map: map,
@@ -109,19 +110,23 @@ def compile_plan(
     if serial is None:
         serial = sum(cost.nanoseconds(call.kernel, target) for call in plan.calls) < SERIAL
     emitter = _Emitter(plan, target, serial)
-    module, name, code = None, "", None
+    claims, text, name, code = emitter.claims, "", "", None
     if cached:
         if _is_ours(plan):
             name = cache.key("plan", plan_text(plan), target.key, str(serial))
         else:  # a primitive from elsewhere: its name does not say what its code does, what it emits does
-            module = emitter.emit()
-            name = cache.key("module", str(module), target.key)
+            text = str(emitter.emit())
+            name = cache.key("module", text, target.key)
         code = cache.load(name)
     if code is None:
-        code = compile_module(module or emitter.emit(), target)
+        text = text or str(emitter.emit())
+        del emitter  # llvmlite's objects are far larger than their text: they go before LLVM's come
+        drop_cycles()
+        code = compile_module(text, target)
+        give_back()  # before the code is loaded, which stays
         if cached:
             cache.store(name, code)
-    return CompiledPlan(Code(code, serial, emitter.claims), target, lambda: plan)
+    return CompiledPlan(Code(code, serial, claims), target, lambda: plan)
 
 
 def emit(plan: Plan, target: Target, serial: bool, timed: bool = False) -> ir.Module:
@@ -129,8 +134,8 @@ def emit(plan: Plan, target: Target, serial: bool, timed: bool = False) -> ir.Mo
     return _Emitter(plan, target, serial, timed).emit()
 
 
-def compile_module(module: ir.Module, target: Target) -> bytes:
-    """Object code."""
+def compile_module(module: ir.Module | str, target: Target) -> bytes:
+    """Object code of a module, or of its text."""
     machine = target.machine()
     return emit_object(optimize(module, target, machine), machine)
 

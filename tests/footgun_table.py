@@ -78,6 +78,17 @@ class Slotted:
     __slots__ = ("k",)
 
 
+class Square(lp.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, g):
+        return 2 * ctx.saved_tensors[0] * g
+
+
 class Shape(abc.ABC):
     pass
 
@@ -191,6 +202,10 @@ CODE = [
     Row("a partial", "part(x)", "part.keywords['k'] = 5.0"),
     Row("a method, of the class", "obj.scale(x)", "Holder.scale = Other.scale"),
     Row("a method, of the object", "obj.scale(x)", "obj.scale = lambda x: x - 1"),
+    Row("what a `Function` of your own computes", "Square.apply(x)",
+        "Square.forward = staticmethod(lambda ctx, x: x * 3)"),
+    Row("its gradient", "w.grad = None; Square.apply(x * w).sum().backward(); return w.grad",
+        "Square.backward = staticmethod(lambda ctx, g: g)"),
     Row("an object's class", "x * 2 if isinstance(obj, Holder) else x", "obj.__class__ = Other"),
     Row("what counts as an abstract class", "x * 2 if isinstance(obj, Shape) else x",
         "Shape.register(Holder)"),

@@ -178,6 +178,11 @@ class FunctionNode(Node):
         if self.ctx._saved:
             self.ctx._saved = None
 
+    @property
+    def freed(self) -> bool:
+        """Whether a backward pass has let go of what was saved."""
+        return self.ctx._saved is None
+
 
 class Function:
     """An operation of your own, with your own gradient.
@@ -273,6 +278,10 @@ def run(
     return type(result)(outputs) if several else outputs[0]
 
 
+#: What Lampion looks up in the class of a Function.
+_METHODS = ("forward", "setup_context", "backward", "vjp", "jvp", "vmap")
+
+
 def compute(
     cls: type[Function],
     inputs: tuple[Any, ...],
@@ -283,6 +292,7 @@ def compute(
     ctx = FunctionCtx(cls.__name__)
     if mode.trace is not None:
         mode.trace.made(ctx)
+        mode.trace.asks(cls, *_METHODS)
     ctx.needs_input_grad = tuple(isinstance(x, Tensor) and mode.grad and x.requires_grad for x in inputs)
     previous, mode.grad = mode.grad, False
     try:
@@ -370,6 +380,8 @@ def _backward(
         if gradient is None and form is not None and ctx._materialize:
             gradient = ops().zeros(*form[0], dtype=form[1])
         gradients.append(gradient)
+    if mode.trace is not None:
+        mode.trace.asks(cls, *_METHODS)
     rule = cls.backward if cls.backward is not Function.backward else cls.vjp
     results = rule(ctx, *gradients)
     results = tuple(results) if isinstance(results, tuple | list) else (results,)

@@ -152,6 +152,11 @@ class Node:
             self.saved = None
             self.versions = []
 
+    @property
+    def freed(self) -> bool:
+        """Whether a backward pass has let go of what was saved."""
+        return self.saved is None
+
 
 def freed_error(name: str, whose: str) -> GradientError:
     """What a second backward pass meets where the first one has let go of what was saved."""

@@ -226,7 +226,7 @@ class Tape:
         try:
             if self.runs_user_code:
                 with Recorder() as recorder:
-                    trace.own = recorder.fresh
+                    trace.own, trace.class_reads = recorder.fresh, recorder.reader.core_class_reads
                     found = recorder.run(_gradients, outs, targets, seeds, recorded is not None)
                 guards = recorder.guards
             else:

@@ -215,7 +215,7 @@ class Finisher:
         if leaf._node is None:
             self._refuse("returns a leaf made inside that requires a gradient", "return x.detach()")
         nodes, _ = reachable([leaf], None, borders=Border)
-        return spent(leaf._node) if any(node.saved is None for node in nodes) else None
+        return spent(leaf._node) if any(node.freed for node in nodes) else None
 
     def _note_end(self, leaf: Tensor, item: Returned) -> None:
         """A result whose gradient will be asked for outside: an end of the tape, or a view of one."""

@@ -307,6 +307,7 @@ def trace_call(
                 with _recorder(trace) as recorder:
                     recorder.scalars = {id(scalar): scalar for scalar in stand_ins.values()}
                     trace.own, trace.hook = recorder.fresh, recorder.hook
+                    trace.class_reads = recorder.reader.core_class_reads
                     result = recorder.run(function, *given, **named)
                 guards = recorder.guards
             else:

@@ -102,6 +102,8 @@ class Trace:
         self.graph = Graph()
         self.start = next_order()  # nodes of the tape made before belong to the outside
         self.hook: Callable[..., Any] | None = None  # the recorder's, where there is one: see `capture.away`
+        # Has the recorder guard what classes of the user's say about some names.
+        self.class_reads: Callable[..., None] | None = None
         self.own: dict[int, Any] = {}  # what the call has made itself: see `capture`
         self.sources: list[Source] = []
         self.arguments: dict[int, Tracer] = {}  # by id of the argument Tensor
@@ -342,6 +344,11 @@ class Trace:
     def made(self, thing: Any) -> None:
         """An object that the core made for the function in this call: the function may change it."""
         self.own[id(thing)] = thing
+
+    def asks(self, cls: type, *names: str) -> None:
+        """The core looks up methods in a class of the user's."""
+        if self.class_reads is not None:
+            self.class_reads(cls, *names)
 
     def if_given_up(self, act: Callable[[], None]) -> None:
         """Have this done if no plan comes of the trace: something is about to be made for real."""

@@ -258,6 +258,11 @@ class Level:
         if self.outer is not None:
             self.outer.made(thing)
 
+    def asks(self, cls: type, *names: str) -> None:
+        """The core looks up methods in a class of the user's."""
+        if self.outer is not None:
+            self.outer.asks(cls, *names)
+
     def if_given_up(self, act: Callable[[], None]) -> None:
         """Something is about to be made for real: to be taken back if nothing comes of it."""
         if self.outer is not None:

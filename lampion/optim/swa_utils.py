@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import lampion
-from lampion.autograd.graph import increment_version
 from lampion.dtype import DType, get_default_dtype
 from lampion.errors import OptionError
 from lampion.mode import no_grad
 from lampion.nn.module import Module
 from lampion.optim.lr_scheduler.base import LRScheduler, check_optimizer, per_group
 from lampion.optim.optimizer import Optimizer
-from lampion.optim.traced import is_traced, outside_of_traces
+from lampion.optim.traced import count_writes, is_traced, outside_of_traces
 from lampion.tensor import Tensor
 
 __all__ = [
@@ -186,9 +185,7 @@ class AveragedModel(Module):
             new = [a.clone() for a in averaged]
             self._average_lists(new, current)
         _copy(averaged, [lampion.where(first, c, a) for a, c in zip(new, current, strict=True)])
-        for average, changed in zip(averaged, new, strict=True):
-            for _ in range(1, changed._version[0]):  # a rule that writes to it more than once
-                increment_version(average)
+        count_writes(averaged, new)
 
     def _average_lists(self, averaged: list[Tensor], current: list[Tensor]) -> None:
         rule = self.multi_avg_fn or get_swa_multi_avg_fn()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from lampion.autograd.graph import increment_version
 from lampion.mode import mode
+from lampion.tensor import Tensor
 
 
 def outside_of_traces(what: str) -> None:
@@ -38,6 +40,13 @@ def putting_back(states: dict[Any, dict[str, Any]], p: Any) -> Callable[[], None
         states[p] = entry
 
     return act
+
+
+def count_writes(tensors: Sequence[Tensor], copies: Sequence[Tensor]) -> None:
+    """These tensors were written to once, where eager writes as often as there was writing to the copies."""
+    for tensor, changed in zip(tensors, copies, strict=True):
+        for _ in range(1, changed._version[0]):
+            increment_version(tensor)
 
 
 def is_traced() -> bool:

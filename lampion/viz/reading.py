@@ -235,7 +235,7 @@ def _gradients(roots: list[Any], nodes: list[Node], leaves: dict[int, Any]) -> d
     """
     found = {key: leaf.grad._array for key, leaf in leaves.items() if leaf.grad is not None}
     wanted = [leaf for leaf in leaves.values() if leaf.requires_grad]
-    freed = any(node.saved is None for node in nodes)
+    freed = any(node.freed for node in nodes)
     if len(roots) != 1 or roots[0].numel() != 1 or freed or not wanted or not nodes:
         return found
     arrived: dict[int, Any] = {}

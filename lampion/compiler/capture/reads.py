@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import sys
 import types
 from collections import namedtuple
 from types import FunctionType, MethodType, ModuleType
@@ -121,6 +122,14 @@ class Reader:
     def class_reads(self, m: Frame, cls: type, *names: str) -> None:
         for name in names:
             self.class_read(m, cls, name)
+
+    def core_class_reads(self, cls: type, *names: str) -> None:
+        """The same where it is not user code that asks, but the core on its behalf."""
+        frame: types.FrameType | None = sys._getframe(1)
+        while frame is not None and frame not in self.rec.frames:
+            frame = frame.f_back
+        assert frame is not None  # there is the one that `run` itself stands for
+        self.class_reads(self.rec.frames[frame], cls, *names)
 
     def class_read(self, m: Frame, cls: type, name: str) -> None:
         """Guard what the class and its bases say about a name (also: that they say nothing)."""

@@ -52,7 +52,7 @@ class BodyTrace(Trace):
         self.parent = parent
         self.graph: BodyGraph = BodyGraph()
         self.compiles = parent.compiles
-        self.own, self.unmaking = parent.own, parent.unmaking
+        self.own, self.unmaking, self.class_reads = parent.own, parent.unmaking, parent.class_reads
         self.carries: list[Value] = []
         self.sequences: list[tuple[Value, Tensor]] = []
         self.captured: dict[Any, tuple[Value, Tracer, Tensor]] = {}

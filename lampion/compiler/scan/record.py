@@ -108,6 +108,11 @@ class LoopNode(Node):
         """A second walk would ask for what eager has let go of by then."""
         self.released = True
 
+    @property
+    def freed(self) -> bool:
+        """Whether a backward pass has let go of what eager's loop saved."""
+        return self.released
+
 
 class Recorded:
     """A scan in a trace.

@@ -1,0 +1,234 @@
+"""What changes between calls, or is made by a recording that is given up: eager and compiled tell one story.
+
+(Changes of what a function reads are in footgun_table.py.)
+"""
+
+import warnings
+
+import pytest
+from twins import Table, X, Y, check, net, randn, state, training_step
+
+import lampion as lp
+from lampion import nn
+from lampion.optim import swa_utils
+
+table = Table()
+
+
+def squares():
+    """A Function of one's own, whose methods can be replaced."""
+
+    class Square(lp.autograd.Function):
+        @staticmethod
+        def forward(ctx, a):
+            ctx.save_for_backward(a)
+            return a * a
+
+        @staticmethod
+        def backward(ctx, g):
+            (a,) = ctx.saved_tensors
+            return 2 * a * g
+
+    return Square
+
+
+def handed_on(ctx, g):
+    return g
+
+
+def five_times(ctx, g):
+    (a,) = ctx.saved_tensors
+    return g * a * a * 5
+
+
+# -- hooks ------------------------------------------------------------------------------------------------
+
+
+@table(eager=True)
+def a_hook_on_an_argument(compile, note):
+    p = nn.Parameter(lp.ones(3))
+
+    @compile
+    def step(a):
+        a.grad = None
+        (a * a).sum().backward()  # HERE
+        return a.grad
+
+    for _ in range(3):
+        note(step(p))
+    p.register_hook(lambda g: g * 10)
+    note(step(p))
+    note(step(p))
+
+
+@table(eager=True)
+def a_hook_that_listens_to_the_grad_of_an_argument(compile, note):
+    p, heard = nn.Parameter(lp.ones(3)), []
+
+    @compile
+    def step(a):
+        a.grad = None
+        (a * a).sum().backward()  # HERE
+        return a.grad
+
+    for _ in range(3):
+        note(step(p))
+    p.register_post_accumulate_grad_hook(lambda p: heard.append(p.grad.sum().item()))
+    note(step(p), heard)
+    note(step(p), heard)
+
+
+@table(traces=2)
+def a_hook_on_an_argument_and_gradients_outside(compile, note):
+    p = nn.Parameter(lp.ones(3))
+    forward = compile(lambda a: (a * a).sum())
+    for number in range(4):
+        p.grad = None
+        forward(p).backward()
+        note(p.grad)
+        if number == 1:
+            p.register_hook(lambda g: g * 10)
+
+
+# -- Functions of one's own -------------------------------------------------------------------------------
+
+
+def _a_method_inside(name, method):
+    def scenario(compile, note):
+        square, w = squares(), nn.Parameter(lp.full((3,), 3.0))
+
+        @compile
+        def step(x):
+            w.grad = None
+            loss = (square.apply(w * x) + 1).sum()
+            loss.backward()
+            return loss, w.grad
+
+        for number in range(5):
+            note(step(randn(3, seed=number)))
+            if number == 2:
+                setattr(square, name, staticmethod(method))
+
+    scenario.__name__ = f"{name}_is_{method.__name__}_inside"
+    table(scenario, traces=2)
+
+
+def _a_method_outside(name, method, between):
+    def scenario(compile, note):
+        square, w = squares(), nn.Parameter(lp.full((3,), 3.0))
+        forward = compile(lambda x: (square.apply(w * x) + 1).sum())
+        for number in range(5):
+            w.grad = None
+            loss = forward(randn(3, seed=number))
+            if number == 2 and between:
+                setattr(square, name, staticmethod(method))
+            loss.backward()
+            note(loss, w.grad)
+            if number == 2:
+                setattr(square, name, staticmethod(method))
+
+    scenario.__name__ = f"{name}_is_{method.__name__}_outside{'_between' * between}"
+    table(scenario, traces=2)
+
+
+def seven_times(ctx, a):
+    ctx.save_for_backward(a)
+    return a * 7
+
+
+for _name, _method in (("backward", handed_on), ("backward", five_times), ("forward", seven_times)):
+    _a_method_inside(_name, _method)
+    for _between in (False, True):
+        _a_method_outside(_name, _method, _between)
+
+
+@table(traces=1)
+def a_loss_whose_graph_a_scan_has_used_up(compile, note):
+    w = nn.Parameter(lp.ones(3))
+
+    @compile
+    def step(x):
+        w.grad = None
+        end, between = lp.func.scan(lambda c, a: (c * w + a, c), lp.ones(3), x)
+        loss = end.sum() + between.sum()
+        loss.backward()
+        return loss
+
+    for number in range(3):
+        note(step(randn(4, 3, seed=number)), w.grad)
+
+
+# -- what a recording makes for real ----------------------------------------------------------------------
+
+
+def test_state_that_was_made_in_vain_goes_again():
+    """The state of ASGD begins with the learning rate, which here is another by the time of the step."""
+
+    def train(compile):
+        model = net()
+        opt = lp.optim.ASGD(model.parameters(), lr=0.1)
+        scheduler = lp.optim.lr_scheduler.StepLR(opt, 1, 0.5)
+        step = training_step(model, opt)
+
+        def early(x, y):
+            scheduler.step()
+            return step(x, y)
+
+        run = compile(early)
+        return [run(X, Y).item() for _ in range(3)], [e["eta"] for e in opt.state.values()]
+
+    lp.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the order of the steps
+        expected = train(lambda step: step)
+        lp.manual_seed(0)
+        with pytest.warns(RuntimeWarning, match="after its learning-rate scheduler"):
+            assert train(lp.compile) == expected
+
+
+def test_an_error_of_the_users_leaves_no_state():
+    w = nn.Parameter(lp.ones(3))
+    opt = lp.optim.Adam([w])
+    w.grad = lp.ones(3)
+
+    @lp.compile
+    def step():
+        opt.step()
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        step()
+    assert not opt.state and w.tolist() == [1.0, 1.0, 1.0]
+
+
+# -- averages ---------------------------------------------------------------------------------------------
+
+
+def _average(name, **options):
+    def scenario(compile, note):
+        model = net(nn.BatchNorm1d(5))
+        average = swa_utils.AveragedModel(model, **options)
+        opt = lp.optim.SGD(model.parameters(), lr=0.1)
+        step = training_step(model, opt)
+
+        @compile
+        def run(x, y):
+            loss = step(x, y)
+            average.update_parameters(model)
+            return loss
+
+        for _ in range(4):
+            note(run(X, Y), state(model, opt), [*average.parameters()], [*average.buffers()])
+
+    scenario.__name__ = f"an_average_{name}"
+    table(scenario, traces=1)
+
+
+_average("plain")
+_average("by_parameter", avg_fn=swa_utils.get_ema_avg_fn(0.9))
+_average("by_lists", multi_avg_fn=swa_utils.get_ema_multi_avg_fn(0.9), use_buffers=True)
+
+
+@pytest.mark.parametrize("scenario", table.params())
+def test_twins(scenario):
+    check(scenario)

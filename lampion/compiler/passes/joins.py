@@ -89,6 +89,8 @@ def _piece(chain: Any, base: Value, value: Value) -> _Pieces | None:
     first, params = chain[0]
     if first.name != "slice" or any(step.name != "reshape" for step, _ in chain[1:]):
         return None
+    if None in params["bounds"]:  # new dimensions: it is not by their order that pieces are found
+        return None
     # A place that stands for itself (x[3]) is a slice of one place.
     bounds = [(b, b + 1, 1) if isinstance(b, int) else b for b in params["bounds"]]
     cut = [d for d, (start, stop, step) in enumerate(bounds) if (start, stop, step) != (0, base.shape[d], 1)]

@@ -64,6 +64,7 @@ _LAZY = {
     "special": "lampion.special",
     "summary": "lampion.training.summary",
     "testing": "lampion.testing",
+    "text": "lampion.text",
     "training": "lampion.training",
     "utils": "lampion.utils",
     "viz": "lampion.viz",
@@ -72,7 +73,7 @@ _LAZY = {
 if _typing.TYPE_CHECKING:
     from lampion import (
         array_api, compiler, cuda, datasets, distributions, fft, func, linalg, masked, nn, optim, random,
-        signal, special, testing, training, utils, viz,
+        signal, special, testing, text, training, utils, viz,
     )  # fmt: skip
     from lampion.compiler.function import CompiledFunction, compile
     from lampion.compiler.runtime import get_num_threads, set_num_threads
@@ -162,6 +163,7 @@ __all__ = [
     "summary",
     "tensor",
     "testing",
+    "text",
     "training",
     "uint8",
     "uint16",

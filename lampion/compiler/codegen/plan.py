@@ -115,11 +115,11 @@ def compile_plan(
         if _is_ours(plan):
             name = cache.key("plan", plan_text(plan), target.key, str(serial))
         else:  # a primitive from elsewhere: its name does not say what its code does, what it emits does
-            text = str(emitter.emit())
+            text = emitter.text()
             name = cache.key("module", text, target.key)
         code = cache.load(name)
     if code is None:
-        text = text or str(emitter.emit())
+        text = text or emitter.text()
         del emitter  # llvmlite's objects are far larger than their text: they go before LLVM's come
         drop_cycles()
         code = compile_module(text, target)
@@ -213,6 +213,10 @@ class _Emitter:
         if not self.timed:
             self._emit_solo()
         return self.module
+
+    def text(self) -> str:
+        """The module as LLVM reads it."""
+        return str(self.emit())
 
     def _add(self, kernel: Kernel) -> None:
         if kernel not in self.kernels:

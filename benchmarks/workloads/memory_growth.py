@@ -1,8 +1,10 @@
 """How much memory training takes beyond the import: resident bytes after some steps, less those before.
 
-Each contender and workload has a process of its own. Compiled Lampion runs once with an empty cache, where
-the compiler stays in memory, and once from the cache; the second, what a user sees from the second run on, is
-what is compared with the least that PyTorch needs in any of its forms.
+Each contender and workload has a process of its own. Compiled Lampion runs once with an empty cache and once
+from the cache; both are compared with the least that PyTorch needs in any of its forms.
+
+What Lampion lets go of when it has compiled (see `lampion.compiler.resident`) is not counted: the pages of
+LLVM's library among it, 60 MiB, of which the system keeps a copy as long as nobody else needs the memory.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from benchmarks.workloads.memory import MIB, resident
 TRAINED = ("spiral", "mlp", "mlp-deep", "chargpt", "adam", "cross-entropy")
 TORCH = ("torch eager", "torch fused", "torch compile")
 OURS = "lampion compiled"
+ANEW = f"{OURS}, first time"
 STEPS = 20
 
 
@@ -52,7 +55,7 @@ def run(options: Options) -> dict[str, Any]:
         options.say(f"memory-growth: {name}")
         grown = {}
         with tempfile.TemporaryDirectory(prefix="lampion-benchmarks-") as cache:
-            for label in (f"{OURS}, first time", OURS, *TORCH):
+            for label in (ANEW, OURS, *TORCH):
                 contender = CONTENDERS[label.partition(",")[0]]
                 training = importlib.import_module(f"benchmarks.workloads.{name.replace('-', '_')}").TRAINING
                 if label not in options.contenders and not label.startswith(OURS):
@@ -65,8 +68,10 @@ def run(options: Options) -> dict[str, Any]:
                     round(answer[key], 1) for key in ("first", "all", "imported")
                 ]
         if best := min((label for label in grown if label in TORCH), key=grown.__getitem__, default=None):
-            ratio = grown[OURS] / grown[best]
-            targets.append(Target(f"{name}: growth, compiled against {best}", ratio, "<= 1", "x"))
+            for label in (ANEW, OURS):
+                how = label.removeprefix("lampion ")
+                ratio = grown[label] / grown[best]
+                targets.append(Target(f"{name}: growth, {how} against {best}", ratio, "<= 1", "x"))
     return {
         "workload": "memory-growth",
         "title": f"growth of resident memory since the import, after {STEPS} steps",

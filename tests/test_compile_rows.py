@@ -62,6 +62,17 @@ def test_other_processors(target):
         assert_compiled(with_gradients(FUNCTIONS[name]), x, w, target=target, label=name)
 
 
+@pytest.mark.parametrize("columns", [21, 64])
+def test_many_totals_of_each_row(columns):
+    """So many that the registers are shared out unevenly among them."""
+
+    def run(x):
+        return [x.sum(-1), x.amax(-1), x.argmax(-1), (x * x).sum(-1), x.amin(-1)]
+
+    assert_compiled(run, numbers(9, columns).detach())
+    assert_compiled(lambda x: run(x)[:4], numbers(9, columns, dtype=np.float64).detach())
+
+
 def test_batch_norm_and_group_norm():
     def run(x, w):
         y = F.batch_norm(x, None, None, w, w, training=True) + F.group_norm(x, 3, w, w)

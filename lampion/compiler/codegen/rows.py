@@ -124,9 +124,10 @@ class _Emission:
         return pieces if len(pieces) <= _PIECES else None
 
     def _vectors(self, reductions: Sequence[Any]) -> int:
-        """How many vectors to have in work side by side."""
+        """How many vectors to have in work side by side: a power of two, since they are folded by halves."""
         most = _DEAR if dear(self.nest.points) else _ALONG
-        return max(1, min(most, self.k.target.registers // 2 // max(1, len(reductions))))
+        some = max(1, min(most, self.k.target.registers // 2 // max(1, len(reductions))))
+        return 1 << some.bit_length() - 1
 
     def emit(self) -> None:
         k, nest = self.k, self.nest

@@ -10,6 +10,7 @@ from twins import Table, X, Y, check, net, randn, state, training_step
 
 import lampion as lp
 from lampion import nn
+from lampion.errors import LampionError
 from lampion.optim import swa_utils
 
 table = Table()
@@ -199,6 +200,43 @@ def test_an_error_of_the_users_leaves_no_state():
     with pytest.raises(KeyError, match="mine"):
         step()
     assert not opt.state and w.tolist() == [1.0, 1.0, 1.0]
+
+
+# -- the log ----------------------------------------------------------------------------------------------
+
+
+def test_the_log_says_what_changed_since_the_last_call(caplog):
+    model, numbers, other = nn.Linear(3, 2), [1.0], [1.0]
+
+    @lp.compile
+    def step(x):
+        return (model(x) * numbers[0] * other[0]).detach()
+
+    def shall_say(words, size=4):
+        caplog.clear()
+        step(lp.ones(size, 3))
+        assert words in caplog.text
+
+    with caplog.at_level("INFO", "lampion.compile"):
+        shall_say("")
+        numbers[0] = 2.0
+        shall_say("`numbers`[0] changed from 1.0 to 2.0")
+        model.weight.requires_grad_(False)
+        shall_say("requires_grad of a tensor")
+        other[0] = 3.0
+        shall_say("`other`[0] changed from 1.0 to 3.0")
+        model.weight.requires_grad_(True)
+        numbers[0], other[0] = 1.0, 1.0
+        shall_say("")  # as at first
+        other[0] = 9.0
+        shall_say("`other`[0] changed from 1.0 to 9.0")
+        shall_say("shape of `x` changed from (4, 3) to (5, 3)", 5)
+        shall_say("shape of `x` changed from (5, 3) to (6, 3)", 6)
+
+
+def test_what_is_not_compiled_cannot_be_dumped(tmp_path):
+    with pytest.raises(LampionError, match="not a compiled function"):
+        lp.compiler.dump(lambda x: x, tmp_path)
 
 
 # -- averages ---------------------------------------------------------------------------------------------

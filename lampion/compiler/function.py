@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import functools
 import logging
+import operator
 import sys
 import threading
 import warnings
@@ -191,13 +192,23 @@ class CompiledFunction(Generic[P, R]):
         return (*layout, surroundings, _equals(leaves), *signatures)
 
     def _find(self, layout: Any, leaves: list[Any]) -> tuple[BoundPlan | None, str | None]:
-        """The plan that holds; or, where there were some for such arguments, why the last one does not."""
-        reason = None
-        for plan in tuple(self.plans.get(self._key(layout, leaves), ())):
-            reason = plan.changed(leaves)
-            if reason is None:
+        """The plan that holds; or, where there are some for such arguments, why the latest one does not."""
+        reasons = []
+        for plan in sorted(self.plans.get(self._key(layout, leaves), ()), key=self._age):
+            if (reason := plan.changed(leaves)) is None:
                 return plan, None
-        return None, reason
+            reasons.append(reason)
+        return None, reasons[0] if reasons else None
+
+    def _keys(self) -> list[Any]:
+        """What plans are looked up by: of that which was used last first."""
+        ages = [(min(map(self._age, plans)), key) for key, plans in list(self.plans.items()) if plans]
+        return [key for _, key in sorted(ages, key=operator.itemgetter(0))]
+
+    def _age(self, plan: BoundPlan) -> int:
+        """How many plans have been used since this one was."""
+        recent = tuple(self._recent)
+        return recent.index(plan) if plan in recent else -1  # it is new
 
     def _used(self, plan: BoundPlan) -> None:
         """Note which plan was used last; beyond `MAX_PLANS` the one that was not used for longest goes."""
@@ -229,7 +240,7 @@ class CompiledFunction(Generic[P, R]):
             )
         self.traces += 1
         if self.traces > 1:
-            reason = reason or different(self.function, args, kwargs, self._key(layout, leaves), self.plans)
+            reason = reason or different(self.function, args, kwargs, self._key(layout, leaves), self._keys())
             log.info("%s: recorded again (%d): %s", self, self.traces, reason)
             self._count(reason)
         binding, arrays = self._record(args, kwargs, leaves, layout)

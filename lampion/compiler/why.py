@@ -27,7 +27,7 @@ def different(function: Callable[..., Any], args: Any, kwargs: Any, key: Any, kn
     Args:
         key: what `CompiledFunction` looks plans up by: whether there are keywords, the nesting, settings,
             which tensors are the same, and a signature for each leaf.
-        known: the keys of the plans.
+        known: the keys of the plans; of several that are equally near the first one counts.
     """
     known = [*known]
     if not known:

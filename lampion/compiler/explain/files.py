@@ -23,7 +23,7 @@ def dump(compiled: Any, folder: Any) -> list[str]:
         The paths of the files.
 
     Raises:
-        LampionError: nothing was compiled yet, or the function runs eagerly.
+        LampionError: it is no compiled function, nothing was compiled yet, or the function runs eagerly.
 
     >>> import lampion, tempfile
     >>> double = lampion.compile(lambda x: x + x)
@@ -31,6 +31,11 @@ def dump(compiled: Any, folder: Any) -> list[str]:
     >>> [path.rpartition("/")[2] for path in lampion.compiler.dump(double, tempfile.mkdtemp())][-2:]
     ['plan0.ll', 'plan0.s']
     """
+    if not hasattr(compiled, "explain"):
+        raise LampionError(
+            "dump", "this is not a compiled function", got=type(compiled).__name__,
+            expected="what lampion.compile returned", fix="f = lampion.compile(f); f(x); dump(f, folder)",
+        )  # fmt: skip
     explanation = compiled.explain()
     if explanation.eager is not None:
         raise LampionError("dump", f"the function runs eagerly: {explanation.eager}")

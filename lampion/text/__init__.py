@@ -1,15 +1,20 @@
-"""Reading: words as numbers, as counts and as vectors.
+"""Reading: words as numbers, as counts, as vectors and in batches.
 
-In the order in which one needs them: `Vocab` and `preprocess` number the words of a text;
-`cooccurrence_matrix`, `ppmi` and `truncated_svd` make vectors of them by counting; `most_similar` and
-`analogy` look at vectors, however they were made.
+In the order in which one needs them: `Vocab`, `preprocess` and `BPE` number the words or pieces of a text;
+`cooccurrence_matrix`, `ppmi` and `truncated_svd` make vectors of them by counting, `contexts_targets` and
+`UnigramSampler` prepare learning them; `most_similar` and `analogy` look at vectors, however they were made;
+`SequentialBatches`, `pad` and `BucketSampler` make batches.
 """
 
+from lampion.text.batching import BucketSampler, SequentialBatches, pad
+from lampion.text.bpe import BPE
 from lampion.text.counts import cooccurrence_matrix, ppmi, truncated_svd
 from lampion.text.similarity import analogy, cosine_similarity, most_similar
 from lampion.text.vocabulary import UnknownWordError, Vocab, preprocess
+from lampion.text.windows import UnigramSampler, contexts_targets
 
 __all__ = [
-    "UnknownWordError", "Vocab", "analogy", "cooccurrence_matrix", "cosine_similarity", "most_similar",
-    "ppmi", "preprocess", "truncated_svd",
+    "BPE", "BucketSampler", "SequentialBatches", "UnigramSampler", "UnknownWordError", "Vocab", "analogy",
+    "contexts_targets", "cooccurrence_matrix", "cosine_similarity", "most_similar", "pad", "ppmi",
+    "preprocess", "truncated_svd",
 ]  # fmt: skip

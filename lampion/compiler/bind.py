@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from lampion.autograd.tape import Node
 from lampion.compiler.address import Spans, address, span
@@ -114,7 +115,8 @@ class BoundPlan:
         self.table_address = ctypes.addressof(self.table)
         self.table[inputs : inputs + len(self.constants)] = [address(a) for a in self.constants]
         self.first_output = inputs + len(self.constants)
-        self.arrays: list[Any] = [None] * inputs
+        self.arrays: list[Any] = [None] * inputs  # those of arguments only for the time of a call
+        self.layouts: dict[int, Any] = {}  # of the arguments' arrays
         self._sort_sources()
         watched = {**binding.outside, **{id(view): view for view, _, _ in binding.views}}
         captured = set(map(id, (tensor for _, tensor in self.captured)))
@@ -349,20 +351,35 @@ class BoundPlan:
             outputs.append(array)
             table[slot] = address(array)
             slot += 1
-        self.engine.run(self, outputs)
+        if not self.calls:
+            self.layouts = {slot: _layout(arrays[slot]) for slot, _ in self.arguments}
+        try:
+            self.engine.run(self, outputs)
+        finally:
+            for slot, _ in self.arguments:  # a batch must not stay in memory because of a plan
+                arrays[slot] = None
         self.calls += 1
         return self._finish(leaves, outputs)
 
     def rehearse(self, act: Any) -> Any:
-        """Call `act(table, its address)` with copies of the last call's inputs, so that nothing changes."""
+        """Call `act(table, its address)` with copies of what is read and written: nothing changes.
+
+        The arguments are gone by now: in their place there are random numbers, and zeros for integers, which
+        may be indices.
+        """
         with self.lock:
             copies = []
             table = type(self.table)(*self.table)
             for slot, array in enumerate(self.arrays):
+                values = array
+                if array is None:
+                    shape, dtype, strides = self.layouts[slot]
+                    array = as_strided(np.empty(1, dtype), shape, strides)  # only for its layout
+                    values = _made_up(shape, dtype)
                 low, high = span(array)
                 block = np.empty(max(1, high - low), np.uint8)
                 copy = np.ndarray(array.shape, array.dtype, block, address(array) - low, array.strides)
-                copy[...] = array
+                copy[...] = values
                 copies.append(block)
                 table[slot] = address(copy)
             for i, (shape, dtype) in enumerate(self.fresh):
@@ -462,6 +479,13 @@ def plan_of(graph: Graph, arrays: list[Any]) -> BoundPlan:
         optimizers=[], grad_mode=False, outside={}, pins=[], free=[], views=[],
     )  # fmt: skip
     return BoundPlan(binding, make_engine(graph, arrays, targets))
+
+
+def _made_up(shape: tuple[int, ...], dtype: Any) -> Any:
+    """Numbers of no meaning, in place of an argument's."""
+    if dtype.kind in "fc":
+        return np.random.default_rng(0).random(shape).astype(dtype)
+    return np.zeros(shape, dtype)
 
 
 def _layout(array: Any) -> tuple[Any, ...]:

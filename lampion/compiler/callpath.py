@@ -27,7 +27,6 @@ For a step that a classifier `model` takes with Adam on `x` and `y`, the functio
         with lock:
             if (values := peek20()) is None:
                 return MISSED
-            arrays[0] = a0
             table[0] = s0
             pack21(scalars, 0, *values)                              # learning rate, bias corrections
             out0 = empty(shape22, dtype23)
@@ -263,7 +262,7 @@ class _Writer:
         for position, number in plan.floats:
             lines.append(f"scalars[{position}] = x{number}")
         for slot, number in plan.arguments:
-            lines += [f"arrays[{slot}] = a{number}", f"table[{slot}] = s{number}"]
+            lines.append(f"table[{slot}] = s{number}")
         for state, generator in plan.states:
             state, generator = names(state, "state"), names(generator, "generator")
             lines += [f"{state}[0] = {generator}.seed_value", f"{state}[1] = {generator}.offset"]
@@ -273,7 +272,10 @@ class _Writer:
         entry = plan.engine.entry()
         if entry is None:
             outputs = ", ".join(f"out{i}" for i in range(len(plan.fresh)))
+            slots = [(f"arrays[{slot}]", f"a{number}") for slot, number in plan.arguments]
+            lines += [f"{place} = {array}" for place, array in slots]
             lines.append(f"{names(plan.engine.run, 'run')}(plan, [{outputs}])")
+            lines += [f"{place} = None" for place, _ in slots]
         else:
             run, error, arena = entry
             table = plan.table_address

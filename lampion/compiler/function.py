@@ -282,7 +282,7 @@ class CompiledFunction(Generic[P, R]):
         """What became of the function: graph, kernels, memory. Prints well; see `compiler.explain`.
 
         Args:
-            profile: measure how long each kernel takes, too, on copies of the last call's data.
+            profile: measure how long each kernel takes, too, on copies of the data (and made-up arguments).
         """
         from lampion.compiler.explain import Explanation
 

@@ -99,7 +99,10 @@ class PlanExplanation:
         self.times: list[float] = []
 
     def profile(self, repeat: int = 10) -> list[tuple[str, float]]:
-        """Nanoseconds of each kernel call (the least of `repeat` runs), on copies of the last call's data."""
+        """Nanoseconds of each kernel call (the least of `repeat` runs), on copies of the data.
+
+        (Not of the arguments, which the plan does not keep: random numbers stand in for them.)
+        """
         if not self.native or not self._bound.calls:
             return []
         engine = self._bound.engine

@@ -8,6 +8,7 @@ or is left out, stands in the files `opinfo_*.py` beside this one, a family of o
     LEFT_OUT  name: reason, for entries that are there under that name and do something else
     CLOSE     name: {"rtol": ..., "atol": ...}, with a comment that says why
     RANDOM    names whose values are drawn (or undefined): shapes and types are compared
+    UNTYPED   name: {type: reason}, types that PyTorch's function takes and Lampion's refuses
     SETTLED   name: function(result), the part that is defined where elements are equal, as integers often are
 """
 
@@ -38,7 +39,7 @@ def gathered(what):
 
 CALLS, EXCLUDED, LEFT_OUT = map(gathered, ("CALLS", "EXCLUDED", "LEFT_OUT"))
 CLOSE, SINGLE = map(gathered, ("CLOSE", "SINGLE"))
-SETTLED = gathered("SETTLED")
+SETTLED, UNTYPED = gathered("SETTLED"), gathered("UNTYPED")
 RANDOM = {name for family in FAMILIES for name in getattr(family, "RANDOM", ())}
 #: Homes of operations, as PyTorch names them.
 HOMES = {
@@ -67,7 +68,7 @@ OPERATIONS = {name: function for name, function in FOUND.items() if function is 
 
 
 def test_lists_name_entries_of_the_table():
-    assert {*CALLS, *EXCLUDED, *LEFT_OUT, *CLOSE, *SINGLE, *RANDOM} - set(INFOS) == set()
+    assert {*CALLS, *EXCLUDED, *LEFT_OUT, *CLOSE, *SINGLE, *RANDOM, *UNTYPED} - set(INFOS) == set()
 
 
 def test_how_many_entries_agree_on_every_sample():
@@ -165,6 +166,11 @@ def test_values_of_other_types(name, dtype):
         pytest.skip("PyTorch refuses this type")
     if name in ("any", "all") and dtype == "uint8":
         pytest.skip("PyTorch's result is uint8 here, from the time before it had booleans")
+    if dtype in UNTYPED.get(name, {}):
+        sample = samples_of(name, getattr(torch, dtype), False)[0]
+        with pytest.raises(lp.errors.DTypeError):
+            ours(*to_lampion([sample.input, *sample.args]), **to_lampion(sample.kwargs))
+        return
     for sample in samples_of(name, getattr(torch, dtype), False):
         if excluded(name, sample) is not None or (dtype == "uint8" and fills_with_less_than_0(name, sample)):
             continue

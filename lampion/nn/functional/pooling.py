@@ -260,7 +260,7 @@ def _adaptive_mean(name: str, count: int, input: Tensor, output_size: Any) -> Te
     if not input.dtype.is_floating_point:
         raise DTypeError(name, "expected floats", got=str(input.dtype), fix="convert it: x.float()")
     places = tuple(input.shape[-count:])
-    sizes = _adaptive_sizes(name, output_size, places)
+    sizes = adaptive_sizes(name, output_size, places)
     if 0 in places:
         raise ShapeError(name, "there is nothing to take means of", expected="at least one place",
                          got=str(tuple(input.shape)))  # fmt: skip
@@ -285,7 +285,7 @@ def _averaged(x: Tensor, axis: int, windows: int, places: int) -> Tensor:
     return ops.transpose(ops.transpose(x, axis, -1) @ matrix.T, axis, -1)
 
 
-def _adaptive_sizes(name: str, output_size: Any, places: Sequence[int]) -> tuple[int, ...]:
+def adaptive_sizes(name: str, output_size: Any, places: Sequence[int]) -> tuple[int, ...]:
     """The sizes that are asked for; None stands for the input's."""
     single = output_size is None or isinstance(output_size, int)
     wanted = (output_size,) * len(places) if single else output_size

@@ -32,6 +32,8 @@ class File:
         packed: the SHA-256 of the file as it is on the mirrors, if that is the same everywhere.
         unpacked_size: how many bytes it has without the gzip around it.
         unpacked: their SHA-256. One of the two digests is enough.
+        md5: of the file as it is on the mirrors, where those who made it public gave no better digest. It
+            finds damage; that nobody forged the file, it does not say.
     """
 
     name: str
@@ -39,6 +41,7 @@ class File:
     packed: str | None = None
     unpacked_size: int = 0
     unpacked: str | None = None
+    md5: str | None = None
 
 
 def cache_folder() -> Path:
@@ -126,12 +129,14 @@ def _download(url: str, target: Path, file: File) -> None:
 def check(dataset: str, path: Path, file: File) -> None:
     """Whether the bytes are the right ones."""
     whole = path.name == file.name or path.name.endswith(".tmp")
-    digest = hashlib.sha256()
-    if whole and file.packed is not None:
+    packed = file.packed or file.md5
+    kind = "SHA-256" if file.packed is not None or file.md5 is None else "MD5"
+    digest = hashlib.sha256() if kind == "SHA-256" else hashlib.md5(usedforsecurity=False)
+    if whole and packed is not None:
         with open(path, "rb") as stream:
             while chunk := stream.read(CHUNK):
                 digest.update(chunk)
-        expected = file.packed
+        expected = packed
     elif file.unpacked is not None:
         for chunk in unpacked(dataset, path, file.unpacked_size):
             digest.update(chunk)
@@ -140,7 +145,7 @@ def check(dataset: str, path: Path, file: File) -> None:
         return
     if digest.hexdigest() != expected:
         raise LampionError(
-            dataset, f"{path} is not the file that it should be", expected=f"SHA-256 {expected}",
+            dataset, f"{path} is not the file that it should be", expected=f"{kind} {expected}",
             got=digest.hexdigest(), fix="delete it and get it again: it is damaged, or something else",
         )  # fmt: skip
 

@@ -109,7 +109,7 @@ def read_cifar(path: str | os.PathLike[str], records: int | None = None) -> tupl
     return data[:, 1:].reshape(count, 3, 32, 32), data[:, 0].astype(np.int64)
 
 
-class _Limited:
+class Limited:
     """A stream that fails when more than so many bytes are asked of it: for what unpacks without end."""
 
     def __init__(self, stream: gzip.GzipFile, left: int) -> None:
@@ -135,10 +135,10 @@ def read_tar(path: str | os.PathLike[str], wanted: dict[str, int], limit: int) -
     found: dict[str, bytes] = {}
     try:
         with gzip.open(path, "rb") as stream:
-            limited: Any = _Limited(stream, limit)
+            limited: Any = Limited(stream, limit)
             with tarfile.open(fileobj=limited, mode="r|") as archive:
                 for member in archive:
-                    _check_member(path, member, wanted.get(member.name), limit)
+                    check_member(path, member, wanted.get(member.name), limit)
                     if member.name in wanted and member.isreg() and (file := archive.extractfile(member)):
                         found[member.name] = file.read()
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, ValueError) as error:
@@ -151,7 +151,7 @@ def read_tar(path: str | os.PathLike[str], wanted: dict[str, int], limit: int) -
     return found
 
 
-def _check_member(path: Any, member: tarfile.TarInfo, size: int | None, limit: int) -> None:
+def check_member(path: Any, member: tarfile.TarInfo, size: int | None, limit: int) -> None:
     parts = member.name.replace("\\", "/").split("/")
     if member.name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]:
         problem = "a path out of its folder"

@@ -238,7 +238,10 @@ class Contents:
         if self.numel() != 1:
             raise ShapeError("bool", "the truth of a tensor with several elements is ambiguous",
                              got=f"shape {tuple(self.shape)}", fix="use (x > 0).all() or .any()")  # fmt: skip
-        return bool(self.item())
+        array = known(
+            self, "asks whether a tensor is true", "use lampion.where(condition, a, b) instead of if"
+        )
+        return bool(_native(array).item())
 
     is_nonzero = __bool__
 

@@ -3,6 +3,7 @@
 (Changes of what a function reads are in footgun_table.py.)
 """
 
+import logging
 import warnings
 
 import pytest
@@ -157,6 +158,69 @@ def a_loss_whose_graph_a_scan_has_used_up(compile, note):
 
     for number in range(3):
         note(step(randn(4, 3, seed=number)), w.grad)
+
+
+# -- loops over tensors -----------------------------------------------------------------------------------
+
+
+@table(traces=1)
+def rows_with_their_numbers(compile, note):
+    @compile
+    def run(x):
+        total = 0.0
+        for i, row in enumerate(x, 1):
+            total = total + row * i
+        pairs = [a * b for a, b in zip(x, x * 2, strict=True)]
+        return total, pairs, {i: row * 2 for i, row in enumerate(x)}
+
+    note(run(randn(3, 4)), run(randn(3, 4, seed=1)))
+
+
+@table(traces=3)
+def an_iterator_of_ones_own_in_enumerate(compile, note):
+    class Scales:
+        def __init__(self):
+            self.items = [1.0, 2.0]
+
+        def __iter__(self):
+            return (lp.ones(3) * item for item in self.items)
+
+    scales = Scales()
+    run = compile(lambda x: [x * scale + i for i, scale in enumerate(scales)])
+    note(run(randn(3)), run(randn(3, seed=1)))
+    scales.items.append(5.0)
+    note(run(randn(3)), run(randn(3, seed=1)))
+    Scales.__iter__ = lambda self: iter([lp.zeros(3)])
+    note(run(randn(3)), run(randn(3, seed=1)))
+
+
+# -- what warnings say ------------------------------------------------------------------------------------
+
+MODEL = nn.Linear(3, 3)
+OPTIMIZER, SCALER = lp.optim.SGD(MODEL.parameters(), lr=0.1), lp.amp.GradScaler(init_scale=8.0)
+
+
+def scaled(x):
+    SCALER.scale(MODEL(x).sum()).backward()
+    SCALER.step(OPTIMIZER)
+    SCALER.update()
+    return x * 1
+
+
+WARNINGS = {
+    "makes a module.*do that outside": lambda x: nn.Linear(3, 2)(x).detach(),
+    "makes a parameter.*make it outside": lambda x: nn.Parameter(x).detach(),
+    "logs a message.*log outside": lambda x: logging.getLogger("changes").debug("x") or x * 2,
+    "asks whether a tensor is true.*lampion.where": lambda x: x * 2 if x.sum() > 0 else x,
+    r"calls step\(\) of a GradScaler.*update\(\) outside": scaled,
+}
+
+
+@pytest.mark.parametrize("words", WARNINGS)
+def test_a_warning_says_what_to_do(words):
+    with pytest.warns(RuntimeWarning, match=rf"{words}") as told:
+        lp.compile(WARNINGS[words])(lp.ones(3, 3))
+    assert len(told) == 1 and "test_compile_changes.py:" in str(told[0].message)
 
 
 # -- what a recording makes for real ----------------------------------------------------------------------

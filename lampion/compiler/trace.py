@@ -233,7 +233,7 @@ class Trace:
                 self.no_grad_yet[id(tensor)] = tensor
             return grad
         if id(tensor) in self.arguments:
-            self.refuse("adds to the .grad that an argument has", "set x.grad = None first, or do it outside")
+            self.refuse("uses the .grad that an argument has", "set x.grad = None first, or do it outside")
         before = self.grad_owner.get(id(grad))
         if before is not tensor and (
             before is not None

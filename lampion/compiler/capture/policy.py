@@ -11,6 +11,7 @@ import collections
 import contextlib
 import enum
 import functools
+import logging
 import math
 import os
 import site
@@ -21,7 +22,7 @@ import typing
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any, Final
 
 import numpy as np
@@ -305,6 +306,37 @@ def is_lampions_file(filename: str) -> bool:
 
 def is_context_library(filename: str) -> bool:
     return filename == contextlib.__file__
+
+
+#: What it means to the reader that something was refused in there: by file, and function if not any.
+_MEANINGS = {
+    (logging.__file__, ""): ("logs a message", "log outside of the compiled function"),
+    (os.path.join(_ROOT, "nn", "module.py"), "Module._make_room"): (
+        "makes a module, or gives one a parameter, a buffer or a layer",
+        "do that outside of the compiled function",
+    ),
+    (os.path.join(_ROOT, "nn", "parameter.py"), "Parameter.__init__"): (
+        "makes a parameter", "make it outside of the compiled function",
+    ),
+    **{
+        (os.path.join(_ROOT, "amp", "scaler.py"), f"GradScaler.{name}"): (
+            f"calls {name}() of a GradScaler, which depends on the values of gradients",
+            "have scale() and backward() inside, and call unscale_(), step() and update() outside",
+        )
+        for name in ("step", "update")
+    },
+}  # fmt: skip
+
+
+def in_words(frame: FrameType) -> tuple[str, str] | None:
+    """What the reader's own line asked for, and what to do instead, where a frame of a library does it."""
+    at: FrameType | None = frame
+    while at is not None and is_library(at.f_code.co_filename):
+        for name in (at.f_code.co_qualname, ""):
+            if (found := _MEANINGS.get((at.f_code.co_filename, name))) is not None:
+                return found
+        at = at.f_back
+    return None
 
 
 def is_library(filename: str) -> bool:

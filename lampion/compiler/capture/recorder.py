@@ -336,7 +336,7 @@ class Recorder:
     def abort(self, reason: str, fix: str, frame: FrameType, at: int | None = None) -> NoReturn:
         filename, line = self._user_line(frame)
         if filename != frame.f_code.co_filename:
-            reason += f", in {frame.f_code.co_qualname}"
+            reason, fix = policy.in_words(frame) or (f"{reason}, in {frame.f_code.co_qualname}", fix)
             at = None
         raise CaptureError(reason, filename, line if at is None else at, fix)
 
@@ -442,7 +442,8 @@ class Recorder:
             return shadow
         if type(item) is Unseen:
             return item.like
-        return MISSING if policy.is_iterator(type(item)) else item
+        runs_code = python_method(type(item), "__iter__") is not None  # gives other items at each look
+        return MISSING if runs_code or policy.is_iterator(type(item)) else item
 
     def forget(self, item: Any) -> None:
         """Somebody may take items from this iterator unwatched: nothing walks beside it any more."""

@@ -67,13 +67,14 @@ _LAZY = {
     "text": "lampion.text",
     "training": "lampion.training",
     "utils": "lampion.utils",
+    "vision": "lampion.vision",
     "viz": "lampion.viz",
     "vmap": "lampion.func.mapping",
 }
 if _typing.TYPE_CHECKING:
     from lampion import (
         array_api, compiler, cuda, datasets, distributions, fft, func, linalg, masked, nn, optim, random,
-        signal, special, testing, text, training, utils, viz,
+        signal, special, testing, text, training, utils, vision, viz,
     )  # fmt: skip
     from lampion.compiler.function import CompiledFunction, compile
     from lampion.compiler.runtime import get_num_threads, set_num_threads
@@ -170,6 +171,7 @@ __all__ = [
     "uint32",
     "uint64",
     "utils",
+    "vision",
     "viz",
     "vmap",
 ]  # fmt: skip

@@ -1,0 +1,5 @@
+"""Seeing: networks for images (`models`)."""
+
+from lampion.vision import models
+
+__all__ = ["models"]

@@ -37,7 +37,8 @@ _VARIABLES = (
 # What is not needed to train: the package, what it is for, and the extra that brings it.
 _EXTRAS = (
     ("scikit-learn", "the digits", "recipes"), ("matplotlib", "pictures", "recipes"),
-    ("Pillow", "pictures as data", "data"), ("tensorboardX", "TensorBoard's logs", "tensorboard"),
+    ("Pillow", "pictures as data", "data"), ("tokenizers", "pieces of words", "text"),
+    ("tensorboardX", "TensorBoard's logs", "tensorboard"),
     ("onnx", "ONNX files", "onnx"), ("mpi4py", "training on several machines", "distributed"),
 )  # fmt: skip
 

@@ -157,7 +157,7 @@ def test_bpe(tmp_path):
 
 def test_bpe_says_what_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(LampionError, match=r"(?s)tokenizers, which is not installed.*lampion\[text\]"):
+    with pytest.raises(LampionError, match=r"(?s)tokenizers, which is not installed.*\.\[text\]"):
         BPE.train(["text"], 300)
     with pytest.raises(OptionError, match="from 257 on"):
         BPE.train(["text"], 256, specials=["<eos>"])

@@ -18,7 +18,7 @@ class BPE:
 
     It starts from the 256 bytes, and joins the pair of pieces that stands side by side most often, again and
     again. No text is unknown to it, and `decode` gives back what `encode` was given. Made by `train` or
-    `load`; it needs the package tokenizers (``pip install "lampion[text]"``).
+    `load`; it needs the package tokenizers (``pip install ".[text]"``).
 
     Source: R. Sennrich, B. Haddow, A. Birch: "Neural machine translation of rare words with subword units"
     (2016); on bytes: A. Radford et al.: "Language models are unsupervised multitask learners" (2019).
@@ -101,4 +101,4 @@ def _package() -> Any:
         return importlib.import_module("tokenizers")
     except ImportError:
         raise LampionError("BPE", "it needs the package tokenizers, which is not installed",
-                           fix='pip install "lampion[text]"') from None  # fmt: skip
+                           fix='pip install ".[text]"') from None  # fmt: skip

@@ -134,7 +134,7 @@ def _randomized(table: np.ndarray[Any, Any], dimensions: int, seed: int) -> tupl
     except ImportError:
         raise LampionError(
             "truncated_svd", "scikit-learn, which finds the large singular values of a large matrix, is not "
-            "installed", fix='pip install "lampion[text]", or method="exact", which takes far longer',
+            "installed", fix='pip install ".[text]", or method="exact", which takes far longer',
         ) from None  # fmt: skip
     u, s, v = randomized_svd(table, n_components=dimensions, n_iter=5, random_state=seed)
     return u, s, v

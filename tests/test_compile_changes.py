@@ -6,12 +6,13 @@
 import logging
 import warnings
 
+import numpy as np
 import pytest
 from twins import Table, X, Y, check, net, randn, state, training_step
 
 import lampion as lp
 from lampion import nn
-from lampion.errors import LampionError
+from lampion.errors import GradientError, LampionError
 from lampion.optim import swa_utils
 
 table = Table()
@@ -158,6 +159,43 @@ def a_loss_whose_graph_a_scan_has_used_up(compile, note):
 
     for number in range(3):
         note(step(randn(4, 3, seed=number)), w.grad)
+
+
+@table(traces=2)
+def an_argument_made_in_inference_mode(compile, note):
+    w = nn.Parameter(lp.ones(3))
+    run = compile(lambda a: (a * 2).sum() if a.is_inference() else (a * w).sum())
+    x = randn(3)
+    with lp.inference_mode():
+        y = x * 1
+    for argument in (x, x, y, y):
+        note(run(argument))
+
+
+def test_what_eager_refuses_in_inference_mode():
+    w = nn.Parameter(lp.ones(3))
+    run = lp.compile(lambda a: a * w)
+    x = randn(3)
+    run(x), run(x), run(x)
+    with lp.inference_mode():
+        y = x * 1
+    with pytest.raises(GradientError, match="inference mode"):
+        run(y)
+    np.testing.assert_array_equal(run(x).detach().numpy(), x.numpy())
+
+
+@table(traces=3)
+def a_special_method_of_a_container(compile, note):
+    class Items(list):
+        pass
+
+    items = Items([1.0, 2.0])
+    run = compile(lambda x: x * (items[0] if 2.0 in items else 9.0))
+    note(run(X), run(X))
+    Items.__getitem__ = lambda self, place: 5.0
+    note(run(X), run(X))
+    Items.__contains__ = lambda self, item: False
+    note(run(X), run(X))
 
 
 # -- loops over tensors -----------------------------------------------------------------------------------

@@ -179,7 +179,7 @@ class _Writer:
             names.same(f"{a}.dtype", array.dtype),
             f"({requires_grad}) is {item.requires_grad}",
             f"({x}._node is None) is {item._node is None} and ({x}._grad is None) is {item._grad is None}"
-            f" and ({x}._hooks is None) is {item._hooks is None}",
+            f" and ({x}._hooks is None) is {item._hooks is None} and {x}._inference is {item._inference}",
         ]
         if array.size:
             ends = [(n - 1) * stride for n, stride in zip(array.shape, array.strides, strict=True)]

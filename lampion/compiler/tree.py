@@ -74,7 +74,7 @@ def signature(leaf: Any) -> Any:
         requires_grad = leaf._requires_grad if leaf._follows is None else leaf.requires_grad
         return (
             leaf.__class__, array.shape, array.dtype, array.strides, requires_grad, leaf._node is None,
-            leaf._grad is None, leaf._hooks is None,
+            leaf._grad is None, leaf._hooks is None, leaf._inference,
         )  # fmt: skip
     kind = type(leaf)
     if kind in PLAIN:

@@ -17,6 +17,7 @@ _FACTS = (
     "being a leaf",
     "having no .grad",
     "having no hooks",
+    "being of inference mode",
 )
 _SETTINGS = ("the default dtype", "the type of autocast", "the default type of autocast")
 

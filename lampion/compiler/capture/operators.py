@@ -50,6 +50,13 @@ def kind_of(item: Any) -> type | None:
     return item.kind if type(item) is Unseen else type(item)
 
 
+def guard_methods(m: Frame, item: Any, names: Iterable[str]) -> None:
+    """The class of an operand or argument may say what is done with it, also later: a read of the class."""
+    kind = kind_of(item)
+    if kind is not None and not m.rec.is_core_type(kind):
+        m.rec.reader.class_reads(m, kind, *names)
+
+
 Methods = list[tuple[int, str]]
 
 
@@ -134,6 +141,9 @@ def unary(m: Frame, name: str, item: Any) -> Any:
 @handles("COMPARE_OP")
 def compare_op(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
     fn, names = COMPARE[ins.value]
+    if ins.value == "!=":  # where there is no `__ne__`, it asks `__eq__`
+        for operand in taken:
+            guard_methods(m, operand, ["__eq__"])
     item = compute(m, fn, taken, [(0, names[0]), (1, names[1])], bool)
     if ins.symbol.startswith("bool("):  # 3.13 folds the test of a condition into the comparison
         return (bool(item) if policy.is_data(item) else Unseen(bool),)
@@ -163,6 +173,7 @@ def contains(m: Frame, item: Any, container: Any, negated: bool = False, overrid
     if id(whole) in m.rec.spaces and type(key) is str:
         return (m.rec.space_entry(m, whole, key) is MISSING) == negated
     replaced = overridden and python_method(type(whole), "__contains__") is not None
+    guard_methods(m, whole, ["__contains__", "__iter__", "__getitem__"])
     if isinstance(whole, _HASHED) and is_key(m, key) and not replaced:
         base = next(kind for kind in _HASHED if isinstance(whole, kind))
         return bool(base.__contains__(whole, key)) != negated
@@ -173,8 +184,6 @@ def contains(m: Frame, item: Any, container: Any, negated: bool = False, overrid
             return Unseen()
     m.rec.judge(m, item, "`in` on")
     m.rec.judge(m, container, "`in` on")
-    if is_known(container) and (kind := type(container)) and not m.rec.is_core(container):
-        m.rec.reader.class_reads(m, kind, "__contains__")
     return Unseen(bool)
 
 
@@ -183,6 +192,8 @@ def is_key(m: Frame, key: Any) -> bool:
     if type(key) in (tuple, frozenset):
         return all(is_key(m, part) for part in key)
     kind = type(key)
+    if key is not MISSING:
+        guard_methods(m, key, ["__hash__", "__eq__"])
     return (
         policy.is_plain(key)
         or (key is not MISSING and m.rec.is_core(key))
@@ -213,13 +224,10 @@ def binary_slice(m: Frame, ins: Instruction, taken: list[Any]) -> Any:
 def subscript(m: Frame, container: Any, key: Any, overridden: bool = True) -> Any:
     """What `container[key]` gives; with `overridden` False, what the builtin base class makes of it."""
     whole = container.like if type(container) is Unseen else container
-    if (
-        overridden
-        and is_known(container)
-        and (method := python_method(type(container), "__getitem__")) is not None
-    ):
-        if not m.rec.is_core(container):
-            m.rec.reader.class_read(m, type(container), "__getitem__")
+    if overridden:
+        guard_methods(m, container, ["__getitem__"])
+    method = python_method(type(container), "__getitem__") if overridden and is_known(container) else None
+    if method is not None:
         return m.rec.caller.python(m, method, [container, key], {})
     if id(whole) in m.rec.spaces and type(key) is str:
         value = m.rec.space_entry(m, whole, key)

@@ -334,8 +334,9 @@ class Reader:
             return value
         if raw is not MISSING:
             return self.bind(m, raw, obj, cls, name)
+        if not core:
+            self.class_read(m, cls, "__getattr__")  # there may be one later
         if (fallback := python_method(cls, "__getattr__")) is not None:
-            self.class_read(m, cls, "__getattr__")
             return m.expect(fallback.__code__)
         return Unseen()  # AttributeError is next
 

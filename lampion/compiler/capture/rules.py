@@ -16,7 +16,7 @@ from typing import Any
 from . import policy
 from .frame import Frame
 from .machine import as_tuple, yielded_items
-from .operators import codes_of, kind_of
+from .operators import codes_of, guard_methods, kind_of
 from .policy import MISSING, name_of, python_method
 from .values import Made, Unseen, is_known, stand_in, wrap
 
@@ -28,13 +28,6 @@ Rule = Callable[[Frame, Any, Args, Named], Any]
 def judge_all(m: Frame, fn: Any, args: Args, kwargs: Named) -> None:
     for item in (*args, *kwargs.values()):
         m.rec.judge(m, item, f"`{name_of(fn)}` on")
-
-
-def guard_methods(m: Frame, item: Any, names: Iterable[str]) -> None:
-    """The class of an argument may say what the function does: a read of the class."""
-    kind = kind_of(item)
-    if kind is not None and not m.rec.is_core_type(kind):
-        m.rec.reader.class_reads(m, kind, *names)
 
 
 def pure(kind: type | None = None, *methods: str) -> Rule:

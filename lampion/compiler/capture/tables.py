@@ -19,7 +19,7 @@ import numpy as np
 from . import policy
 from .frame import Call, Frame
 from .machine import END, as_tuple, next_item, truth
-from .operators import change_item, codes_of, contains, is_key, kind_of, subscript
+from .operators import change_item, codes_of, contains, guard_methods, is_key, kind_of, subscript
 from .policy import MISSING, find, name_of, python_method
 from .rules import (
     Args,
@@ -30,7 +30,6 @@ from .rules import (
     code_of,
     folding,
     gathering,
-    guard_methods,
     judge_all,
     lazy,
     making,

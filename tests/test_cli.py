@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -95,7 +96,7 @@ def test_doctor_says_what_is_missing(capsys, monkeypatch):
 def test_explain(capsys):
     assert cli.main(["explain", "spiral", "--batch-size", "7"]) == 0
     out = capsys.readouterr().out
-    assert "recorded 1 time(s), 1 plan(s)" in out and "call-outs 0" in out and "Matmul     7x32" in out
+    assert "recorded 1 time(s), 1 plan(s)" in out and "call-outs 0" in out and re.search("Matmul +7x32", out)
     assert cli.main(["explain", "spiral", "--batch-size", "300", "--graph", "--loops"]) == 0
     out = capsys.readouterr().out
     assert "# as recorded\ngraph(" in out and "# after the passes\ngraph(" in out and "f32[300, 32]" in out

@@ -1,5 +1,5 @@
-"""Seeing: networks for images (`models`)."""
+"""Seeing: networks for images (`models`), and what images go through before (`transforms`)."""
 
-from lampion.vision import models
+from lampion.vision import models, transforms
 
-__all__ = ["models"]
+__all__ = ["models", "transforms"]

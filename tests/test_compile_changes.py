@@ -232,6 +232,35 @@ def an_iterator_of_ones_own_in_enumerate(compile, note):
     note(run(randn(3)), run(randn(3, seed=1)))
 
 
+# -- modules that come about ------------------------------------------------------------------------------
+
+
+@table(traces=2)
+def a_part_of_a_list_of_layers(compile, note):
+    layers = nn.ModuleList([nn.Linear(4, 4) for _ in range(3)])
+    chain = nn.Sequential(*layers)
+
+    @compile
+    def run(x):
+        for layer in layers[:2]:
+            x = layer(x)
+        return chain[1:](nn.Sequential(nn.Tanh(), nn.ReLU())(x)).sum()
+
+    for _ in range(2):
+        run(X).backward()
+        note(run(X), state(chain))
+    layers[1] = nn.Linear(4, 4)
+    note(run(X), run(X))
+
+
+@table(traces=2)
+def a_layer_that_takes_its_size_from_the_input(compile, note):
+    lazy = nn.LazyLinear(3)
+    run = compile(lambda x: lazy(x).tanh())
+    for _ in range(3):
+        note(run(X), state(lazy))
+
+
 # -- what warnings say ------------------------------------------------------------------------------------
 
 MODEL = nn.Linear(3, 3)
@@ -246,8 +275,8 @@ def scaled(x):
 
 
 WARNINGS = {
-    "makes a module.*do that outside": lambda x: nn.Linear(3, 2)(x).detach(),
-    "makes a parameter.*make it outside": lambda x: nn.Parameter(x).detach(),
+    "makes a parameter.*make modules": lambda x: nn.Linear(3, 2)(x).detach(),
+    "makes a parameter.*make.*parameters outside": lambda x: nn.Parameter(x).detach(),
     "logs a message.*log outside": lambda x: logging.getLogger("changes").debug("x") or x * 2,
     "asks whether a tensor is true.*lampion.where": lambda x: x * 2 if x.sum() > 0 else x,
     r"calls step\(\) of a GradScaler.*update\(\) outside": scaled,

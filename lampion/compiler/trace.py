@@ -447,10 +447,10 @@ class Trace:
         """A scheduler is stepped: in Python, when a call is over."""
         self.postponed.append((scheduler, act))
 
-    def refuse(self, what: str, fix: str) -> NoReturn:
-        """Give up tracing: the function then runs eagerly."""
+    def refuse(self, what: str, fix: str, once: bool = False) -> NoReturn:
+        """Give up tracing: the function then runs eagerly, or does so `once`, where that puts it right."""
         at = where(2)
-        raise CaptureError(what, at.code.co_filename if at else "<unknown>", at.line if at else 0, fix)
+        raise CaptureError(what, at.code.co_filename if at else "<unknown>", at.line if at else 0, fix, once)
 
     def restore(self) -> None:
         """Put back every attribute and version that the trace changed."""

@@ -286,7 +286,7 @@ class Level:
         texts = [f"{name}={self.outside(repr, part)}" for name, part in parts.items()]
         return f"{type(lifted).__name__}({', '.join(texts)})"
 
-    def refuse(self, what: str, fix: str) -> NoReturn:
+    def refuse(self, what: str, fix: str, once: bool = False) -> NoReturn:
         """Say what cannot be done inside of this transform."""
         raise LampionError(self.name, f"the function {what}", fix=fix)
 

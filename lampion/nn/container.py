@@ -44,7 +44,7 @@ class _Numbered(Module):
         return self._modules[self._name(index)]
 
     def _part(self, index: slice) -> dict[str, Module]:
-        return {str(i): module for i, module in enumerate(list(self)[index])}
+        return {str(i): module for i, module in enumerate(list(self._modules.values())[index])}
 
     def __setitem__(self, index: int, module: Module) -> None:
         setattr(self, self._name(index), module)

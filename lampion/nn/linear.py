@@ -112,7 +112,7 @@ class LazyLinear(Linear):
     def forward(self, input: Tensor) -> Tensor:
         if mode.trace is not None:
             mode.trace.refuse(
-                "initialises a lazy layer", "run one input through the network before compiling"
+                "initialises a lazy layer", "run one input through the network before compiling", once=True
             )
         self.initialize_parameters(input)
         self.in_features = self.weight.shape[1]

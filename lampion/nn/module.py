@@ -55,10 +55,16 @@ class Module(hooks.Hooked):
     _modules: dict[str, Module | None]
 
     def __init__(self) -> None:
-        # Past __setattr__, which needs these dicts to be there.
+        # Past __setattr__, which needs these dicts to be there. (The names show `lampion.compile` that they
+        # are new.)
+        parameters: dict[str, Any] = {}
+        buffers: dict[str, Any] = {}
+        modules: dict[str, Any] = {}
+        temporary: set[str] = set()
         self.__dict__.update(
-            training=True, _parameters={}, _buffers={}, _non_persistent_buffers_set=set(), _modules={}
-        )
+            training=True, _parameters=parameters, _buffers=buffers,
+            _non_persistent_buffers_set=temporary, _modules=modules,
+        )  # fmt: skip
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes; every subclass defines it."""

@@ -6,8 +6,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from lampion.errors import LampionError
+from lampion.mode import mode
 from lampion.ops import zeros
 from lampion.tensor import Tensor, tensor, wrap
+
+
+def _outside_of_recordings() -> None:
+    """A compiled function does not make what is to be learned."""
+    trace: Any = mode.trace
+    if trace is None or not trace.compiles:
+        return
+    while (outer := getattr(trace, "outer", None)) is not None:  # of a transform inside of the function
+        trace = outer
+    trace.refuse("makes a parameter", "make modules and parameters outside of the compiled function")
 
 
 class Parameter(Tensor):
@@ -24,6 +35,7 @@ class Parameter(Tensor):
     """
 
     def __init__(self, data: Any = (), requires_grad: bool = True) -> None:
+        _outside_of_recordings()
         source = data if isinstance(data, Tensor) else tensor(data)
         self._array = source._array
         self._version = source._version
@@ -39,6 +51,7 @@ class Parameter(Tensor):
 
 def new_parameter(*size: int, dtype: Any = None) -> Parameter:
     """A parameter with memory of its own, to be filled by an initialiser."""
+    _outside_of_recordings()
     source = zeros(*size, dtype=dtype)
     parameter: Parameter = Parameter.__new__(Parameter)
     parameter._array = source._array

@@ -311,13 +311,6 @@ def is_context_library(filename: str) -> bool:
 #: What it means to the reader that something was refused in there: by file, and function if not any.
 _MEANINGS = {
     (logging.__file__, ""): ("logs a message", "log outside of the compiled function"),
-    (os.path.join(_ROOT, "nn", "module.py"), "Module._make_room"): (
-        "makes a module, or gives one a parameter, a buffer or a layer",
-        "do that outside of the compiled function",
-    ),
-    (os.path.join(_ROOT, "nn", "parameter.py"), "Parameter.__init__"): (
-        "makes a parameter", "make it outside of the compiled function",
-    ),
     **{
         (os.path.join(_ROOT, "amp", "scaler.py"), f"GradScaler.{name}"): (
             f"calls {name}() of a GradScaler, which depends on the values of gradients",

@@ -48,10 +48,9 @@ class CaptureError(BaseException):
         once: whether the next call may do without: what was to be made will be there.
     """
 
-    once = False
-
-    def __init__(self, reason: str, filename: str, lineno: int, fix: str = "") -> None:
+    def __init__(self, reason: str, filename: str, lineno: int, fix: str = "", once: bool = False) -> None:
         super().__init__(reason, filename, lineno, fix)
+        self.once = once
         self.reason = reason
         self.filename = filename
         self.lineno = lineno

@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from lampion import dtype as dtypes
 from lampion import ops
 from lampion.construct import tensor
@@ -163,10 +161,11 @@ def _ratio(n: int, m: int, align_corners: bool, factor: float | None) -> float:
 def _nearest(x: Tensor, sizes: Sequence[int], ratios: Sequence[float], offset: float) -> Tensor:
     for axis, (m, ratio) in enumerate(zip(sizes, ratios, strict=True), 2):
         n = x.shape[axis]
+        if m == n and ratio == 1:
+            continue
         # In float32, like PyTorch: it decides which neighbour it is.
-        where = (np.arange(m, dtype=np.float32) + np.float32(offset)) * np.float32(ratio)
-        places = np.minimum(np.floor(where).astype(np.int64), n - 1).tolist()
-        x = x if places == list(range(n)) else ops.index_select(x, axis, tensor(places))
+        where = ops.floor((ops.arange(m, dtype=dtypes.float32) + offset) * ratio)
+        x = ops.index_select(x, axis, ops.clamp(where, max=n - 1).long())
     return x
 
 
@@ -208,13 +207,14 @@ def _smoothed(x: Tensor, axis: int, n: int, m: int, ratio: float, *, cubic: bool
     curve: Callable[[float], float] = (lambda t: keys(t, -0.5)) if cubic else (lambda t: max(0.0, 1 - abs(t)))
     wide = max(ratio, 1.0)
     reach = (2 if cubic else 1) * wide
-    shares = np.zeros((m, n))
+    shares = []
     for i in range(m):
         centre = ratio * (i + 0.5)
         start, stop = max(int(centre - reach + 0.5), 0), min(int(centre + reach + 0.5), n)
         weights = [curve((j - centre + 0.5) / wide) for j in range(start, stop)]
-        shares[i, start:stop] = np.divide(weights, sum(weights) or 1.0)
-    matrix = tensor(shares.tolist(), dtype=x.dtype)
+        total = sum(weights) or 1.0
+        shares.append([0.0] * start + [weight / total for weight in weights] + [0.0] * (n - stop))
+    matrix = tensor(shares, dtype=x.dtype)
     return ops.transpose(ops.transpose(x, axis, -1) @ matrix.T, axis, -1)
 
 

@@ -365,6 +365,11 @@ def test_the_log_says_what_changed_since_the_last_call(caplog):
         shall_say("shape of `x` changed from (5, 3) to (6, 3)", 6)
 
 
+def test_what_cannot_be_called_cannot_be_compiled():
+    with pytest.raises(LampionError, match="a function or a Module"):
+        lp.compile(5)
+
+
 def test_what_is_not_compiled_cannot_be_dumped(tmp_path):
     with pytest.raises(LampionError, match="not a compiled function"):
         lp.compiler.dump(lambda x: x, tmp_path)

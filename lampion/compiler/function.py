@@ -24,6 +24,7 @@ from lampion.compiler.trace import Trace
 from lampion.compiler.tree import flatten, flatten_arguments, is_known_by_name, signature
 from lampion.compiler.why import different
 from lampion.dtype import get_default_dtype
+from lampion.errors import LampionError
 from lampion.mode import mode
 from lampion.nn.module import Module
 from lampion.tensor import Tensor
@@ -94,6 +95,10 @@ def compile(function: Callable[..., Any] | None = None, *, dynamic: bool = False
         from lampion.compiler.module import CompiledModule
 
         return function if isinstance(function, CompiledModule) else CompiledModule(function)
+    if not callable(function):
+        raise LampionError(
+            "compile", "this cannot be called", got=type(function).__name__, expected="a function or a Module"
+        )
     return CompiledFunction(function)
 
 

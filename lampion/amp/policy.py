@@ -25,12 +25,13 @@ SHORT = frozenset({
 })  # fmt: skip
 #: Sums of many small numbers, differences of close ones, factorisations: where digits are lost.
 SINGLE = frozenset({
-    "adaptive_avg_pool3d", "avg_pool3d", "binary_cross_entropy", "binary_cross_entropy_with_logits",
-    "cdist", "cholesky", "cholesky_ex", "cholesky_inverse", "cholesky_solve", "cond",
-    "cosine_embedding_loss", "cross_entropy", "eig", "eigh", "eigvals", "eigvalsh", "fft", "fft2",
-    "fftn", "geqrf", "hfft", "hinge_embedding_loss", "householder_product", "huber_loss", "ifft",
-    "ifft2", "ifftn", "ihfft", "inv", "inv_ex", "inverse", "irfft", "irfft2", "irfftn", "kl_div",
-    "l1_loss", "lstsq", "lu_solve", "margin_ranking_loss", "matrix_rank", "max_pool3d", "mse_loss",
+    "adaptive_avg_pool3d", "adaptive_max_pool3d", "avg_pool3d", "binary_cross_entropy",
+    "binary_cross_entropy_with_logits", "cdist", "cholesky", "cholesky_ex", "cholesky_inverse",
+    "cholesky_solve", "cond", "cosine_embedding_loss", "cross_entropy", "eig", "eigh", "eigvals",
+    "eigvalsh", "fft", "fft2", "fftn", "geqrf", "grid_sample", "hfft", "hinge_embedding_loss",
+    "householder_product", "huber_loss", "ifft", "ifft2", "ifftn", "ihfft", "inv", "inv_ex", "inverse",
+    "irfft", "irfft2", "irfftn", "kl_div", "l1_loss", "lstsq", "lu_solve", "margin_ranking_loss",
+    "matrix_rank", "max_pool3d", "max_unpool1d", "max_unpool2d", "max_unpool3d", "mse_loss",
     "multi_margin_loss", "multilabel_margin_loss", "nanquantile", "nll_loss", "orgqr", "ormqr",
     "pinverse", "poisson_nll_loss", "polar", "prod", "qr", "quantile", "rfft", "rfft2", "rfftn",
     "smooth_l1_loss", "soft_margin_loss", "solve", "stft", "svd", "svdvals", "tensorinv", "tensorsolve",

@@ -75,3 +75,26 @@ def test_a_grid_that_is_not_a_number():
 def test_what_is_put_back_must_lie_in_the_image():
     with pytest.raises(lp.errors.LampionError):
         F.max_unpool1d(lp.ones(1, 1), lp.tensor([[7]]), 2)
+
+
+AUTOCAST = {
+    "grid_sample": lambda F, x: F.grid_sample(x, x.reshape(1, 2, 4, 2), align_corners=False),
+    "adaptive_max_pool2d": lambda F, x: F.adaptive_max_pool2d(x, 3),
+    "adaptive_max_pool3d": lambda F, x: F.adaptive_max_pool3d(x[None], (1, 3, 2)),
+    "max_unpool1d": lambda F, x: F.max_unpool1d(*F.max_pool1d(x[0], 2, return_indices=True), 2),
+    "max_unpool2d": lambda F, x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2),
+    "interpolate": lambda F, x: F.interpolate(x, 2, mode="bilinear"),
+    "lp_pool2d": lambda F, x: F.lp_pool2d(x, 2.0, 2),
+    "unfold": lambda F, x: F.unfold(x, 2),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("name", AUTOCAST)
+def test_types_under_autocast(name, dtype):
+    call, x = AUTOCAST[name], torch.linspace(0, 1, 16, dtype=dtype).reshape(1, 1, 4, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        theirs = call(torch.nn.functional, x)
+    with lp.autocast("cpu", lp.bfloat16):
+        ours = call(F, to_lampion(x))
+    assert_same(ours, theirs, rtol=2**-7, atol=2**-7)  # of bfloat16, rounded in other places

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lampion import ops
+from lampion.amp.policy import by_policy
 from lampion.construct import tensor
 from lampion.errors import DTypeError, OptionError, ShapeError
 from lampion.nn.functional.convolution import Sizes, sizes_of
@@ -51,6 +52,7 @@ def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = 
     return _adaptive_max("adaptive_max_pool2d", 2, input, output_size, return_indices)
 
 
+@by_policy
 def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """The maxima of so many windows, however large the volume is; see `adaptive_max_pool2d`."""
     return _adaptive_max("adaptive_max_pool3d", 3, input, output_size, return_indices)
@@ -147,6 +149,7 @@ def _norms(
     return ops.pow(kept, 1 / p)
 
 
+@by_policy
 def max_unpool1d(
     input: Tensor, indices: Tensor, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0,
     output_size: Sequence[int] | None = None,
@@ -155,6 +158,7 @@ def max_unpool1d(
     return _unpool("max_unpool1d", 1, input, indices, kernel_size, stride, padding, output_size)
 
 
+@by_policy
 def max_unpool2d(
     input: Tensor, indices: Tensor, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0,
     output_size: Sequence[int] | None = None,
@@ -181,6 +185,7 @@ def max_unpool2d(
     return _unpool("max_unpool2d", 2, input, indices, kernel_size, stride, padding, output_size)
 
 
+@by_policy
 def max_unpool3d(
     input: Tensor, indices: Tensor, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0,
     output_size: Sequence[int] | None = None,

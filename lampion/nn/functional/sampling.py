@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lampion import ops
+from lampion.amp.policy import by_policy
 from lampion.errors import DTypeError, OptionError, ShapeError
 from lampion.ops.define import refuse_bools, refuse_complex
 from lampion.tensor import Tensor
@@ -55,6 +56,7 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None =
     return ops.reshape(flat @ ops.transpose(theta, 1, 2), (size[0], *size[2:], count))
 
 
+@by_policy
 def grid_sample(
     input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mode: str = "zeros",
     align_corners: bool | None = None,

@@ -34,6 +34,8 @@ def test_to_tensor():
     np.testing.assert_array_equal(x.numpy(), (np.moveaxis(PIXELS, -1, 0) / np.float32(255)))
     np.testing.assert_array_equal(T.ToTensor()(image_of(PIXELS)).numpy(), x.numpy())
     assert T.ToTensor()(image_of(PIXELS[..., 0])).shape == (1, 7, 9)
+    black = T.ToTensor()(PIXELS[..., 0] > 99)
+    assert black.dtype is lp.float32 and set(black.unique().tolist()) == {0.0, 1.0}
     floats = PIXELS[..., 0].astype(np.float64)
     np.testing.assert_array_equal(T.ToTensor()(floats).numpy(), floats[None])
     with pytest.raises(DTypeError, match="there is no image"):

@@ -75,7 +75,9 @@ class ToTensor:
                              expected="(H, W) or (H, W, C)", got=str(pixels.shape))  # fmt: skip
         channels = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
         out = from_numpy(np.array(channels, order="C"))  # a copy: Pillow's memory cannot be written to
-        return out.float() / 255 if pixels.dtype == np.uint8 else out
+        if pixels.dtype == np.uint8:
+            return out.float() / 255
+        return out.float() if pixels.dtype == np.bool_ else out  # Pillow's black and white
 
     def __repr__(self) -> str:
         return "ToTensor()"

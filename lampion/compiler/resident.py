@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import gc
+import itertools
 import mmap
 import re
 import sys
@@ -17,6 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+#: After so many compilations there will be more, and LLVM had better stay.
+_DROPS = 8
+_dropped = itertools.count()
 # A mapping of the library that is not writable and of which no page is this process's own, in memory or
 # swapped out: what is dropped of it is read from the file again. (What the loader has relocated is its own.)
 _UNTOUCHED = re.compile(
@@ -42,8 +46,12 @@ def give_back() -> None:
 
 def drop_compiler() -> None:
     """Let go of the pages of LLVM's library, which are a file's: the system keeps them for as long as it has
-    no other use for the memory, and whoever compiles next finds them there (a millisecond or two).
+    no other use for the memory, and whoever compiles next finds them there.
+
+    That costs the next one some milliseconds. So a process that compiles again and again keeps them.
     """
+    if next(_dropped) >= _DROPS:
+        return
     if (advise := _from_libc("madvise")) is not None:
         for start, nbytes in _mappings():
             advise(ctypes.c_void_p(start), ctypes.c_size_t(nbytes), ctypes.c_int(mmap.MADV_DONTNEED))

@@ -11,6 +11,7 @@ from twins import X, Y, net
 import lampion as lp
 from lampion import nn
 from lampion.compiler.module import CompiledModule
+from lampion.errors import LampionError, OptionError
 from lampion.nn import functional as F
 
 
@@ -166,3 +167,41 @@ def test_looking_on_does_not_stay():
     assert "Sequential" in text and "Tanh" in text
     lp.testing.assert_close(fast(X), before)
     assert fast.refused is None and fast.traces <= 2  # once more, since modules had no table of hooks before
+
+
+def test_options_of_pytorch_s_programs():
+    x = lp.ones(2)
+    for options in (
+        {"mode": "max-autotune"},
+        {"backend": "inductor"},
+        {"dynamic": True},
+        {"fullgraph": True},
+    ):
+        assert lp.compile(lambda x: x + 1, **options)(x).tolist() == [2, 2]
+        layer = lp.nn.Linear(2, 1)
+        layer.compile(**options)
+        assert layer(x).shape == (1,)
+
+    def plain(x):
+        return x
+
+    assert lp.compile(plain, disable=True) is plain and lp.compile(disable=True)(plain) is plain
+    with pytest.raises(OptionError, match="the mode is not known"):
+        lp.compile(plain, mode="fast")
+    with pytest.raises(OptionError, match="the backend is not known"):
+        lp.compile(plain, backend="eager")
+
+
+def test_fullgraph_makes_an_error_of_what_cannot_be_recorded():
+    seen = []
+
+    @lp.compile(fullgraph=True)
+    def counted(x):
+        seen.append(1)
+        return x
+
+    for _ in range(2):  # not only at first
+        with pytest.raises(LampionError, match=r"counted .*test_compile_module\.py") as caught:
+            counted(lp.ones(1))
+        assert "can be recorded whole" in str(caught.value)
+    assert seen == []

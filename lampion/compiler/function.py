@@ -24,7 +24,7 @@ from lampion.compiler.trace import Trace
 from lampion.compiler.tree import flatten, flatten_arguments, is_known_by_name, signature
 from lampion.compiler.why import different
 from lampion.dtype import get_default_dtype
-from lampion.errors import LampionError
+from lampion.errors import LampionError, OptionError
 from lampion.mode import mode
 from lampion.nn.module import Module
 from lampion.tensor import Tensor
@@ -37,6 +37,9 @@ R = TypeVar("R")
 
 log = logging.getLogger("lampion.compile")
 
+#: What PyTorch's programs may ask for; all of them mean the same here.
+_BACKENDS = (None, "inductor", "lampion")
+_MODES = (None, "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 #: Specialisations kept for one function; beyond it the one that was not used for longest goes.
 MAX_PLANS = 16
 #: The same, where it is one value that is different.
@@ -55,12 +58,24 @@ _tracing = threading.RLock()  # sys.settrace is for one thread, but versions and
 
 
 @overload  # a Module is a Callable too: the first that fits is meant
-def compile(function: Module, *, dynamic: bool = False) -> CompiledModule: ...  # type: ignore[overload-overlap]
+def compile(  # type: ignore[overload-overlap]
+    function: Module, *, fullgraph: bool = ..., dynamic: bool | None = ..., backend: str | None = ...,
+    mode: str | None = ..., disable: bool = ...,
+) -> CompiledModule: ...  # fmt: skip
 @overload
-def compile(function: Callable[P, R], *, dynamic: bool = False) -> CompiledFunction[P, R]: ...
+def compile(
+    function: Callable[P, R], *, fullgraph: bool = ..., dynamic: bool | None = ..., backend: str | None = ...,
+    mode: str | None = ..., disable: bool = ...,
+) -> CompiledFunction[P, R]: ...  # fmt: skip
 @overload
-def compile(*, dynamic: bool = False) -> Callable[[Callable[P, R]], CompiledFunction[P, R]]: ...
-def compile(function: Callable[..., Any] | None = None, *, dynamic: bool = False) -> Any:
+def compile(
+    *, fullgraph: bool = ..., dynamic: bool | None = ..., backend: str | None = ...,
+    mode: str | None = ..., disable: bool = ...,
+) -> Callable[[Callable[P, R]], CompiledFunction[P, R]]: ...  # fmt: skip
+def compile(
+    function: Callable[..., Any] | None = None, *, fullgraph: bool = False, dynamic: bool | None = None,
+    backend: str | None = None, mode: str | None = None, disable: bool = False,
+) -> Any:  # fmt: skip
     """Compile a function, typically a whole training step, into one native function.
 
     The function runs once while Lampion records what it does: forward, backward and optimizer. From then
@@ -74,7 +89,14 @@ def compile(function: Callable[..., Any] | None = None, *, dynamic: bool = False
     Args:
         function: a function of Tensors, or a Module: of that, the result is a Module too
             (`compiler.module.CompiledModule`). Without it, `compile` is a decorator with options.
-        dynamic: reserved by PyTorch's signature; plans are made for fixed shapes, one for each.
+        fullgraph: whether what cannot be recorded is an error, instead of a warning.
+        dynamic, backend, mode: as PyTorch's programs give them. They make no difference: plans are for fixed
+            shapes, one for each, by the one compiler that there is.
+        disable: whether to hand the function back as it is.
+
+    Raises:
+        LampionError: it cannot be called; or, with `fullgraph`, at a call: it cannot be recorded.
+        OptionError: a backend or mode that PyTorch does not have for CPUs.
 
     >>> import lampion
     >>> w = lampion.ones(3, requires_grad=True)
@@ -89,26 +111,35 @@ def compile(function: Callable[..., Any] | None = None, *, dynamic: bool = False
     >>> step(lampion.ones(3)).item(), w.detach()
     (3.0, tensor([0.9000, 0.9000, 0.9000]))
     """
+    for option, value, known in (("backend", backend, _BACKENDS), ("mode", mode, _MODES)):
+        if value not in known:
+            raise OptionError("compile", f"the {option} is not known", got=repr(value),
+                              expected=", ".join(map(repr, known)))  # fmt: skip
     if function is None:
-        return functools.partial(compile, dynamic=dynamic)
+        return functools.partial(compile, fullgraph=fullgraph, disable=disable)
+    if disable:
+        return function
     if isinstance(function, Module):
         from lampion.compiler.module import CompiledModule
 
-        return function if isinstance(function, CompiledModule) else CompiledModule(function)
+        module = function if isinstance(function, CompiledModule) else CompiledModule(function)
+        module._compiled.strict = fullgraph
+        return module
     if not callable(function):
         raise LampionError(
             "compile", "this cannot be called", got=type(function).__name__, expected="a function or a Module"
         )
-    return CompiledFunction(function)
+    return CompiledFunction(function, strict=fullgraph)
 
 
 class CompiledFunction(Generic[P, R]):
     """What `lampion.compile` returns: called like the function that it was made of."""
 
-    def __init__(self, function: Callable[P, R], guarded: bool = True) -> None:
+    def __init__(self, function: Callable[P, R], guarded: bool = True, strict: bool = False) -> None:
         functools.update_wrapper(self, function, updated=())
         self.__name__: str = getattr(function, "__name__", type(function).__name__)
         self.guarded = guarded  # False: the function answers for what it reads, as optimizers do
+        self.strict = strict  # whether what cannot be recorded is an error
         self.function = function
         self.plans: dict[Any, list[BoundPlan]] = {}
         self.traces = 0
@@ -133,7 +164,7 @@ class CompiledFunction(Generic[P, R]):
         module = sys.modules.get(getattr(self, "__module__", None) or "")
         if getattr(module, self.__name__, None) is self:
             return self.__name__
-        return type(self), (self.function, self.guarded)
+        return type(self), (self.function, self.guarded, self.strict)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
@@ -144,6 +175,8 @@ class CompiledFunction(Generic[P, R]):
         # Inside another compiled function this one is simply part of it. And `saved_tensors_hooks` want to
         # see what each operation keeps.
         if mode.trace is not None or self.refused is not None or mode.saving is not None or mode.plain:
+            if self.strict and self.refused is not None and mode.trace is None:
+                raise self._error(self.refused)
             return self.function(*args, **kwargs)
         for plan in self._recent[1:]:
             if plan.direct is not None and (result := plan.direct(args, kwargs)) is not MISSED:
@@ -174,6 +207,8 @@ class CompiledFunction(Generic[P, R]):
                 return self.function(*args, **kwargs)
             self.refused, self._direct = error, None
             log.info("%s runs eagerly: %s", self, error)
+            if self.strict:
+                raise self._error(error) from None
             if self.guarded:  # else it is Lampion's own, and nobody could do anything about it
                 warnings.warn(
                     f"lampion.compile: {self.__name__} runs eagerly: {error}", RuntimeWarning, stacklevel=3
@@ -186,6 +221,13 @@ class CompiledFunction(Generic[P, R]):
         except Overlap as error:
             log.info("%s ran eagerly this time: %s", self, error.args[0])
         return self.function(*args, **kwargs)
+
+    def _error(self, refused: CaptureError) -> LampionError:
+        """What `fullgraph` makes of a function that cannot be recorded."""
+        return LampionError(
+            "compile", f"{self.__name__} {refused.reason} ({refused.filename}:{refused.lineno})",
+            expected="with fullgraph=True, a function that can be recorded whole", fix=refused.fix,
+        )  # fmt: skip
 
     def _key(self, layout: Any, leaves: list[Any]) -> tuple[Any, ...]:
         """What plans are looked up by: all that is known of arguments and settings beforehand."""

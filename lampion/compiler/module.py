@@ -51,7 +51,7 @@ class CompiledModule(Module):
         """The same as calling it."""
         return self._compiled(*args, **kwargs)
 
-    def compile(self, *, dynamic: bool = False) -> None:
+    def compile(self, **options: Any) -> None:
         """Nothing: it is compiled."""
 
     def explain(self, profile: bool = False) -> Any:

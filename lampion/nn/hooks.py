@@ -59,8 +59,9 @@ class Hooked:
     _hooks: ModuleHooks | None = None
     forward: Any
 
-    def compile(self, *, dynamic: bool = False) -> None:
-        """Compile the module in place: from now on a call of it runs as machine code (see `lampion.compile`).
+    def compile(self, **options: Any) -> None:
+        """Compile the module in place: from now on a call of it runs as machine code (see `lampion.compile`,
+        whose options these are).
 
         Copies of the module are not compiled.
 
@@ -74,7 +75,7 @@ class Hooked:
 
         if self._hooks is None:
             self._hooks = ModuleHooks()
-        compiled = compile(self._call_uncompiled, dynamic=dynamic)
+        compiled = compile(self._call_uncompiled, **options)
         compiled.__name__ = type(self).__name__  # as messages speak of it
         self._hooks.compiled = compiled
 

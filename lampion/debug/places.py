@@ -5,6 +5,7 @@ All of it is read from Python's own stack, at the moment that somebody asks: not
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Sequence
 from types import FrameType
@@ -40,7 +41,7 @@ def running(depth: int = 2) -> tuple[Chain, Node | None]:
 
 def local_of(function: Any, name: str, depth: int = 2) -> Any:
     """A local variable of the innermost running call of `function`; None if it is not running."""
-    code = function.__code__
+    code = inspect.unwrap(function).__code__  # not that of autocast's policy around it
     frame: FrameType | None = sys._getframe(depth)
     while frame is not None:
         if frame.f_code is code:

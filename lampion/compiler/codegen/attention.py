@@ -20,7 +20,7 @@ from typing import Any
 import llvmlite.ir as ir
 
 from lampion.compiler.codegen import tile
-from lampion.compiler.codegen.builder import I32, POINTER, IRValue, KernelBuilder, element
+from lampion.compiler.codegen.builder import I32, IRValue, KernelBuilder
 from lampion.compiler.codegen.emitter import Emitter
 from lampion.compiler.codegen.lanes import Lanes
 from lampion.compiler.codegen.pack import Matrix, load_row, pack_panel, store_row
@@ -70,16 +70,9 @@ class Blocks:
         self.keys, self.values = kernel.v.shape[-2:]
         self.causal = kernel.causal
 
-    def buffer(self, elements: int) -> IRValue:
-        """Memory on the stack."""
-        found = self.k.ir.alloca(ir.ArrayType(element(self.dtype), max(1, elements)))
-        found.align = 64
-        found.type = POINTER  # llvmlite would keep the type of what it points to
-        return found
-
     def block_buffer(self) -> Matrix:
         """A row for each key, with the block's queries side by side."""
-        return Matrix(self.buffer(self.keys * self.size), self.dtype, self.size, 1)
+        return Matrix(self.k.room(self.dtype, self.keys * self.size), self.dtype, self.size, 1)
 
     def at(self, window: Window, batch: Sequence[IRValue]) -> Matrix:
         """One head's matrix."""
@@ -248,9 +241,9 @@ class _Forward(Blocks):
 
     def emit(self) -> None:
         k, kernel = self.k, self.kernel
-        self.turned_q = self.buffer(self.depth * self.size)
+        self.turned_q = self.k.room(self.dtype, self.depth * self.size)
         self.scores = self.block_buffer()
-        self.factors = Matrix(self.buffer(self.size), self.dtype, self.size, 1)
+        self.factors = Matrix(self.k.room(self.dtype, self.size), self.dtype, self.size, 1)
         self.scale = self.literal(kernel.scale)
         blocks = -(-self.length // self.size)
         full, rest = divmod(self.length, self.size)

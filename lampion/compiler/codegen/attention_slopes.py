@@ -43,8 +43,8 @@ class _Slopes(Blocks):
 
     def emit(self) -> None:
         k, kernel = self.k, self.kernel
-        self.turned_q = self.buffer(self.depth * self.size)
-        self.turned_g = self.buffer(self.values * self.size)
+        self.turned_q = k.room(self.dtype, self.depth * self.size)
+        self.turned_g = k.room(self.dtype, self.values * self.size)
         self.weights, self.slopes = self.block_buffer(), self.block_buffer()
         self.scale = self.literal(kernel.scale)
         full, rest = divmod(self.length, self.size)

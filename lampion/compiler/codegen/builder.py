@@ -278,7 +278,7 @@ class KernelBuilder:
 
     def room(self, dtype: DType, count: int) -> IRValue:
         """A pointer to memory on the stack for so many elements. To be asked for ahead of all loops."""
-        place = self.ir.alloca(ir.ArrayType(stored(dtype), count))
+        place = self.ir.alloca(ir.ArrayType(stored(dtype), max(1, count)))
         place.align = 64
         place.type = POINTER  # llvmlite would keep the type of what it points to
         return place

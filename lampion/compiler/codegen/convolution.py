@@ -20,11 +20,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import llvmlite.ir as ir
-
 from lampion.compiler.codegen import tile
-from lampion.compiler.codegen.builder import POINTER, IRValue, KernelBuilder, element
-from lampion.compiler.codegen.convolution_blocks import PANEL, Blocks, Geometry, three
+from lampion.compiler.codegen.builder import IRValue, KernelBuilder
+from lampion.compiler.codegen.convolution_blocks import PANEL, Blocks, Geometry, even_runs, three
 from lampion.compiler.codegen.convolution_fill import Buffer
 from lampion.compiler.codegen.pack import Matrix, load_row, store_row
 from lampion.compiler.codegen.target import Target
@@ -70,12 +68,12 @@ class _Emission:
     def emit(self) -> None:
         k, blocks = self.k, self.blocks
         seen = self.geometry.seen(blocks.rows, blocks.columns)
-        room = self._stack(blocks.images * seen[0] * seen[1] * seen[2] * blocks.channels)
+        room = k.room(self.dtype, blocks.images * seen[0] * seen[1] * seen[2] * blocks.channels)
         self.buffer = Buffer(k, room, self.dtype, self.geometry, self.kernel.x, blocks.channels, seen)
-        self.finished = self._stack(self.most * self.width)
+        self.finished = k.room(self.dtype, self.most * self.width)
         if self.waits:
             columns = -(-blocks.outputs // self.width) * self.width
-            self.sums = Matrix(self._stack(blocks.places * columns), self.dtype, columns, 1)
+            self.sums = Matrix(k.room(self.dtype, blocks.places * columns), self.dtype, columns, 1)
         first = k.affine(0, (k.lo, blocks.per_chunk))
         last = k.smaller(k.affine(0, (k.hi, blocks.per_chunk)), blocks.items)
         with k.loop(first, last) as loop:
@@ -88,12 +86,6 @@ class _Emission:
                     start[5], self.geometry.sizes[2], blocks.columns,
                     lambda columns: _Block(self, start, images, outputs, rows, columns).emit(),
                 )))  # fmt: skip
-
-    def _stack(self, elements: int) -> IRValue:
-        buffer = self.k.ir.alloca(ir.ArrayType(element(self.dtype), max(1, elements)))
-        buffer.align = 64
-        buffer.type = POINTER  # llvmlite would keep the type of what it points to
-        return buffer
 
     def _either(self, start: IRValue, size: int, most: int, body: Callable[[int], None]) -> None:
         """body(n) for what begins at `start`: n is `most`, or at the end what is left. Code for both."""
@@ -146,17 +138,17 @@ class _Block:
         start = k.affine(0, (number, e.blocks.channel_blocks), (block, 1))
         filters = k.at(e.kernel.w.operand, k.affine(e.kernel.w.offset, (start, size), (within, 1)))
         with k.loop(0, self.images) as image:
-            for rows, first_row, row_step in self._row_runs():
-                with k.loop(first_row[0], first_row[1], row_step) as row:
-                    for height, (low, high) in _runs(self.columns, e.most // rows):
+            for rows, (first_row, last_row) in self._row_runs():
+                with k.loop(first_row, last_row, rows) as row:
+                    for height, (low, high) in even_runs(self.columns, e.most // rows):
                         with k.loop(low, high, height) as column:
                             self._tile(block, filters, image.index, row.index, rows, column.index, height,
                                        output, width)  # fmt: skip
 
-    def _row_runs(self) -> list[tuple[int, tuple[int, int], int]]:
-        """Rows that share a tile, from which row to which, and the step: several, where rows are short."""
+    def _row_runs(self) -> list[tuple[int, tuple[int, int]]]:
+        """How many rows share a tile, from which row to which: several, where rows are short."""
         together = max(1, min(self.rows, self.e.most // max(1, self.columns)))
-        return [(rows, bounds, rows) for rows, bounds in _runs(self.rows, together)]
+        return even_runs(self.rows, together)
 
     def _tile(
         self, block: IRValue, filters: IRValue, image: IRValue, row: IRValue, rows: int, column: IRValue,
@@ -273,15 +265,3 @@ def _multiply(
                 sums.append(tile.multiply_add(k, value, part, loop.values[len(sums)]))
         loop.carry(*sums)
     return loop.results
-
-
-def _runs(count: int, most: int) -> list[tuple[int, tuple[int, int]]]:
-    """`count` in pieces of at most `most`, as equal as can be: (size, (from, to)) of each size."""
-    pieces = -(-count // most)
-    size, larger = divmod(count, pieces)
-    border = larger * (size + 1)
-    return [
-        (n, bounds)
-        for n, bounds in ((size + 1, (0, border)), (size, (border, count)))
-        if bounds[0] < bounds[1]
-    ]

@@ -129,3 +129,12 @@ def _even(size: int, most: int) -> int:
 def three(values: Sequence[int], nothing: int) -> tuple[int, ...]:
     """One number for each of three dimensions."""
     return (*(nothing,) * (3 - len(values)), *values)
+
+
+def even_runs(count: int, most: int) -> list[tuple[int, tuple[int, int]]]:
+    """`count` in pieces of at most `most`, as equal as can be: (size, (from, to)) of each size."""
+    pieces = -(-count // most)
+    size, larger = divmod(count, pieces)
+    border = larger * (size + 1)
+    found = ((size + 1, (0, border)), (size, (border, count)))
+    return [(n, bounds) for n, bounds in found if bounds[0] < bounds[1]]

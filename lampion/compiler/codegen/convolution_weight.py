@@ -15,11 +15,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import llvmlite.ir as ir
-
 from lampion.compiler.codegen import tile
-from lampion.compiler.codegen.builder import POINTER, IRValue, KernelBuilder, element
-from lampion.compiler.codegen.convolution_blocks import Geometry, channel_block, three
+from lampion.compiler.codegen.builder import IRValue, KernelBuilder
+from lampion.compiler.codegen.convolution_blocks import Geometry, channel_block, even_runs, three
 from lampion.compiler.codegen.convolution_fill import Buffer
 from lampion.compiler.codegen.pack import Matrix, load_row, store_row
 from lampion.compiler.codegen.target import Target
@@ -99,9 +97,7 @@ class _Emission:
     def emit(self) -> None:
         k, blocks = self.k, self.blocks
         seen = blocks.seen(blocks.columns)
-        room = k.ir.alloca(ir.ArrayType(element(self.dtype), blocks.rows * seen * blocks.channels))
-        room.align = 64
-        room.type = POINTER  # llvmlite would keep the type of what it points to
+        room = k.room(self.dtype, blocks.rows * seen * blocks.channels)
         self.buffer = Buffer(
             k, room, self.dtype, self.geometry, self.kernel.x, blocks.channels, (1, blocks.rows, seen)
         )
@@ -137,8 +133,8 @@ class _Emission:
         first_channel = k.affine(0, (group, g.channels), (channel, 1))
         first_output = k.affine(0, (group, g.outputs), (output, 1))
         with k.loop(first, last) as image, k.loop(0, g.sizes[0]) as plane:
-            for rows, (low, high) in _pieces(g.sizes[1], blocks.rows):
-                for columns, (left, right) in _pieces(g.sizes[2], blocks.columns):
+            for rows, (low, high) in even_runs(g.sizes[1], blocks.rows):
+                for columns, (left, right) in even_runs(g.sizes[2], blocks.columns):
                     with k.loop(low, high, rows) as row, k.loop(left, right, columns) as column:
                         start = (plane.index, row.index, column.index)
                         seen = (1, rows, blocks.seen(columns))
@@ -182,7 +178,7 @@ class _Emission:
     ) -> None:
         k = self.k
         for start, at, count in self._lines():
-            for height, (low, high) in _pieces(count, self.most):
+            for height, (low, high) in even_runs(count, self.most):
                 with k.loop(low, high, height) as loop:
                     target = out.part(k, k.affine(start, (loop.index, 1)), output)
                     sums = [
@@ -219,12 +215,3 @@ class _Emission:
             panel = Matrix(line, self.dtype, along, 1)
             row.carry(*tile.multiply(k, own, panel, columns, height, width, onto=row.values))
         return row.results
-
-
-def _pieces(count: int, most: int) -> list[tuple[int, tuple[int, int]]]:
-    """`count` in pieces of at most `most`, as equal as can be: (size, (from, to)) of each size."""
-    pieces = -(-count // most)
-    size, larger = divmod(count, pieces)
-    border = larger * (size + 1)
-    found = ((size + 1, (0, border)), (size, (border, count)))
-    return [(n, bounds) for n, bounds in found if bounds[0] < bounds[1]]

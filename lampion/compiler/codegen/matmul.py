@@ -18,12 +18,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import llvmlite.ir as ir
-
 from lampion.compiler.codegen import dot, matmul_bf16, tile
 from lampion.compiler.codegen.blocking import Blocking, swapped, without_batch
 from lampion.compiler.codegen.body import Row
-from lampion.compiler.codegen.builder import POINTER, IRValue, KernelBuilder, element
+from lampion.compiler.codegen.builder import IRValue, KernelBuilder
 from lampion.compiler.codegen.lanes import Lanes
 from lampion.compiler.codegen.pack import Matrix, copy, load_row, pack_panel, pack_rows, store_row
 from lampion.compiler.codegen.target import Target
@@ -113,12 +111,12 @@ class _Emission:
         self.epilogue = tile.Epilogue(k, blocking.kernel.epilogue, blocking.kernel.stores, dtype)
         group = -(-blocking.group * blocking.block // self.width) * self.width  # columns, at most
         if not blocking.in_place:
-            self.panels = self._buffer(group * blocking.depth)
+            self.panels = self.k.room(self.dtype, group * blocking.depth)
         if blocking.packs_a:  # rows of a length that keeps them out of each other's cache lines
             row = blocking.depth // 64 * 64 + 80
-            self.packed = Matrix(self._buffer(self.tallest * row), dtype, row, 1)
+            self.packed = Matrix(self.k.room(self.dtype, self.tallest * row), dtype, row, 1)
         if not all(map(self.epilogue.in_registers, (self.width, blocking.n % self.width))):
-            self.tile = Matrix(self._buffer(self.tallest * self.width), dtype, self.width, 1)
+            self.tile = Matrix(self.k.room(self.dtype, self.tallest * self.width), dtype, self.width, 1)
         self._place_sums(group)
 
     def _place_sums(self, group: int) -> None:
@@ -129,13 +127,7 @@ class _Emission:
             shares = [self.tile_count * i // blocking.row_groups for i in range(blocking.row_groups + 1)]
             rows = max(b - a for a, b in itertools.pairwise(shares)) * self.tallest  # in a row group
             self.at_once = max(1, blocking.waiting // rows)
-            self.sums = Matrix(self._buffer(self.at_once * rows * group), self.dtype, group, 1)
-
-    def _buffer(self, elements: int) -> IRValue:
-        buffer = self.k.ir.alloca(ir.ArrayType(element(self.dtype), max(1, elements)))
-        buffer.align = 64
-        buffer.type = POINTER  # llvmlite would keep the type of what it points to
-        return buffer
+            self.sums = Matrix(self.k.room(self.dtype, self.at_once * rows * group), self.dtype, group, 1)
 
     def emit(self) -> None:
         k, blocking = self.k, self.blocking

@@ -21,7 +21,7 @@ import llvmlite.ir as ir
 
 from lampion.compiler.codegen import tile
 from lampion.compiler.codegen.blocking import swapped, without_batch
-from lampion.compiler.codegen.builder import I32, POINTER, IRType, IRValue, KernelBuilder
+from lampion.compiler.codegen.builder import I32, IRType, IRValue, KernelBuilder
 from lampion.compiler.codegen.pack import Matrix, load_row, pack_panel, store_row
 from lampion.compiler.kernel_ir import Load, Matmul, Store
 from lampion.dtype import bfloat16, float32, uint32
@@ -139,23 +139,17 @@ class _Emission:
         self.blocked = sizes.blocks_of_k > 1
         self.epilogue = tile.Epilogue(k, sizes.kernel.epilogue, sizes.kernel.stores, float32)
         room = -(-sizes.group // self.width) * self.width
-        self.panels = self._buffer(room * sizes.depth, I32)
+        self.panels = self.k.room(uint32, room * sizes.depth)
         self.packed_width = -(-self.tallest // self.lanes) * self.lanes
         if not sizes.in_place:
-            self.packed = self._buffer(self.packed_width * sizes.depth, I32)
+            self.packed = self.k.room(uint32, self.packed_width * sizes.depth)
         # Where sums wait: those of all tiles of a chunk between blocks of k; else of one that is finished.
         high = max(b - a for a, b in itertools.pairwise(map(self._share, range(sizes.row_groups + 1))))
         shape = (high * self.tallest, room) if self.blocked else (self.tallest, self.width)
-        self.sums = Matrix(self._buffer(math.prod(shape), ir.FloatType()), float32, shape[1], 1)
+        self.sums = Matrix(self.k.room(float32, math.prod(shape)), float32, shape[1], 1)
 
     def _share(self, row_group: int) -> int:
         return self.tile_count * row_group // self.sizes.row_groups
-
-    def _buffer(self, elements: int, typ: IRType) -> IRValue:
-        buffer = self.k.ir.alloca(ir.ArrayType(typ, max(1, elements)))
-        buffer.align = 64
-        buffer.type = POINTER  # llvmlite would keep the type of what it points to
-        return buffer
 
     def emit(self) -> None:
         """Chunks that use the same panels follow one another: a thread packs them once."""

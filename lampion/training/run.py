@@ -76,15 +76,16 @@ class Run:
     def finish(self, **metrics: Any) -> dict[str, Any]:
         """Write `metrics.json` (numbers that are not finite as null), say what came out, and return it.
 
-        Besides `metrics`, which have at least test_accuracy, test_loss and seconds, it holds the settings.
+        Besides `metrics`, which have at least seconds, it holds the settings.
         """
         from lampion import __version__
 
+        said = [f"{name.replace('_', ' ')} {_said(name, value)}" for name, value in metrics.items()
+                if isinstance(value, int | float) and name != "seconds"]  # fmt: skip
         metrics = {**self.settings, **metrics, "lampion": __version__}
         kept = {key: None if _is_not_finite(value) else value for key, value in metrics.items()}
         write_file(self / "metrics.json", json.dumps(kept, indent=2, allow_nan=False) + "\n")
-        print(f"test accuracy {metrics['test_accuracy']:.2%}, test loss {metrics['test_loss']:.4f}, "
-              f"{metrics['seconds']:.1f} s; see {self.folder}{os.sep}")  # fmt: skip
+        print(", ".join([*said, f"{metrics['seconds']:.1f} s"]) + f"; see {self.folder}{os.sep}")
         return metrics
 
 
@@ -121,6 +122,13 @@ def _recipe_of(path: Path) -> Any:
         return read_settings(path.parent).get("recipe")
     except (LampionError, OSError):
         return None
+
+
+def _said(name: str, value: float) -> str:
+    """A number as a line says it."""
+    if "accuracy" in name:
+        return f"{value:.2%}"
+    return str(value) if isinstance(value, int) else f"{value:.4f}"
 
 
 def _is_not_finite(value: Any) -> bool:

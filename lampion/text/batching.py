@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from lampion.errors import DTypeError, LampionError, OptionError, ShapeError
-from lampion.ops import Generator, randperm
+from lampion.ops import Generator, randint, randperm
 from lampion.tensor import Tensor, from_numpy
 from lampion.text.arrays import to_array, to_corpus
 from lampion.utils.data import Sampler
@@ -26,6 +26,7 @@ class SequentialBatches:
         batch_size: how many places, B.
         time_size: how many words at each, T.
         carry: whether the next pass goes on where this one ended, as in the book, or starts at the beginning.
+        shift: whether each pass starts at a random place of the text, so that it is cut elsewhere.
 
     Shape:
         Each batch: inputs and targets, int64 (B, T).
@@ -41,13 +42,19 @@ class SequentialBatches:
     [[3, 4, 5], [9, 10, 11]] [[4, 5, 6], [10, 11, 12]]
     """
 
-    def __init__(self, corpus: Any, batch_size: int, time_size: int, carry: bool = False) -> None:
+    def __init__(
+        self, corpus: Any, batch_size: int, time_size: int, carry: bool = False, shift: bool = False
+    ) -> None:
         name = "SequentialBatches"
         if batch_size < 1 or time_size < 1:
             raise OptionError(name, "empty batches", expected="batch_size and time_size from 1 on",
                               got=f"{batch_size} and {time_size}")  # fmt: skip
         self.corpus = to_corpus(name, corpus, least=batch_size * time_size + 1)
-        self.batch_size, self.time_size, self.carry = batch_size, time_size, carry
+        if carry and shift:
+            raise OptionError(
+                name, "a pass begins where the last one ended or at random", got="carry and shift"
+            )
+        self.batch_size, self.time_size, self.carry, self.shift = batch_size, time_size, carry, shift
         size = len(self.corpus) - 1
         #: Where each row starts.
         self.offsets = np.arange(batch_size) * (size // batch_size)
@@ -58,13 +65,59 @@ class SequentialBatches:
         return (len(self.corpus) - 1) // (self.batch_size * self.time_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        if not self.carry:
-            self.position = 0
         size = len(self.corpus) - 1
+        if not self.carry:
+            self.position = int(randint(size, ())) if self.shift else 0
         for _ in range(len(self)):
             places = (self.offsets[:, None] + np.arange(self.position, self.position + self.time_size)) % size
             self.position = (self.position + self.time_size) % size
             yield from_numpy(self.corpus[places]), from_numpy(self.corpus[places + 1])
+
+
+class EveryWord:
+    """A text in order, to measure a language model on: each word but the first is a target exactly once.
+
+    The text is cut into `batch_size` parts of equal length, read side by side with a state that is carried
+    on. Where a part has no more words, the target is -100, which `cross_entropy` leaves out: all batches have
+    one shape.
+
+    Args:
+        corpus: the numbers of the words, (N,).
+        batch_size: how many parts, B. In each of them, the first words have to do without what was before.
+        time_size: how many words of each a batch has, T.
+
+    Shape:
+        Each batch: inputs and targets, int64 (B, T).
+
+    >>> import lampion
+    >>> from lampion.text import EveryWord
+    >>> for x, y in EveryWord(lampion.arange(8), batch_size=2, time_size=3):
+    ...     print(x.tolist(), y.tolist())
+    [[0, 1, 2], [4, 5, 6]] [[1, 2, 3], [5, 6, 7]]
+    [[3, 0, 0], [0, 0, 0]] [[4, -100, -100], [-100, -100, -100]]
+    """
+
+    def __init__(self, corpus: Any, batch_size: int, time_size: int) -> None:
+        if batch_size < 1 or time_size < 1:
+            raise OptionError("EveryWord", "empty batches", expected="batch_size and time_size from 1 on",
+                              got=f"{batch_size} and {time_size}")  # fmt: skip
+        self.corpus = to_corpus("EveryWord", corpus, least=batch_size + 1)
+        self.batch_size, self.time_size = batch_size, time_size
+        #: How many words a part has.
+        self.length = -(-(len(self.corpus) - 1) // batch_size)
+
+    def __len__(self) -> int:
+        return -(-self.length // self.time_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        size = len(self.corpus) - 1
+        for start in range(0, self.length, self.time_size):
+            within = start + np.arange(self.time_size)
+            places = np.arange(self.batch_size)[:, None] * self.length + within
+            there = (within < self.length) & (places < size)
+            places = np.where(there, places, 0)
+            words = np.where(there, self.corpus[places], 0)
+            yield from_numpy(words), from_numpy(np.where(there, self.corpus[places + 1], -100))
 
 
 def pad(

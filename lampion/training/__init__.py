@@ -17,11 +17,14 @@ from lampion.training.history import History
 from lampion.training.loggers import CSVLogger, TensorBoardLogger
 from lampion.training.progress import Progress
 from lampion.training.run import Run
+from lampion.training.sequences import SequenceTrainer
+from lampion.training.step_trainer import StepTrainer
 from lampion.training.summary import Summary, summary
 from lampion.training.trainer import Trainer
 
 __all__ = [
     "CSVLogger", "Callback", "Checkpoint", "CheckpointError", "EarlyStopping", "History", "LambdaCallback",
-    "Progress", "ProgressBar", "RateSearch", "Run", "Schedule", "Summary", "TensorBoardLogger", "Trainer",
+    "Progress", "ProgressBar", "RateSearch", "Run", "Schedule", "SequenceTrainer",
+    "StepTrainer", "Summary", "TensorBoardLogger", "Trainer",
     "find_lr", "latest", "metrics", "read_checkpoint", "summary", "write_checkpoint",
 ]  # fmt: skip

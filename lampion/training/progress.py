@@ -9,8 +9,9 @@ from typing import Any, TextIO
 
 from lampion.errors import LampionError
 
-# Without a terminal, this many lines at most (and one for the last epoch).
+# Without a terminal, this many lines at most (and one for the last epoch), unless epochs are this long.
 _LINES = 10
+_SECONDS = 10
 _BAR = "{desc} |{bar}| {percentage:.0f}%{postfix}, {rate_fmt}, {remaining} left"
 
 
@@ -116,13 +117,18 @@ class Progress:
         self.done += 1
         if self.bar is not None:
             self._describe()
-        elif self.done % max(1, -(-self.epochs // _LINES)) == 0 or self.done == self.epochs:
+        elif self._gets_a_line():
             left = self.seconds / (self.done - self.begun) * (self.epochs - self.done)
             shown = "".join(f"  {_shown(name, value)}" for name, value in {**means, **measured}.items())
             print(f"epoch {self.done:{len(str(self.epochs))}d}/{self.epochs}{shown}  "
                   f"{self.samples_per_second:,.0f} samples/s  {left:.0f} s left",
                   file=self.stream, flush=True)  # fmt: skip
         return means
+
+    def _gets_a_line(self) -> bool:
+        one_in = max(1, -(-self.epochs // _LINES))
+        long = self.seconds / (self.done - self.begun) > _SECONDS
+        return long or self.done % one_in == 0 or self.done == self.epochs
 
 
 def _shown(name: str, value: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -194,16 +194,19 @@ class Trainer:
     # -- the loop ----------------------------------------------------------------------------------------
 
     def _epoch(self) -> None:
-        reading = self.reading
-        assert reading is not None  # set by fit
         self._call("on_epoch_start")
-        for group in steps.grouped(reading, self.accumulate):
+        for group in self._groups():
             self._update(group)
             self._call("on_step_end")
             if self.stop_now:
                 self.stop = True
                 return
         self._end_epoch()
+
+    def _groups(self) -> Iterator[list[tuple[Any, ...]]]:
+        """The batches of an epoch, or of the rest of one: those that make one update together."""
+        assert self.reading is not None  # set by fit
+        return steps.grouped(self.reading, self.accumulate)
 
     def _update(self, group: list[tuple[Any, ...]]) -> None:
         """One update, from one batch or several."""
@@ -231,8 +234,7 @@ class Trainer:
             raise LampionError("Trainer.fit", "there is nothing to train on", expected="at least one batch",
                                got="a loader without batches",
                                fix="a smaller batch_size, or drop_last=False")  # fmt: skip
-        row: dict[str, Any] = {"epoch": self.epoch + 1, "loss": self._loss / self._samples}
-        row |= _computed(self.metrics)
+        row: dict[str, Any] = {"epoch": self.epoch + 1, **self._measured()}
         if self.validation_reading is not None:
             found = self.evaluate(self.validation_reading)
             self.validation_reading.close()
@@ -248,6 +250,10 @@ class Trainer:
         for metric in self.metrics.values():
             metric.reset()
         self._call("on_epoch_end")
+
+    def _measured(self) -> dict[str, float]:
+        """Loss and metrics of the epoch so far."""
+        return {"loss": self._loss / self._samples, **_computed(self.metrics)}
 
     def _function(self, key: Any, make: Callable[..., Callable[..., Any]]) -> Callable[..., Any]:
         """The step of a kind, made and compiled when it is first needed."""

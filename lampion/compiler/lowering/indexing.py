@@ -28,7 +28,8 @@ def lower_index(lowering: Lowering, main: Equation) -> None:
 def lower_index_put(lowering: Lowering, main: Equation) -> None:
     base, value, *indices = main.inputs
     out = lowering.layouts[main.output]
-    lowering.copy(base, out, "index_put: base")
+    if not _lies_there(lowering, base, out):
+        lowering.copy(base, out, "index_put: base")
     shape, _ = index_.primitive.infer(base, *indices, dims=main.params["dims"])
     values = lowering.layout(value).broadcast(shape)
     record = Record(lowering)
@@ -42,6 +43,12 @@ def lower_index_put(lowering: Lowering, main: Equation) -> None:
         ),
         "index_put",
     )
+
+
+def _lies_there(lowering: Lowering, base: Any, out: Layout) -> bool:
+    """Whether the memory that is written to holds the base already: see `in_place`."""
+    place = lowering.places.get(base)
+    return place is not None and place is lowering.places.get(out.root)
 
 
 def _picked(

@@ -13,6 +13,7 @@ from lampion.compiler.lowering.assembly import assemble
 from lampion.compiler.lowering.bases import based
 from lampion.compiler.lowering.body import Body, Record
 from lampion.compiler.lowering.checks import last_check
+from lampion.compiler.lowering.in_place import scattered
 from lampion.compiler.lowering.registry import GROUPS
 from lampion.compiler.lowering.segments import merged
 from lampion.compiler.memory import Arena
@@ -54,7 +55,7 @@ class Lowering:
         """Let kernels write outputs where they belong; note those that need a copy at the end."""
         direct: set[Value] = set()
         for value, target in zip(self.graph.outputs, targets, strict=True):
-            computed = value in self.schedule.position and value not in direct and self._is_plain(value)
+            computed = value in self.schedule.position and value not in direct and self.is_plain(value)
             if target is None:
                 slot = ir.Place(False, self.externals, value.nbytes)
                 self.externals += 1
@@ -67,13 +68,16 @@ class Lowering:
                     self.copies.append(
                         (value, Layout(stand_in, value.shape, contiguous_strides(value.shape, 1)))
                     )
+            elif computed and (way := scattered(self, value, target)):
+                self.places.update(dict.fromkeys(way, self.places[target]))
+                direct.add(value)
             elif computed and self._may_overwrite(value, target):
                 self.places[value] = self.places[target]
                 direct.add(value)
             else:
                 self.copies.append((value, self.layouts[target]))
 
-    def _is_plain(self, value: Value) -> bool:
+    def is_plain(self, value: Value) -> bool:
         """Whether a value lies in memory as outputs do."""
         return self.layouts[value].strides == contiguous_strides(value.shape, 1)
 
@@ -88,25 +92,25 @@ class Lowering:
         own = self.schedule.position[value]
         if own <= self.last_check:
             return False  # it, or a later one, may find an error: then the user's tensors are as they were
-        for index, group, equation, read in self._reads.get(target, ()):
+        for index, group, equation, read in self.reads.get(target, ()):
             same_point = read is target and group.kind in ("map", "matmul", "convolution", "reduce") and (
                 equation is not group.main and (group.kind == "map" or equation in group.epilogue)
             )  # fmt: skip
             if index > own or (index == own and not same_point):
                 return False
-        return all(self._root(v) is not target for v in self.graph.outputs)
+        return all(self.root(v) is not target for v in self.graph.outputs)
 
     @functools.cached_property
-    def _reads(self) -> dict[Value | None, list[tuple[int, Group, Equation, Value]]]:
+    def reads(self) -> dict[Value | None, list[tuple[int, Group, Equation, Value]]]:
         """By whose memory is read: by which equations of which groups, and as what."""
         found: dict[Value | None, list[tuple[int, Group, Equation, Value]]] = {}
         for index, group in enumerate(self.schedule.groups):
             for equation in group.equations:
                 for read in equation.values:
-                    found.setdefault(self._root(read), []).append((index, group, equation, read))
+                    found.setdefault(self.root(read), []).append((index, group, equation, read))
         return found
 
-    def _root(self, value: Value) -> Value | None:
+    def root(self, value: Value) -> Value | None:
         """The value whose memory a kernel looks at where it reads this one; None for Python numbers."""
         while value in self.schedule.inlined:
             (value,) = self.schedule.inlined[value].inputs
@@ -133,7 +137,7 @@ class Lowering:
         overwritten = {layout.root for _, layout in self.copies}
         ready = []
         for value, layout in self.copies:
-            if self._root(value) in overwritten:
+            if self.root(value) in overwritten:
                 # Another copy overwrites what this one reads: set it aside first.
                 aside = Value(-1, value.shape, value.dtype)
                 self.layouts[aside] = Layout(aside, value.shape, contiguous_strides(value.shape, 1))

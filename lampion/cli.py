@@ -155,13 +155,17 @@ def _folder(text: str) -> str:
 
 
 def recipes() -> list[str]:
-    """The names of the recipes: the modules of `lampion.recipes`."""
-    return sorted(module.name for module in pkgutil.iter_modules([str(_RECIPES)]))
+    """The names of the recipes: the modules of `lampion.recipes`, with hyphens for underscores."""
+    return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules([str(_RECIPES)]))
+
+
+def _module(name: str) -> str:
+    return name.replace("-", "_")
 
 
 def source(name: str) -> str:
     """A recipe's program text."""
-    return (_RECIPES / f"{name}.py").read_text(encoding="utf-8")
+    return (_RECIPES / f"{_module(name)}.py").read_text(encoding="utf-8")
 
 
 def _list(options: argparse.Namespace) -> None:
@@ -209,7 +213,7 @@ def _recipe(name: str) -> ModuleType:
     if missing:  # now, rather than when the training is done and the pictures are to be drawn
         raise LampionError("train", f"recipes need {' and '.join(missing)}, not installed here",
                            fix='pip install ".[recipes]"')  # fmt: skip
-    return importlib.import_module(f"lampion.recipes.{name}")
+    return importlib.import_module(f"lampion.recipes.{_module(name)}")
 
 
 def _settings_to_resume(options: argparse.Namespace) -> dict[str, Any]:
@@ -266,7 +270,7 @@ def explain(name: str, batch_size: int | None = None) -> Any:
     """Train a recipe for one step, and return the `Explanation` of that compiled step."""
     from lampion.training import LambdaCallback
 
-    recipe = importlib.import_module(f"lampion.recipes.{name}")
+    recipe = importlib.import_module(f"lampion.recipes.{_module(name)}")
     defaults = inspect.signature(recipe.train).parameters
     names = [name for name in inspect.signature(recipe.prepare).parameters if name in defaults]
     options = {name: defaults[name].default for name in names}

@@ -1,5 +1,6 @@
-"""Seeing: networks for images (`models`), and what images go through before (`transforms`)."""
+"""Seeing: networks for images (`models`), and what images go through before (`transforms`, `RandomWarp`)."""
 
 from lampion.vision import models, transforms
+from lampion.vision.warp import RandomWarp
 
-__all__ = ["models", "transforms"]
+__all__ = ["RandomWarp", "models", "transforms"]

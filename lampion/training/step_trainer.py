@@ -1,0 +1,213 @@
+"""StepTrainer: the Trainer's loop around a step of one's own, for several models, optimizers and losses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from lampion.errors import LampionError, OptionError
+from lampion.mode import no_grad
+from lampion.tensor import Tensor
+from lampion.training import steps
+from lampion.training.callbacks import Callback
+from lampion.training.history import History
+from lampion.training.trainer import Trainer
+
+#: What a step returns: scalar tensors by the names of their columns.
+Losses = Mapping[str, Tensor]
+
+
+class StepTrainer(Trainer):
+    """Trains by a step of one's own: forward, backward and updates of however many models it pleases.
+
+    The whole step is compiled as one. History, callbacks, checkpoints and resuming are the Trainer's.
+
+    Args:
+        model: a module that holds all models: ``nn.ModuleDict({"generator": ..., "critic": ...})``.
+        step: called with the parts of a batch; computes gradients and steps the optimizers, and returns
+            the scalars that the history is to show, by name: ``{"generator_loss": ..., "critic_loss": ...}``.
+        optimizers: those that `step` steps, by name: checkpoints hold their state.
+        evaluation: called with the parts of a batch of validation data, without gradients; returns scalars
+            as `step` does.
+        callbacks: see `Callback`. A learning rate's schedule is one: ``Schedule(scheduler)``.
+        compile: whether step and evaluation become machine code.
+        out: the folder for checkpoints and logs.
+
+    A column of the history is the mean over an epoch's batches, each weighted by its samples.
+
+    >>> import lampion
+    >>> from lampion import nn
+    >>> from lampion.training import StepTrainer
+    >>> _ = lampion.manual_seed(0)
+    >>> model = nn.Linear(1, 1)
+    >>> optimizer = lampion.optim.SGD(model.parameters(), lr=0.5)
+    >>> def step(x, y):
+    ...     loss = nn.functional.mse_loss(model(x), y)
+    ...     optimizer.zero_grad()
+    ...     loss.backward()
+    ...     optimizer.step()
+    ...     return {"loss": loss}
+    >>> x = lampion.linspace(-1, 1, 50).unsqueeze(1)
+    >>> history = StepTrainer(model, step, {"model": optimizer}).fit([(x, 3 * x + 1)] * 10, epochs=5)
+    >>> print(f"{model.weight.item():.3f} x + {model.bias.item():.3f}")
+    3.000 x + 1.000
+    """
+
+    def __init__(
+        self, model: Any, step: Callable[..., Losses], optimizers: Mapping[str, Any], *,
+        evaluation: Callable[..., Losses] | None = None, callbacks: Iterable[Callback] = (),
+        compile: bool = True, out: str | os.PathLike[str] | None = None,
+    ) -> None:  # fmt: skip
+        if not optimizers or not isinstance(optimizers, Mapping):
+            raise OptionError("StepTrainer", "the optimizers have no names",
+                              expected="a dict: {'generator': ..., 'critic': ...}",
+                              got=type(optimizers).__name__)  # fmt: skip
+        super().__init__(model, None, Optimizers(optimizers), callbacks=callbacks, compile=compile, out=out)
+        self._own_step, self._own_evaluation = step, evaluation
+
+    def fit(
+        self, train: Iterable[Any], validation: Iterable[Any] | None = None, *, epochs: int,
+        resume: bool = False,
+    ) -> History:  # fmt: skip
+        """Train until `epochs` epochs are complete: see `Trainer.fit`."""
+        if validation is not None and self._own_evaluation is None:
+            raise _no_evaluation()
+        return super().fit(train, validation, epochs=epochs, resume=resume)
+
+    def evaluate(self, loader: Iterable[Any]) -> dict[str, float]:
+        """What `evaluation` finds in the batches of a loader: the mean over all samples."""
+        if self._own_evaluation is None:
+            raise _no_evaluation()
+        step = self._function("evaluate", lambda: _evaluation_step(self._own_evaluation))
+        totals: dict[str, float] = {}
+        samples = 0
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            for parts in _batches(loader):
+                size = steps.size_of(parts)
+                _add(totals, step(*parts), size)
+                samples += size
+        finally:
+            self.model.train(was_training)
+        return {name: total / samples for name, total in totals.items()}
+
+    def predict(self, loader: Iterable[Any]) -> Tensor:
+        """Nothing: how several models predict, they know themselves."""
+        raise LampionError("StepTrainer.predict", "there is no one model that predicts",
+                           fix="call the model with a batch of inputs")  # fmt: skip
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the training depends on."""
+        return {**super().state_dict(), "totals": self._totals}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        super().load_state_dict(state)
+        self._totals = dict(state["totals"])
+
+    # -- the loop ----------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        super()._begin()
+        self._totals: dict[str, float] = {}  # by column: the sum over this epoch's samples
+
+    def _epoch(self) -> None:
+        if self.batch == 0:
+            self._totals = {}
+        super()._epoch()
+
+    def _groups(self) -> Iterator[list[tuple[Any, ...]]]:
+        assert self.reading is not None  # set by fit
+        return ([parts] for parts in _batches(self.reading))
+
+    def _update(self, group: list[tuple[Any, ...]]) -> None:
+        (parts,) = group
+        step = self._function("step", lambda: _training_step(self._own_step))
+        found = step(*parts)
+        samples = steps.size_of(parts)
+        values = _add(self._totals, found, samples)
+        self._samples += samples
+        self.step_loss, self.step_samples = next(iter(values.values()), float("nan")), samples
+        self.step += 1
+        self.batch += 1
+
+    def _measured(self) -> dict[str, float]:
+        return {name: total / self._samples for name, total in self._totals.items()}
+
+
+class Optimizers:
+    """Several optimizers as one, as far as checkpoints and histories are concerned.
+
+    Args:
+        named: the optimizers, by name.
+    """
+
+    def __init__(self, named: Mapping[str, Any]) -> None:
+        self.named = dict(named)
+        self._calls = SimpleNamespace(steps=0)  # which a trainer counts on: schedulers ask each optimizer's
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The groups of all of them."""
+        return [group for optimizer in self.named.values() for group in optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of each, and of which kind it is."""
+        return {
+            name: {"kind": type(optimizer).__name__, "steps": optimizer._calls.steps,
+                   "state": optimizer.state_dict()}
+            for name, optimizer in self.named.items()
+        }  # fmt: skip
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        kinds = {name: type(optimizer).__name__ for name, optimizer in self.named.items()}
+        begun = {name: one["kind"] for name, one in state.items()}
+        if kinds != begun:
+            raise LampionError(
+                "StepTrainer.fit", "the run that is resumed has other optimizers",
+                expected=", ".join(f"{name}: {kind}" for name, kind in begun.items()),
+                got=", ".join(f"{name}: {kind}" for name, kind in kinds.items()),
+            )  # fmt: skip
+        for name, optimizer in self.named.items():
+            optimizer.load_state_dict(state[name]["state"])
+            optimizer._calls.steps += state[name]["steps"]
+
+
+def _training_step(step: Callable[..., Losses]) -> Callable[..., dict[str, Tensor]]:
+    """The step, which gives numbers away, and not the graph that they come from."""
+
+    def training(*batch: Any) -> dict[str, Tensor]:
+        return {name: value.detach() for name, value in step(*batch).items()}
+
+    return training
+
+
+def _evaluation_step(evaluation: Any) -> Callable[..., dict[str, Tensor]]:
+    def evaluate(*batch: Any) -> dict[str, Tensor]:
+        with no_grad():
+            return dict(evaluation(*batch))
+
+    return evaluate
+
+
+def _batches(loader: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
+    """The batches, each as the tuple of its parts."""
+    for batch in loader:
+        yield tuple(batch) if isinstance(batch, tuple | list) else (batch,)
+
+
+def _add(totals: dict[str, float], found: Losses, samples: int) -> dict[str, float]:
+    """Count a batch; returns its own numbers."""
+    values = {name: value.item() for name, value in found.items()}
+    for name, value in values.items():
+        totals[name] = totals.get(name, 0.0) + samples * value
+    return values
+
+
+def _no_evaluation() -> OptionError:
+    return OptionError("StepTrainer", "nothing says how to measure validation data",
+                       fix="StepTrainer(..., evaluation=a function that returns losses by name)")  # fmt: skip

@@ -17,6 +17,15 @@ from lampion.tensor import Tensor, check_device
 _MODES = ("zeros", "reflect", "replicate", "circular")
 
 
+def check_channels(name: str, option: str, value: Any, groups: Any) -> None:
+    """Refuse numbers of channels that are none, or do not fall into groups."""
+    if not isinstance(value, int) or value < 0:
+        raise OptionError(name, f"{option} is a count", expected="an integer from 0 on", got=repr(value))
+    if not isinstance(groups, int) or groups < 1 or value % groups:
+        raise OptionError(name, f"{option} does not fall into equal groups",
+                          expected=f"a multiple of groups={groups}", got=str(value))  # fmt: skip
+
+
 class _Conv(Module):
     """What all of them share."""
 
@@ -33,12 +42,7 @@ class _Conv(Module):
         name = type(self).__name__
         check_device(name, device)
         for option, value in (("in_channels", in_channels), ("out_channels", out_channels)):
-            if not isinstance(value, int) or value < 0:
-                raise OptionError(name, f"{option} is a count", expected="an integer from 0 on",
-                                  got=repr(value))  # fmt: skip
-            if not isinstance(groups, int) or groups < 1 or value % groups:
-                raise OptionError(name, f"{option} does not fall into equal groups",
-                                  expected=f"a multiple of groups={groups}", got=str(value))  # fmt: skip
+            check_channels(name, option, value, groups)
         if padding_mode not in _MODES or (self.transposed and padding_mode != "zeros"):
             known = '"zeros"' if self.transposed else ", ".join(f'"{mode}"' for mode in _MODES)
             raise OptionError(name, "the padding mode is not known", expected=known, got=repr(padding_mode))

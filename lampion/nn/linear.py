@@ -6,11 +6,10 @@ import math
 from typing import Any
 
 from lampion.errors import LampionError, OptionError
-from lampion.mode import mode
 from lampion.nn import functional as F
 from lampion.nn import init
 from lampion.nn.module import Module
-from lampion.nn.parameter import Parameter, UninitializedParameter, new_parameter
+from lampion.nn.parameter import Parameter, new_parameter
 from lampion.tensor import Tensor, check_device
 
 
@@ -71,53 +70,6 @@ class Linear(Module):
     def extra_repr(self) -> str:
         bias = self.bias is not None
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={bias}"
-
-
-class LazyLinear(Linear):
-    """A `Linear` that learns its `in_features` from its first input, and then is one.
-
-    Until then it has parameters without a shape: run an input through the network before they are counted,
-    copied or printed.
-
-    >>> import lampion
-    >>> layer = lampion.nn.LazyLinear(2)
-    >>> layer(lampion.ones(5, 3)).shape
-    (5, 2)
-    >>> layer
-    Linear(in_features=3, out_features=2, bias=True)
-    """
-
-    def __init__(self, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None) -> None:
-        super().__init__(0, 0, False, device, dtype)
-        self.out_features = out_features
-        self.weight = UninitializedParameter(dtype=dtype)
-        if bias:
-            self.bias = UninitializedParameter(dtype=dtype)
-
-    def reset_parameters(self) -> None:
-        if isinstance(self.weight, UninitializedParameter):
-            return
-        super().reset_parameters()
-
-    def initialize_parameters(self, input: Tensor) -> None:
-        """Give the parameters their shapes, and their first values."""
-        if not isinstance(self.weight, UninitializedParameter):
-            return
-        self.in_features = input.shape[-1]
-        self.weight.materialize((self.out_features, self.in_features))
-        if isinstance(self.bias, UninitializedParameter):
-            self.bias.materialize((self.out_features,))
-        self.reset_parameters()
-
-    def forward(self, input: Tensor) -> Tensor:
-        if mode.trace is not None:
-            mode.trace.refuse(
-                "initialises a lazy layer", "run one input through the network before compiling", once=True
-            )
-        self.initialize_parameters(input)
-        self.in_features = self.weight.shape[1]
-        object.__setattr__(self, "__class__", Linear)
-        return self.forward(input)
 
 
 class Bilinear(Module):

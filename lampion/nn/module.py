@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from lampion import dtype as dtypes
 from lampion.errors import DTypeError, LampionError, ShapeError
 from lampion.nn import hooks, saving
-from lampion.nn.parameter import Buffer, Parameter
+from lampion.nn.parameter import Buffer, Parameter, UninitializedBuffer, is_lazy
 from lampion.nn.saving import LoadResult
 from lampion.ops import cast
 from lampion.tensor import Tensor, check_device
@@ -363,7 +363,7 @@ class Module(hooks.Hooked):
             for name, b in module._buffers.items():
                 if b is not None and b.dtype.is_floating_point and b.dtype is not wanted:
                     if b not in converted:
-                        converted[b] = cast(b, wanted)
+                        converted[b] = UninitializedBuffer(dtype=wanted) if is_lazy(b) else cast(b, wanted)
                     module._buffers[name] = converted[b]
         return self
 

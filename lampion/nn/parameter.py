@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from lampion.errors import LampionError
 from lampion.mode import mode
@@ -80,27 +80,50 @@ class Buffer(Tensor):
         return f"Buffer containing:\n{wrap(self._array)!r}"
 
 
-class UninitializedParameter(Parameter):
-    """A parameter whose shape is not known yet; `materialize` makes a `Parameter` of it."""
+class Uninitialized(Tensor):
+    """What parameters and buffers of lazy layers share, whose shape is not known yet."""
 
-    def __init__(self, requires_grad: bool = True, device: Any = None, dtype: Any = None) -> None:
-        super().__init__(zeros(0, dtype=dtype), requires_grad)
+    #: What it is once it has a shape.
+    cls_to_become: ClassVar[type[Tensor]] = Tensor
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Not known: an error that says so."""
         raise LampionError(
-            "shape", "this parameter of a lazy layer has no shape yet",
+            "shape", "this tensor of a lazy layer has no shape yet",
             fix="run one input through the network first",
         )  # fmt: skip
 
     def materialize(self, shape: Sequence[int], device: Any = None, dtype: Any = None) -> None:
-        """Become a parameter of zeros of this shape; whoever holds it already sees that."""
+        """Become a tensor of zeros of this shape; whoever holds it already sees that."""
         source = zeros(*shape, dtype=dtype or self.dtype)
-        self.__class__ = Parameter  # type: ignore[assignment]  # of the same layout
+        self.__class__ = self.cls_to_become  # type: ignore[assignment]  # of the same layout
         self._array = source._array
         self._version = source._version
         self._base, self._chain = None, ()
 
     def __repr__(self) -> str:
-        return "<UninitializedParameter>"
+        return f"<{type(self).__name__}>"
+
+
+class UninitializedParameter(Uninitialized, Parameter):
+    """A parameter whose shape is not known yet; `materialize` makes a `Parameter` of it."""
+
+    cls_to_become = Parameter
+
+    def __init__(self, requires_grad: bool = True, device: Any = None, dtype: Any = None) -> None:
+        Parameter.__init__(self, zeros(0, dtype=dtype), requires_grad)
+
+
+class UninitializedBuffer(Uninitialized):
+    """A buffer whose shape is not known yet; `materialize` makes a `Tensor` of it."""
+
+    def __init__(self, requires_grad: bool = False, device: Any = None, dtype: Any = None) -> None:
+        source = zeros(0, dtype=dtype)
+        self._array, self._version = source._array, source._version
+        self.requires_grad_(requires_grad)
+
+
+def is_lazy(param: Any) -> bool:
+    """Whether this parameter or buffer has no shape yet."""
+    return isinstance(param, Uninitialized)

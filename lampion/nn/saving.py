@@ -9,7 +9,7 @@ import numpy as np
 
 from lampion.errors import LampionError
 from lampion.mode import no_grad
-from lampion.nn.parameter import Parameter, UninitializedParameter
+from lampion.nn.parameter import Parameter, Uninitialized, is_lazy
 from lampion.tensor import Tensor, as_tensor
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def save(module: Module, into: dict[str, Any], prefix: str, keep_vars: bool) -> 
         for hook in list(hooks.save_before.values()):
             hook(module, prefix, keep_vars)
     for name, tensor in own_state(module).items():
-        into[prefix + name] = tensor if keep_vars else tensor.detach()
+        into[prefix + name] = tensor if keep_vars or is_lazy(tensor) else tensor.detach()
     if type(module).get_extra_state is not _base(module).get_extra_state:
         into[prefix + EXTRA] = module.get_extra_state()
     for name, child in module._modules.items():
@@ -109,7 +109,11 @@ def load(module: Module, given: Mapping[str, Any], strict: bool, assign: bool) -
 
 def _check(name: str, target: Tensor, given: Any, values: dict[str, Tensor], wrong: list[str]) -> None:
     """Note a value that fits, or why it does not."""
-    lazy = isinstance(target, UninitializedParameter)
+    lazy = is_lazy(target)
+    if is_lazy(given):  # of a lazy layer that has not seen an input
+        if not lazy:
+            wrong.append(f"{name}: expected a tensor of shape {tuple(target.shape)}, got {given!r}")
+        return
     try:
         value = as_tensor(_array_like(given))
     except (TypeError, ValueError, RuntimeError):
@@ -137,11 +141,12 @@ def _complain(module: Module, result: LoadResult, wrong: list[str], strict: bool
 
 def _put(module: Module, name: str, value: Tensor, assign: bool) -> None:
     """Copy a value into a parameter or buffer, or (`assign`) put it in its place."""
+    known = module._parameters if name in module._parameters else module._buffers
+    if isinstance(lazy := known[name], Uninitialized):
+        lazy.materialize(value.shape)
     if name in module._parameters:
         target = module._parameters[name]
         assert target is not None
-        if isinstance(target, UninitializedParameter):
-            target.materialize(value.shape, dtype=value.dtype)
         if assign:
             kept = isinstance(value, Parameter)
             new: Any = value if kept else Parameter(value, target.requires_grad)

@@ -7,3 +7,6 @@ UNTYPED = {
     "nn.functional.interpolate bicubic": _ROUNDED,
     "nn.functional.upsample_bilinear": _ROUNDED,
 }
+
+#: Drawn. (With the same numbers drawn, they agree: see test_torch_images.py.)
+RANDOM = {"nn.functional.fractional_max_pool2d", "nn.functional.fractional_max_pool3d"}

@@ -14,7 +14,7 @@ def compare(name, *args, **kwargs):
     """The function in both, and the gradients of the weighted sum of its results."""
     theirs = getattr(torch.nn.functional, name)(*args, **kwargs)
     mine = to_lampion(args)
-    ours = getattr(F, name)(*mine, **kwargs)
+    ours = getattr(F, name)(*mine, **to_lampion(kwargs))
     assert_same(ours, theirs, rtol=1e-9, atol=1e-12)
     weights = torch.linspace(-1, 2, theirs.numel(), dtype=theirs.dtype).reshape(theirs.shape)
     (theirs * weights).sum().backward()
@@ -98,3 +98,10 @@ def test_types_under_autocast(name, dtype):
     with lp.autocast("cpu", lp.bfloat16):
         ours = call(F, to_lampion(x))
     assert_same(ours, theirs, rtol=2**-7, atol=2**-7)  # of bfloat16, rounded in other places
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_windows_at_random_distances(count):
+    x, samples = draw(2, 3, *(9, 11, 8)[:count]), torch.rand(2, 3, count, dtype=torch.float64)
+    name = f"fractional_max_pool{count}d"
+    compare(name, x, 2, (4, 5, 6)[:count], _random_samples=samples)

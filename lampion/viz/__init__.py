@@ -1,6 +1,7 @@
 """Pictures: graphs as SVG of Lampion's own; plots drawn by matplotlib, imported with the first one."""
 
 from lampion.viz.canvas import Picture
+from lampion.viz.convolutions import feature_maps, filters, heat_maps
 from lampion.viz.curves import curves
 from lampion.viz.gallery import misclassified
 from lampion.viz.graph import Graph, graph
@@ -10,6 +11,7 @@ from lampion.viz.notebook import Image, image
 from lampion.viz.reading import modules
 
 __all__ = [
-    "Graph", "Image", "Picture", "activations", "curves", "decision_boundary", "gradient_flow", "graph",
-    "image", "misclassified", "modules", "optimizer_paths", "weights",
+    "Graph", "Image", "Picture", "activations", "curves", "decision_boundary", "feature_maps", "filters",
+    "gradient_flow", "graph", "heat_maps", "image", "misclassified",
+    "modules", "optimizer_paths", "weights",
 ]  # fmt: skip

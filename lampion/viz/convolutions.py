@@ -1,0 +1,222 @@
+"""What convolutions see: filters, feature maps, and heat maps over images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lampion.errors import LampionError, OptionError, ShapeError
+from lampion.mode import no_grad, uncompiled
+from lampion.nn import Module
+from lampion.tensor import Tensor
+from lampion.viz import canvas
+
+
+def filters(
+    weights: Tensor | Mapping[str, Tensor], path: str | os.PathLike[str] | None = None, *, title: str = "",
+    columns: int = 8, limit: int = 64,
+) -> canvas.Picture:  # fmt: skip
+    """The filters of a convolution as small pictures: blue is positive, white 0, red negative.
+
+    Args:
+        weights: of a convolution, (filters, channels, height, width); or several by their headings, to
+            compare: before and after training, say. Each has a scale of its own, which its heading tells.
+        path: a file to write.
+        title: stands above all.
+        columns: how many filters stand beside each other.
+        limit: how many at most are drawn of each.
+
+    Filters of three channels are drawn in colours, grey being 0. Where there are other numbers of channels,
+    each channel of a filter is a picture.
+
+    >>> import lampion
+    >>> convolution = lampion.nn.Conv2d(1, 12, 5)
+    >>> lampion.viz.filters(convolution.weight)  # doctest: +SKIP
+    """
+    groups = dict(weights) if isinstance(weights, Mapping) else {"": weights}
+    if not groups:
+        raise LampionError("filters", "there are no weights to show")
+    with canvas.style():
+        tiles = {name: _planes(weight, limit) for name, weight in groups.items()}
+        rows = max(-(-len(planes) // columns) for planes, _ in tiles.values())
+        across = min(columns, max(len(planes) for planes, _ in tiles.values()))
+        drawing, axes = canvas.panels(len(tiles), max(2.6, 0.55 * across), 0.55 * rows + 0.5, len(tiles))
+        for cell, (name, (planes, largest)) in zip(axes, tiles.items(), strict=True):
+            scale = f"±{largest:.2g}" if largest else "all 0"
+            _mosaic(cell, planes, across, "RdBu", (-1, 1))
+            cell.set_title(f"{name} ({scale})" if name else scale, fontsize=10)
+        return canvas.finished(drawing, path, title)
+
+
+def feature_maps(
+    model: Module | Mapping[str, Tensor], image: Tensor | None = None,
+    path: str | os.PathLike[str] | None = None, *, title: str = "", columns: int = 16, limit: int = 32,
+    layers: tuple[type, ...] | None = None,
+) -> canvas.Picture:  # fmt: skip
+    """What each layer makes of an image: a map for each of its channels, the darker the larger.
+
+    Args:
+        model: a module, which is run once, in the mode that it is in; or the maps to show, (channels, height,
+            width), by name.
+        image: the input of the module, (channels, height, width), or a batch of one. It is drawn first.
+        path: a file to write.
+        title: stands above all.
+        columns: how many maps stand beside each other.
+        limit: how many at most are drawn of a layer.
+        layers: only modules of these classes; otherwise all that have no modules in them, and put out maps.
+
+    Each map has its own scale, from its smallest (white) to its largest number (black); one that is the same
+    everywhere is white.
+    """
+    if isinstance(model, Module):
+        if image is None:
+            raise LampionError("feature_maps", "a module needs an image", fix="feature_maps(model, image)")
+        batch = image if image.ndim == 4 else image.unsqueeze(0)
+        if batch.ndim != 4 or batch.shape[0] != 1:
+            raise ShapeError("feature_maps", "one image is looked at", expected="(C, H, W) or (1, C, H, W)",
+                             got=str(tuple(image.shape)), fix="images[:1]")  # fmt: skip
+        found = {"input": _array(batch)[0], **_maps(model, batch, layers)}
+    else:
+        found = {name: _array(maps) for name, maps in model.items()}
+    shown = {name: maps[:limit] for name, maps in found.items()}
+    with canvas.style():
+        across = min(columns, max(len(maps) for maps in shown.values()))
+        heights = [-(-len(maps) // across) for maps in shown.values()]
+        tile = min(0.75, 12 / across)
+        drawing = canvas.figure(tile * across + 0.4, sum(tile * h + 0.42 for h in heights) + 0.3)
+        cells = drawing.subplots(len(shown), 1, squeeze=False, height_ratios=heights).ravel()
+        for cell, (name, maps) in zip(cells, shown.items(), strict=True):
+            count = f", {len(maps)} of {len(found[name])} channels" if len(maps) < len(found[name]) else ""
+            _mosaic(cell, [_stretched(plane) for plane in maps], across, "gray_r", (0, 1))
+            size = " x ".join(map(str, found[name].shape[-2:]))
+            cell.set_title(f"{name}: {size}{count}", fontsize=9, fontweight="normal", pad=4)
+            cell.set_anchor("W")
+        return canvas.finished(drawing, path, title)
+
+
+def heat_maps(
+    images: Tensor, heat: Tensor, path: str | os.PathLike[str] | None = None, *,
+    captions: Sequence[str] | None = None, title: str = "", columns: int = 6, opacity: float = 0.6,
+) -> canvas.Picture:  # fmt: skip
+    """Heat over images, as `vision.grad_cam` finds it: an image, and below it the image under its heat.
+
+    Args:
+        images: (N, 1, H, W), 0 drawn white and 1 black; or (N, 3, H, W), colours from 0 to 1.
+        heat: (N, H, W), from 0 (nothing is laid over the image) to 1 (dark red).
+        path: a file to write.
+        captions: a text for each image.
+        title: stands above all.
+        columns: how many images stand beside each other.
+        opacity: how much the hottest place hides of the image.
+    """
+    pixels, heats = _array(images), _array(heat)
+    if pixels.ndim != 4 or pixels.shape[1] not in (1, 3):
+        raise ShapeError("heat_maps", "these are no images", expected="(N, 1, H, W) or (N, 3, H, W)",
+                         got=str(pixels.shape))  # fmt: skip
+    if heats.shape != (pixels.shape[0], *pixels.shape[2:]):
+        raise ShapeError("heat_maps", "there is one number of heat for each pixel",
+                         expected=str((pixels.shape[0], *pixels.shape[2:])), got=str(heats.shape))  # fmt: skip
+    if captions is not None and len(captions) != len(pixels):
+        raise OptionError("heat_maps", "there is one caption for each image", expected=str(len(pixels)),
+                          got=str(len(captions)))  # fmt: skip
+    across = min(columns, len(pixels))
+    rows = -(-len(pixels) // across)
+    with canvas.style():
+        drawing = canvas.figure(1.9 * across, (3.75 + 0.3 * (captions is not None)) * rows + 0.4)
+        cells = drawing.subplots(2 * rows, across, squeeze=False)
+        for cell in cells.ravel():
+            cell.axis("off")
+        for i, (image, warm) in enumerate(zip(pixels, heats, strict=True)):
+            above, below = (cells[2 * (i // across) + row, i % across] for row in (0, 1))
+            for cell in (above, below):
+                _picture(cell, image)
+            below.imshow(warm, cmap="jet", vmin=0, vmax=1, alpha=opacity * warm.clip(0, 1) ** 0.5)
+            if captions is not None:
+                above.set_title(captions[i], loc="center", fontsize=9, fontweight="normal", pad=5)
+        return canvas.finished(drawing, path, title)
+
+
+def _array(x: Tensor) -> Any:
+    return x.detach().numpy().astype(np.float32)
+
+
+def _planes(weight: Tensor, limit: int) -> tuple[list[Any], float]:
+    """The pictures of a convolution's filters, divided by the largest absolute number, and that number."""
+    values = _array(weight)
+    if values.ndim != 4:
+        raise ShapeError("filters", "these are no weights of a two-dimensional convolution",
+                         expected="(filters, channels, height, width)", got=str(values.shape))  # fmt: skip
+    largest = float(np.abs(values).max(initial=0.0))
+    values = values / (largest or 1.0)
+    if values.shape[1] == 3:
+        return list((values[:limit].transpose(0, 2, 3, 1) + 1) / 2), largest
+    return list(values.reshape(-1, *values.shape[2:])[:limit]), largest
+
+
+def _maps(model: Module, batch: Tensor, layers: tuple[type, ...] | None) -> dict[str, Any]:
+    """The maps that come out of each layer, (channels, height, width), in the order in which they run."""
+    found: dict[str, Any] = {}
+    handles = []
+
+    def listener(name: str) -> Any:
+        def hook(module: Module, args: Any, output: Any) -> None:
+            if isinstance(output, Tensor) and output.ndim == 4:
+                heading = f"{name}: {type(module).__name__}" if name else type(module).__name__
+                found.setdefault(heading, _array(output)[0])
+
+        return hook
+
+    for name, module in model.named_modules():
+        if isinstance(module, layers) if layers else not any(True for _ in module.children()):
+            handles.append(module.register_forward_hook(listener(name)))
+    try:
+        with no_grad(), uncompiled():
+            model(batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not found:
+        raise LampionError("feature_maps", "no layer puts out maps", expected="(1, channels, height, width)",
+                           fix="name other classes in layers=")  # fmt: skip
+    return found
+
+
+def _stretched(plane: Any) -> Any:
+    low, high = float(plane.min()), float(plane.max())
+    return (plane - low) / (high - low) if high > low else np.zeros_like(plane)
+
+
+def _mosaic(axes: Any, planes: Sequence[Any], columns: int, colours: str, limits: tuple[float, float]) -> None:
+    """Small pictures of one size in rows, with a line between them."""
+    height, width = planes[0].shape[:2]
+    rows = -(-len(planes) // columns)
+    gap = max(1, round(max(height, width) / 14))
+    axes.axis("off")
+    axes.set_xlim(-0.5, columns * (width + gap) - gap - 0.5)
+    axes.set_ylim(rows * (height + gap) - gap - 0.5, -0.5)
+    axes.set_aspect("equal")
+    for i, plane in enumerate(planes):
+        top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
+        place = (left - 0.5, left + width - 0.5, top + height - 0.5, top - 0.5)
+        axes.imshow(plane, cmap=colours, vmin=limits[0], vmax=limits[1], interpolation="nearest",
+                    extent=place)  # fmt: skip
+        axes.add_patch(_frame(place))
+    axes.set_xlim(-0.5 - gap / 2, columns * (width + gap) - gap / 2 - 0.5)
+    axes.set_ylim(rows * (height + gap) - gap / 2 - 0.5, -0.5 - gap / 2)
+
+
+def _frame(place: tuple[float, float, float, float]) -> Any:
+    from matplotlib.patches import Rectangle
+
+    left, right, bottom, top = place
+    return Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=canvas.FAINT, linewidth=0.6)
+
+
+def _picture(axes: Any, image: Any) -> None:
+    if image.shape[0] == 1:
+        axes.imshow(image[0], cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+    else:
+        axes.imshow(image.transpose(1, 2, 0).clip(0, 1), interpolation="nearest")

@@ -24,12 +24,14 @@ class Training:
     network: Callable[[Any], Any]  # (nn) -> module
     loss: Callable[..., Any] | None  # (F, model, x, y) -> scalar
     jax_loss: Callable[..., Any] | None  # (jax, weights, x, y) -> scalar
-    shapes: dict[str, tuple[int, ...]]  # the network's state_dict: names and shapes
+    shapes: dict[str, tuple[int, ...]]  # the network's parameters: names and shapes
     batch: Callable[[np.random.Generator], Arrays]
     optimizer: tuple[str, dict[str, float]] | None  # PyTorch's class name and arguments
     #: What a step is: "train" (forward, backward, optimizer), "gradient" (the loss and its gradient with
     #: respect to x; no optimizer), or "update" (the optimizer alone, with gradients that stay as they are).
     step: str = "train"
+    clip: float | None = None  # the norm that the gradients together are clipped to
+    random: bool = False  # whether there is dropout: `jax_loss` takes a key then
     checked: tuple[int, ...] = (1, 10, 200)  # steps at which the losses are compared
     pool: int = 64  # batches made ready for a turn
     gflop: float | None = None  # multiply-adds of one step x 2 / 1e9, where they are what takes the time
@@ -47,7 +49,7 @@ class Training:
                 fan_in = int(np.prod(shape[1:]))
                 made[name] = (rng.standard_normal(shape) / np.sqrt(fan_in)).astype(np.float32)
             else:
-                made[name] = np.full(shape, 0.0 if name.endswith("bias") else 1.0, np.float32)
+                made[name] = np.full(shape, 0.0 if "bias" in name else 1.0, np.float32)
         return made
 
     def gradients(self) -> dict[str, np.ndarray]:
@@ -58,6 +60,11 @@ class Training:
     def batch_number(self, number: int) -> Arrays:
         """Batch `number` of the stream: the same arrays in every contender."""
         return self.batch(np.random.default_rng([2026, number]))
+
+
+def load(model: Any, weights: dict[str, Any]) -> None:
+    """Give a network all its parameters; buffers (running statistics) stay as they are made."""
+    model.load_state_dict(dict(model.named_buffers()) | weights)
 
 
 def noisy(labels: np.ndarray, classes: int, rng: np.random.Generator) -> np.ndarray:

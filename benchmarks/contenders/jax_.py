@@ -22,15 +22,19 @@ class JaxSession:
         loss_of, (start, update) = training.jax_loss, optimizer(training)
         assert loss_of is not None
         self.state = (params, start(params))
+        self.key = jax.random.key(0) if training.random else None
 
         @partial(jax.jit, donate_argnums=0)
-        def jitted(state: Any, x: Any, y: Any) -> Any:
+        def jitted(state: Any, x: Any, y: Any, key: Any) -> Any:
             params, memory = state
-            loss, gradients = jax.value_and_grad(lambda p: loss_of(jax, p, x, y))(params)
-            return update(params, gradients, memory), loss
+            keys = () if key is None else jax.random.split(key)
+            loss, gradients = jax.value_and_grad(lambda p: loss_of(jax, p, x, y, *keys[1:]))(params)
+            if training.clip is not None:
+                gradients = clipped(gradients, training.clip)
+            return update(params, gradients, memory), loss, keys[0] if training.random else None
 
         def step(x: Any, y: Any) -> Any:
-            self.state, loss = jitted(self.state, x, y)
+            self.state, loss, self.key = jitted(self.state, x, y, self.key)
             return loss
 
         self.step = step
@@ -63,6 +67,13 @@ class JaxSession:
 
     def facts(self) -> dict[str, Any]:
         return {"version": jax.__version__, "device": str(jax.devices()[0])}
+
+
+def clipped(gradients: Any, most: float) -> Any:
+    """The gradients, made smaller where their norm together is above `most`."""
+    norm = jnp.sqrt(sum(jnp.sum(g * g) for g in jax.tree.leaves(gradients)))
+    factor = jnp.minimum(1, most / (norm + 1e-6))
+    return jax.tree.map(lambda g: g * factor, gradients)
 
 
 def optimizer(training: Training) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import lampion
-from benchmarks.training import Training
+from benchmarks.training import Training, load
 
 
 class LampionSession:
@@ -17,7 +17,7 @@ class LampionSession:
     ) -> None:
         lampion.manual_seed(0)
         model = training.network(lampion.nn)
-        model.load_state_dict({name: lampion.tensor(value) for name, value in weights.items()})
+        load(model, {name: lampion.tensor(value) for name, value in weights.items()})
         step = STEPS[training.step](in_bfloat16(training) if autocast else training, model)
         self.model, self.compiled = model, compiled
         self.wants_gradient = training.step == "gradient"
@@ -72,6 +72,8 @@ def train(training: Training, model: Any) -> Any:
         optimizer.zero_grad()
         loss = loss_of(functional, model, x, y)
         loss.backward()
+        if training.clip is not None:
+            lampion.nn.utils.clip_grad_norm_(model.parameters(), training.clip)
         optimizer.step()
         return loss
 

@@ -9,16 +9,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.training import Training
+from benchmarks.training import Training, load
 
 
 class TorchSession:
     def __init__(
-        self, training: Training, weights: dict[str, np.ndarray], *, mode: str, autocast: bool = False
-    ) -> None:
+        self, training: Training, weights: dict[str, np.ndarray], *, mode: str, autocast: bool = False,
+        channels_last: bool = False,
+    ) -> None:  # fmt: skip
         torch.manual_seed(0)
         model = training.network(torch.nn)
-        model.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
+        load(model, {name: torch.from_numpy(value.copy()) for name, value in weights.items()})
+        self.channels_last = channels_last
+        if channels_last:
+            model = model.to(memory_format=torch.channels_last)
         if autocast:
             training = in_bfloat16(training)
         self.step = STEPS[training.step, mode == "one-graph"](training, model, mode)
@@ -29,8 +33,10 @@ class TorchSession:
         )
 
     def prepare(self, arrays: tuple[np.ndarray, np.ndarray]) -> tuple[Any, Any]:
-        x, y = arrays
-        return torch.from_numpy(x).requires_grad_(self.wants_gradient), torch.from_numpy(y)
+        x, y = (torch.from_numpy(array) for array in arrays)
+        if self.channels_last:
+            x, y = (z.contiguous(memory_format=torch.channels_last) if z.ndim == 4 else z for z in (x, y))
+        return x.requires_grad_(self.wants_gradient), y
 
     def value(self, loss: Any) -> float:
         if loss is None:  # an update: look at a parameter
@@ -76,6 +82,8 @@ def optim_step(training: Training, model: Any, mode: str) -> Any:
         optimizer.zero_grad()
         loss = loss_of(torch.nn.functional, model, x, y)
         loss.backward()
+        if training.clip is not None:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip)
         optimizer.step()
         return loss
 
@@ -100,6 +108,10 @@ def one_graph_step(training: Training, model: Any, mode: str) -> Any:
 
     def step(x: Any, y: Any) -> Any:
         gradients, loss = torch.func.grad_and_value(loss_at)(params, x, y)
+        if training.clip is not None:
+            squares = [gradient.square().sum() for gradient in gradients.values()]
+            factor = (training.clip / (torch.stack(squares).sum().sqrt() + 1e-6)).clamp(max=1)
+            gradients = {name: gradient * factor for name, gradient in gradients.items()}
         update(gradients)
         return loss
 

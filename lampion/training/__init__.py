@@ -15,6 +15,7 @@ from lampion.training.checkpoint import (
 from lampion.training.finder import RateSearch, find_lr
 from lampion.training.history import History
 from lampion.training.loggers import CSVLogger, TensorBoardLogger
+from lampion.training.pictures import ImagesByEpoch
 from lampion.training.progress import Progress
 from lampion.training.run import Run
 from lampion.training.sequences import SequenceTrainer
@@ -23,8 +24,8 @@ from lampion.training.summary import Summary, summary
 from lampion.training.trainer import Trainer
 
 __all__ = [
-    "CSVLogger", "Callback", "Checkpoint", "CheckpointError", "EarlyStopping", "History", "LambdaCallback",
-    "Progress", "ProgressBar", "RateSearch", "Run", "Schedule", "SequenceTrainer",
+    "CSVLogger", "Callback", "Checkpoint", "CheckpointError", "EarlyStopping", "History", "ImagesByEpoch",
+    "LambdaCallback", "Progress", "ProgressBar", "RateSearch", "Run", "Schedule", "SequenceTrainer",
     "StepTrainer", "Summary", "TensorBoardLogger", "Trainer",
     "find_lr", "latest", "metrics", "read_checkpoint", "summary", "write_checkpoint",
 ]  # fmt: skip

@@ -31,7 +31,6 @@ INSTEAD = {
     "to_sparse": "dense tensors: Lampion has no sparse ones",
     "to_dense": "the tensor: it is dense",
     "coalesce": "dense tensors: Lampion has no sparse ones",
-    "is_sparse": "False: all tensors are dense",
     "chalf": "x.cfloat(): there is no complex32",
     "complex32": "lampion.complex64",
     "chalf_": "x.cfloat()",

@@ -83,6 +83,11 @@ class Contents:
         return self.device is _CUDA
 
     @property
+    def is_sparse(self) -> bool:
+        """False: only gradients can be sparse, and these are no tensors (`autograd.SparseGradient`)."""
+        return False
+
+    @property
     def itemsize(self) -> int:
         """The size of one element in bytes."""
         return self.dtype.itemsize

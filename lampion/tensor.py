@@ -326,7 +326,7 @@ class Tensor(Contents, Differentiable, _Methods):
         result._version = [0, None]
         result._requires_grad = self._requires_grad
         if self._grad is not None:
-            result._grad = wrap(self._grad._array.copy())
+            result._grad = self._grad.detach().clone()
         return result
 
     __copy__ = detach

@@ -148,8 +148,6 @@ def test_embedding_options():
     F.embedding(lampion.tensor([3]), short, max_norm=1.0)
     np.testing.assert_allclose(np.linalg.norm(short.numpy(), axis=1)[3], 1, rtol=1e-6)
     assert (short[:3] == table[:3]).all()
-    with pytest.raises(OptionError, match="no sparse gradients"):
-        nn.Embedding(3, 2, sparse=True)
     with pytest.raises(OptionError, match="padding_idx is no row"):
         nn.Embedding(3, 2, padding_idx=3)
 

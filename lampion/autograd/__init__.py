@@ -10,6 +10,7 @@ import typing as _typing
 
 from lampion.autograd import graph
 from lampion.autograd.function import Function
+from lampion.autograd.sparse import SparseGradient
 from lampion.autograd.tape import Node, record, record_plain
 from lampion.autograd.walk import backward, grad
 from lampion.mode import (
@@ -43,10 +44,10 @@ if _typing.TYPE_CHECKING:
     )  # fmt: skip
 
 __all__ = [
-    "Function", "Node", "backward", "detect_anomaly", "enable_grad", "forward_ad", "functional", "grad",
-    "gradcheck", "gradgradcheck", "graph", "inference_mode", "is_anomaly_check_nan_enabled",
-    "is_anomaly_enabled", "is_grad_enabled", "is_inference_mode_enabled", "no_grad", "record", "record_plain",
-    "set_detect_anomaly", "set_grad_enabled",
+    "Function", "Node", "SparseGradient", "backward", "detect_anomaly", "enable_grad", "forward_ad",
+    "functional", "grad", "gradcheck", "gradgradcheck", "graph", "inference_mode",
+    "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "is_grad_enabled", "is_inference_mode_enabled",
+    "no_grad", "record", "record_plain", "set_detect_anomaly", "set_grad_enabled",
 ]  # fmt: skip
 
 

@@ -374,7 +374,9 @@ def _arrive(edge: Any, gradient: Tensor, pending: dict[int, Tensor], leaves: dic
 
 def _sum(before: Any, gradient: Any) -> Any:
     """What has arrived at one place so far; at a Function with several outputs, a `Bundle`."""
-    return _add(before, gradient) if isinstance(before, Tensor) else before.merged(gradient)
+    if not isinstance(before, Tensor):
+        return before.merged(gradient)
+    return _add(before, gradient) if isinstance(gradient, Tensor) else gradient.merged(before)
 
 
 def _pass_on_heard(
@@ -465,10 +467,10 @@ def _accumulate(leaf: Tensor | None, gradient: Tensor, create_graph: bool) -> No
     present = leaf.grad
     if present is None:
         leaf.grad = ops.clone(gradient) if create_graph else gradient._owned()
-    elif create_graph:
-        leaf.grad = ops.add(present, gradient)
+    elif create_graph or not isinstance(present, Tensor):
+        leaf.grad = _sum(present, gradient)
     else:
-        present._overwrite(ops.add(present, gradient), where(3))
+        present._overwrite(_sum(present, gradient), where(3))
 
 
 from lampion import ops  # noqa: E402  # the walk computes with operations, which are recorded by the tape

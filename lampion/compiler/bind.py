@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from lampion.autograd.sparse import SparseGradient
 from lampion.autograd.tape import Node
 from lampion.compiler.address import Spans, address, span
 from lampion.compiler.callpath import DirectCall, direct_call
@@ -33,10 +34,10 @@ class Returned:
     """One leaf of what the function returned.
 
     kind: "output" (number `index` of the graph's outputs), "tensor" (`thing`, an existing tensor, or
-    argument `index`), or "plain" (`thing` itself). `chain` is the view to take of it: () is an alias as
-    `detach()` makes it, None the tensor itself. `node` marks a result whose graph was used up by a backward
-    pass inside. `version` is that of an output that was written to in place after it was made. `tracked` says
-    that the view is one for gradients too.
+    argument `index`), "plain" (`thing` itself), or "sparse" (a gradient of the parts in `thing`). `chain` is
+    the view to take of it: () is an alias as `detach()` makes it, None the tensor itself. `node` marks a
+    result whose graph was used up by a backward pass inside. `version` is that of an output that was written
+    to in place after it was made. `tracked` says that the view is one for gradients too.
     """
 
     kind: str
@@ -445,6 +446,10 @@ class BoundPlan:
         """One result. `made` holds the tensors of outputs that have been handed out: each is one tensor."""
         if item.kind == "plain":
             return item.thing
+        if item.kind == "sparse":
+            index, rows, shape = item.thing
+            index, rows = (self._result(part, leaves, outputs, made) for part in (index, rows))
+            return SparseGradient(index, rows, shape)
         if item.kind == "tensor":
             result = item.thing if item.index < 0 else leaves[item.index]
         else:

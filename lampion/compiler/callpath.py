@@ -53,6 +53,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lampion import dtype as dtypes
+from lampion.autograd.sparse import SparseGradient
 from lampion.compiler import address as addresses
 from lampion.compiler.address import address
 from lampion.compiler.capture.guards import GONE, Names
@@ -317,8 +318,9 @@ class _Writer:
         leaf = self.leaves[number]
         return f"x{number}" if isinstance(leaf, Tensor) or number in self.floats else self.names(leaf)
 
-    @staticmethod
-    def _is_simple(item: Returned) -> bool:
+    def _is_simple(self, item: Returned) -> bool:
+        if item.kind == "sparse":
+            return all(map(self._is_simple, item.thing[:2]))
         return item.chain is None and item.kind in ("plain", "tensor", "output")
 
     def _result(self, item: Returned) -> str:
@@ -327,6 +329,10 @@ class _Writer:
             result = self.names(item.thing)
         elif item.kind == "tensor":
             result = f"x{item.index}"
+        elif item.kind == "sparse":  # its parts are results of the plan
+            *parts, shape = item.thing
+            index, rows = map(self._result, parts)
+            result = f"{self.names(SparseGradient, 'sparse')}({index}, {rows}, {shape})"
         else:
             number = self.plan.buffer[item.index]
             result = f"t{number}"

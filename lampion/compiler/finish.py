@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import numpy as np
 
@@ -258,9 +258,13 @@ class Finisher:
                 if tensor.__dict__.get(attribute) != old:
                     self._refuse(f"changes {attribute.strip('_')} of a tensor", "do that outside")
                 continue
-            owner, grad = self.numbers.get(id(tensor), tensor), tensor._grad
+            owner, grad = self.numbers.get(id(tensor), tensor), cast(Any, tensor._grad)
             if grad is None:
                 grads.append((owner, Returned("plain", None)))
+                continue
+            if not isinstance(grad, Tensor):
+                parts = (self._tensor(grad.index), self._tensor(grad.rows))
+                grads.append((owner, Returned("sparse", (*parts, grad.shape))))
                 continue
             if type(grad._array) is Tracer and (grad._node is not None or grad._requires_grad):
                 self._refuse("leaves a .grad with a graph", "use autograd.grad for higher derivatives")

@@ -140,8 +140,7 @@ class Trace:
         """Make an argument of the compiled function an input, whatever it is a view of.
 
         What it is a view of, or was computed from, is forgotten until the trace is over, since it is another
-        tensor at each call.
-        (A plan compares the memory of what it writes with that of its arguments.)
+        tensor at each call. (A plan compares the memory of what it writes with that of its arguments.)
         """
         self._lift(tensor, _VIEW if tensor._base is not None else ())
         self.arguments[id(tensor)] = self._input(tensor._array, Source("argument", None, position))
@@ -234,6 +233,8 @@ class Trace:
             return grad
         if id(tensor) in self.arguments:
             self.refuse("uses the .grad that an argument has", "set x.grad = None first, or do it outside")
+        if not isinstance(grad, Tensor):
+            self.refuse("uses a sparse .grad that was there before", "call zero_grad() before backward")
         before = self.grad_owner.get(id(grad))
         if before is not tensor and (
             before is not None

@@ -8,7 +8,7 @@ from lampion.errors import ShapeError
 from lampion.mode import no_grad
 from lampion.nn import functional as F
 from lampion.nn import init
-from lampion.nn.functional.maps import check_dense, padding_row
+from lampion.nn.functional.maps import padding_row
 from lampion.nn.module import Module
 from lampion.nn.parameter import Parameter, new_parameter
 from lampion.tensor import Tensor, check_device
@@ -29,7 +29,6 @@ class _Table(Module):
         super().__init__()
         name = type(self).__name__
         check_device(name, device)
-        check_dense(name, sparse)
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
         self.padding_idx = padding_row(name, padding_idx, num_embeddings)
@@ -84,7 +83,7 @@ class Embedding(_Table):
         max_norm: vectors that are used and longer than this are scaled down to it.
         norm_type: the p of that length.
         scale_grad_by_freq: divide a vector's gradient by how often it was used.
-        sparse: must be False: there are no sparse gradients.
+        sparse: let the table's gradient hold only the rows that were used; see `functional.embedding`.
 
     Shape:
         x: integers of any shape; result: that shape, and embedding_dim.
@@ -108,14 +107,15 @@ class Embedding(_Table):
 
     def forward(self, input: Tensor) -> Tensor:
         return F.embedding(
-            input, self.weight, self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq
-        )
+            input, self.weight, self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq,
+            self.sparse,
+        )  # fmt: skip
 
     def extra_repr(self) -> str:
         text = f"{self.num_embeddings}, {self.embedding_dim}"
         if self.padding_idx is not None:
             text += f", padding_idx={self.padding_idx}"
-        return text + _norm_options(self)
+        return text + _norm_options(self) + (", sparse=True" if self.sparse else "")
 
 
 class EmbeddingBag(_Table):
@@ -149,7 +149,7 @@ class EmbeddingBag(_Table):
     ) -> Tensor:
         return F.embedding_bag(
             input, self.weight, offsets, self.max_norm, self.norm_type, self.scale_grad_by_freq, self.mode,
-            False, per_sample_weights, self.include_last_offset, self.padding_idx,
+            self.sparse, per_sample_weights, self.include_last_offset, self.padding_idx,
         )  # fmt: skip
 
     def extra_repr(self) -> str:

@@ -484,4 +484,4 @@ def _convert(p: Parameter, dtype: dtypes.DType) -> None:
     p.grad = None
     p.data = cast(p.detach(), dtype)
     if gradient is not None:
-        p.grad = cast(gradient.detach(), dtype)
+        p.grad = cast(gradient.detach(), dtype) if isinstance(gradient, Tensor) else gradient.to(dtype)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 
+from lampion import backend
 from lampion import dtype as dtypes
-from lampion.errors import DTypeError, IndexRangeError, LampionError, ShapeError
-from lampion.mode import known
+from lampion.autograd.sparse import SparseGradient
+from lampion.errors import DTypeError, IndexRangeError, LampionError, ShapeError, unwritable
+from lampion.mode import known, mode
 from lampion.ops.creation import full, zeros
-from lampion.ops.define import cast_to, kernel, operation
+from lampion.ops.define import cast_to, composite, kernel, operation
 from lampion.ops.elementwise import mul, where
 from lampion.ops.movement import broadcast_to, reshape
 from lampion.ops.scatter import reduction_rule
@@ -267,6 +269,36 @@ def index_select(input, dim, index):
     x, dim, at = _along("index_select", input, dim, index)
     picked = index_(x, at, dims=(dim,), wraps=False)
     return picked if as_tensor(input).ndim else reshape(picked, ())
+
+
+@composite(saves=(1,), public=False)
+class used_rows:
+    """The rows of a table that an index names; its gradient holds only those rows, unless it is to have a
+    gradient itself.
+    """
+
+    def forward(table, index): return index_select(table, 0, index)
+
+    def vjp(g, table, index):
+        def for_table(shape):
+            if mode.grad or (mode.trace is not None and not mode.trace.compiles):
+                return index_add(zeros(shape, dtype=g.dtype), 0, index, g)
+            return SparseGradient(index, g, shape)
+
+        return for_table, None
+
+
+def write_rows(x, index, rows, accumulate=False):
+    """Put, or add, rows into a tensor in place, unrecorded, and touch no others: a step of an optimizer."""
+    if mode.trace is not None:
+        params = {"dims": (0,), "accumulate": accumulate, "wraps": False}
+        x._overwrite(index_put_(x, rows, index, **params), None)
+        return
+    if not x._array.flags.writeable:
+        raise unwritable(x.shape)
+    refuse_negative("index_put", x._array, [index._array], (0,))
+    write(backend.namespace(x._array), x._array, rows._array, [index._array], (0,), accumulate)
+    x._version[0] += 1
 
 
 def pick(x, dim, at):

@@ -15,8 +15,9 @@ from lampion.optim.radam import RAdam
 from lampion.optim.rmsprop import RMSprop
 from lampion.optim.rprop import Rprop
 from lampion.optim.sgd import SGD
+from lampion.optim.sparse_adam import SparseAdam
 
 __all__ = [
     "ASGD", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Muon", "NAdam",
-    "Optimizer", "RAdam", "RMSprop", "Rprop", "lr_scheduler", "swa_utils",
+    "Optimizer", "RAdam", "RMSprop", "Rprop", "SparseAdam", "lr_scheduler", "swa_utils",
 ]  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 
 from lampion.optim.groups import number
 from lampion.optim.optimizer import Optimizer, filled, library
+from lampion.optim.rows import incompatible, update_rows
 from lampion.tensor import Tensor
 
 
@@ -63,3 +64,8 @@ class Adagrad(Optimizer):
             g = g + p * h["decay"]
         s = state["sum"] = state["sum"] + g * g
         return p - g * h["lr"] / (library(p).sqrt(s) + group["eps"])
+
+    def update_sparse(self, p: Tensor, gradient: Any, h: dict[str, Any], group: dict[str, Any]) -> None:
+        if group["weight_decay"]:
+            raise incompatible("Adagrad", "weight_decay")
+        update_rows(self, p, gradient, h, group)

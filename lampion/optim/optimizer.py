@@ -23,8 +23,10 @@ from lampion.mode import enable_grad, mode
 from lampion.optim.bundles import bundles, join, split
 from lampion.optim.groups import check_options, number, read_parameters
 from lampion.optim.hooks import Hooked
+from lampion.optim.rows import no_sparse
+from lampion.optim.saving import copied, position, taken
 from lampion.optim.traced import outside_of_traces, putting_back
-from lampion.tensor import Tensor, tensor, wrap
+from lampion.tensor import Tensor, tensor
 
 
 class Optimizer(Hooked):
@@ -130,6 +132,10 @@ class Optimizer(Hooked):
         """The new parameter; and the new state, put into `state`. `h` holds `scalars` by name."""
         raise NotImplementedError  # abstract
 
+    def update_sparse(self, p: Tensor, gradient: Any, h: dict[str, Any], group: dict[str, Any]) -> None:
+        """The same, in place, for a sparse gradient."""
+        raise no_sparse(type(self).__name__)
+
     # -- the loop ---------------------------------------------------------------------------------------
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -187,7 +193,8 @@ class Optimizer(Hooked):
         params = [p for group in self.param_groups for p in group["params"]]
         if sum(p._array.size for p in params) < _LARGE or not _has_llvm() or not self.elementwise:
             return False
-        return all(p._array.dtype.kind == "f" for p in params) and not any(
+        plain = (p._array.dtype.kind == "f" and isinstance(p._grad, Tensor | None) for p in params)
+        return all(plain) and not any(
             isinstance(group[name], Tensor) for group in self.param_groups for name in self.flags
         )
 
@@ -262,11 +269,13 @@ class Optimizer(Hooked):
         assert values is not None  # a batch is equally far
         h = dict(zip(self.scalar_names, values, strict=True))
         with backend.silence():
-            if not self.elementwise:
-                self._update_tensors(params, h, group)
-            else:
-                for bundle in bundles(params):
-                    self._update_bundle(bundle, h, group)
+            joined: list[Tensor] = []
+            alone: list[Tensor] = []
+            for p in params:
+                (joined if self.elementwise and isinstance(p.grad, Tensor) else alone).append(p)
+            self._update_tensors(alone, h, group)
+            for bundle in bundles(joined):
+                self._update_bundle(bundle, h, group)
         self._count(group, states)
 
     def _update_bundle(self, params: list[Tensor], h: dict[str, float], group: dict[str, Any]) -> None:
@@ -308,16 +317,23 @@ class Optimizer(Hooked):
     def _update_tensors(self, params: list[Tensor], h: dict[str, Any], group: dict[str, Any]) -> None:
         """Apply the update rule to Tensors, one after the other."""
         for p in params:
-            state = self.state[p]
-            values = {key: value for key, value in state.items() if isinstance(value, Tensor)}
-            before = values.copy()
-            new = self.update(p, p.grad, values, h, group)
-            for key, value in values.items():
-                if value is not before[key]:
-                    before[key]._overwrite(value, None)
-            p._overwrite(new, None)
-            if mode.trace is None:
-                p._version[1] = f"{type(self).__name__}.step()"
+            gradient: Any = p.grad
+            if isinstance(gradient, Tensor | None):
+                self._update_tensor(p, gradient, h, group)
+            else:
+                self.update_sparse(p, gradient, h, group)
+
+    def _update_tensor(self, p: Tensor, g: Any, h: dict[str, Any], group: dict[str, Any]) -> None:
+        state = self.state[p]
+        values = {key: value for key, value in state.items() if isinstance(value, Tensor)}
+        before = values.copy()
+        new = self.update(p, g, values, h, group)
+        for key, value in values.items():
+            if value is not before[key]:
+                before[key]._overwrite(value, None)
+        p._overwrite(new, None)
+        if mode.trace is None:
+            p._version[1] = f"{type(self).__name__}.step()"
 
     # -- saving ------------------------------------------------------------------------------------------
 
@@ -329,12 +345,12 @@ class Optimizer(Hooked):
         order = {id(p): i for i, p in enumerate(p for g in self.param_groups for p in g["params"])}
         state = {order.get(id(p), p): self._packed(entry) for p, entry in self.state.items()}
         groups = [
-            {**{k: _copied(v) for k, v in g.items() if k != "params"},
+            {**{k: copied(v) for k, v in g.items() if k != "params"},
              "params": [order[id(p)] for p in g["params"]]}
             for g in self.param_groups
         ]  # fmt: skip
         result: dict[str, Any] = {
-            "state": {k: state[k] for k in sorted(state, key=_position) if state[k]}, "param_groups": groups
+            "state": {k: state[k] for k in sorted(state, key=position) if state[k]}, "param_groups": groups
         }  # fmt: skip
         for hook in self._save_post.values():
             if (other := hook(self, result)) is not None:
@@ -345,7 +361,7 @@ class Optimizer(Hooked):
         """The state of one parameter as it is saved."""
         dropped = () if self.saves_step else ("step",)
         return {
-            key: tensor(float(value)) if key == "step" or key in self.numbers else _copied(value)
+            key: tensor(float(value)) if key == "step" or key in self.numbers else copied(value)
             for key, value in entry.items() if key not in dropped
         }  # fmt: skip
 
@@ -366,10 +382,10 @@ class Optimizer(Hooked):
         by_number: dict[int, Tensor] = {}
         for group, entry in zip(self.param_groups, saved, strict=True):
             by_number.update(zip(entry["params"], group["params"], strict=True))
-            group.update({k: _taken(v, None) for k, v in entry.items() if k != "params"})
+            group.update({k: taken(v, None) for k, v in entry.items() if k != "params"})
         self.state = collections.defaultdict(dict)
-        for position, entry in state_dict["state"].items():
-            if (p := by_number.get(position if position in by_number else int(position))) is not None:
+        for key, entry in state_dict["state"].items():
+            if (p := by_number.get(key if key in by_number else int(key))) is not None:
                 self.state[p] = self._unpacked(entry, p)
         for hook in self._load_post.values():
             hook(self)
@@ -381,7 +397,7 @@ class Optimizer(Hooked):
             if key == "step" or key in self.numbers:
                 kept[key] = int(number(value)) if key == "step" else number(value)
             elif value is not None:
-                kept[key] = _taken(value, p._array.dtype)
+                kept[key] = taken(value, p._array.dtype)
         return kept
 
     def __getstate__(self) -> dict[str, Any]:
@@ -460,30 +476,6 @@ def filled(p: Tensor, value: float) -> Tensor:
 def as_stored(value: float) -> float:
     """A number rounded as PyTorch does, which keeps it in a tensor of the default type."""
     return float(np.float64(value) if get_default_dtype() is lampion.float64 else np.float32(value))
-
-
-def _position(key: Any) -> int:
-    return key if isinstance(key, int) else 1 << 62
-
-
-def _copied(value: Any) -> Any:
-    """A copy of saved state that later steps do not reach."""
-    if isinstance(value, Tensor):
-        return value.detach().clone()
-    if isinstance(value, list):
-        return [_copied(item) for item in value]
-    return value
-
-
-def _taken(value: Any, dtype: Any) -> Any:
-    """A copy of state to be loaded, in Lampion's tensors, and of the parameter's type."""
-    if isinstance(value, Tensor):
-        value = value._array
-    if isinstance(value, list):
-        return [_taken(item, dtype) for item in value]
-    if hasattr(value, "__array__") and not isinstance(value, np.generic):
-        return wrap(np.array(np.asarray(value), dtype=dtype))
-    return value
 
 
 #: Elements from which on the update is compiled in eager mode too.

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lampion.errors import OptionError
+from lampion.ops.advanced_indexing import write_rows
 from lampion.optim.groups import number
 from lampion.optim.optimizer import Optimizer, zeros
+from lampion.optim.rows import incompatible
 from lampion.tensor import Tensor
 
 
@@ -74,3 +76,12 @@ class SGD(Optimizer):
             v = state["momentum_buffer"] = state["momentum_buffer"] * h["momentum"] + g * h["first"]
             g = g + v * h["momentum"] if group["nesterov"] else v
         return p - g * h["lr"]
+
+    def update_sparse(self, p: Tensor, gradient: Any, h: dict[str, Any], group: dict[str, Any]) -> None:
+        if group["weight_decay"]:
+            raise incompatible("SGD", "weight_decay")
+        if group["momentum"]:  # which moves all rows that were ever used
+            self._update_tensor(p, gradient.to_dense(), h, group)
+            return
+        rate = h["lr"] if group["maximize"] else -h["lr"]
+        write_rows(p, gradient.index, gradient.rows * rate, accumulate=True)

@@ -40,7 +40,7 @@ class Lowering:
         self.externals = 0
         self._place_inputs()
         # The last group that can fail: upon an index out of range, a singular matrix...
-        self.last_check = last_check(self.schedule.groups)
+        self.last_check = last_check(self.schedule.groups, graph)
         self.copies: list[tuple[Value, Layout]] = []  # what has to be copied to its output at the end
         self._bind_outputs(targets)
 

@@ -8,9 +8,10 @@ from lampion import ops
 from lampion.amp.policy import by_policy
 from lampion.dtype import int64
 from lampion.errors import DTypeError, LampionError, OptionError, ShapeError
-from lampion.mode import is_grad_enabled, mode, no_grad
+from lampion.mode import mode, no_grad
 from lampion.nn.functional.checks import check_floats
 from lampion.nn.functional.distances import p_norm
+from lampion.ops.advanced_indexing import used_rows
 from lampion.ops.composite import affine, scaled_gradient
 from lampion.ops.define import cast_to, widened
 from lampion.tensor import Tensor
@@ -109,7 +110,9 @@ def embedding(
         max_norm: rows that are used and longer than this are first scaled down to it, in the table.
         norm_type: the p of that length.
         scale_grad_by_freq: divide each row's gradient by how often the input names it.
-        sparse: must be False: there are no sparse gradients.
+        sparse: let the table's gradient hold only the rows that were used (`autograd.SparseGradient`), for
+            `optim.SparseAdam`, `SGD` and `Adagrad`, which then touch no others. For a table that is a leaf;
+            the gradient of another one is whole.
 
     Shape:
         result: the input's shape, and features.
@@ -121,7 +124,6 @@ def embedding(
             [0., 0.],
             [1., 2.]])
     """
-    check_dense("embedding", sparse and is_grad_enabled() and weight.requires_grad)
     if weight.ndim != 2:
         raise ShapeError("embedding", "the table has rows and features", expected="(rows, features)",
                          got=str(tuple(weight.shape)))  # fmt: skip
@@ -129,7 +131,7 @@ def embedding(
     padding = padding_row("embedding", padding_idx, weight.shape[0])
     if max_norm is not None:
         shorten(weight, indices, max_norm, norm_type)
-    rows = ops.index_select(weight, 0, indices)
+    rows = used_rows(weight, indices) if sparse and weight.is_leaf else ops.index_select(weight, 0, indices)
     if padding is not None or scale_grad_by_freq:
         factor = ops.ones(indices.shape[0], dtype=weight.dtype)
         if scale_grad_by_freq:
@@ -138,13 +140,6 @@ def embedding(
             factor = ops.where(indices == padding, 0.0, factor)
         rows = scaled_gradient(rows, ops.unsqueeze(factor, 1))
     return ops.reshape(rows, *input.shape, weight.shape[1])
-
-
-def check_dense(name: str, sparse: bool) -> None:
-    """Refuse sparse gradients."""
-    if sparse:
-        raise OptionError(name, "there are no sparse gradients", expected="sparse=False", got="sparse=True",
-                          fix="leave it out: the results are the same")  # fmt: skip
 
 
 def padding_row(name: str, padding_idx: int | None, rows: int) -> int | None:
@@ -203,7 +198,6 @@ def embedding_bag(
     """
     name = "embedding_bag"
     check_floats(name, weight)
-    check_dense(name, sparse and weight.requires_grad and is_grad_enabled())
     if mode not in ("sum", "mean", "max"):
         raise OptionError(name, "the mode is not known", expected='"sum", "mean" or "max"', got=repr(mode))
     if per_sample_weights is not None and mode != "sum":
@@ -226,7 +220,7 @@ def embedding_bag(
         starts = ops.narrow(starts, 0, 0, bags)
         bag = ops.sum(ops.arange(count).unsqueeze(1) >= starts, 1) - 1
     padding = padding_row(name, padding_idx, weight.shape[0])
-    rows = embedding(indices, weight, padding, max_norm, norm_type, scale_grad_by_freq)
+    rows = embedding(indices, weight, padding, max_norm, norm_type, scale_grad_by_freq, sparse)
     counts = ops.ones(count, 1, dtype=rows.dtype)
     if padding is not None:
         counts = ops.cast(ops.unsqueeze(indices != padding, 1), rows.dtype)

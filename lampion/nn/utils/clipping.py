@@ -29,7 +29,7 @@ def get_total_norm(
     """
     norm_type = float(norm_type)
     with no_grad():
-        norms = [p_norm(x, norm_type, tuple(range(x.ndim))) for x in _listed(tensors)]
+        norms = [_norm(x, norm_type) for x in _listed(tensors)]
         total = p_norm(ops.stack(norms), norm_type, (0,)) if norms else ops.zeros(())
     if error_if_nonfinite:
         if mode.trace is not None:
@@ -40,6 +40,11 @@ def get_total_norm(
                 fix="look for an overflow; or pass error_if_nonfinite=False to go on",
             )  # fmt: skip
     return total
+
+
+def _norm(x: Tensor, norm_type: float) -> Tensor:
+    """The norm of one tensor; of a sparse gradient too, which knows how."""
+    return p_norm(x, norm_type, tuple(range(x.ndim))) if isinstance(x, Tensor) else x.norm(norm_type)
 
 
 def clip_grads_with_norm_(
@@ -95,4 +100,4 @@ def clip_grad_value_(
     with no_grad():
         for p in _listed(parameters):
             if p.grad is not None:
-                p.grad.copy_(ops.clamp(p.grad, -limit, limit))
+                p.grad.clamp_(-limit, limit)

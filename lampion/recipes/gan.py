@@ -28,17 +28,17 @@ def networks() -> nn.ModuleDict:
     where it believes that an image is real.
     """
     generator = nn.Sequential(
-        nn.Linear(NOISE, 128 * 7 * 7, bias=False), nn.Unflatten(1, (128, 7, 7)),
-        nn.BatchNorm2d(128), nn.ReLU(),
-        nn.ConvTranspose2d(128, 64, 4, stride=2, padding=1, bias=False),  # (N, 64, 14, 14)
+        nn.Linear(NOISE, 64 * 7 * 7, bias=False), nn.Unflatten(1, (64, 7, 7)),
         nn.BatchNorm2d(64), nn.ReLU(),
-        nn.ConvTranspose2d(64, 1, 4, stride=2, padding=1), nn.Tanh(),  # (N, 1, 28, 28)
+        nn.ConvTranspose2d(64, 32, 4, stride=2, padding=1, bias=False),  # (N, 32, 14, 14)
+        nn.BatchNorm2d(32), nn.ReLU(),
+        nn.ConvTranspose2d(32, 1, 4, stride=2, padding=1), nn.Tanh(),  # (N, 1, 28, 28)
     )  # fmt: skip
     discriminator = nn.Sequential(
-        nn.Conv2d(1, 64, 4, stride=2, padding=1), nn.LeakyReLU(0.2),
-        nn.Conv2d(64, 128, 4, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(128), nn.LeakyReLU(0.2),
-        nn.Flatten(), nn.Dropout(0.3), nn.Linear(128 * 7 * 7, 1),
+        nn.Conv2d(1, 32, 4, stride=2, padding=1), nn.LeakyReLU(0.2),
+        nn.Conv2d(32, 64, 4, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(64), nn.LeakyReLU(0.2),
+        nn.Flatten(), nn.Dropout(0.3), nn.Linear(64 * 7 * 7, 1),
     )  # fmt: skip
     for layer in (*generator, *discriminator):
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):

@@ -6,7 +6,7 @@ from lampion.viz.curves import curves
 from lampion.viz.gallery import misclassified
 from lampion.viz.graph import Graph, graph
 from lampion.viz.images import image_grid, image_rows, manifold
-from lampion.viz.landscape import decision_boundary, optimizer_paths
+from lampion.viz.landscape import decision_boundary, optimizer_paths, scatter
 from lampion.viz.layers import activations, gradient_flow, weights
 from lampion.viz.notebook import Image, image
 from lampion.viz.reading import modules
@@ -14,5 +14,5 @@ from lampion.viz.reading import modules
 __all__ = [
     "Graph", "Image", "Picture", "activations", "curves", "decision_boundary", "feature_maps", "filters",
     "gradient_flow", "graph", "heat_maps", "image", "image_grid", "image_rows", "manifold", "misclassified",
-    "modules", "optimizer_paths", "weights",
+    "modules", "optimizer_paths", "scatter", "weights",
 ]  # fmt: skip

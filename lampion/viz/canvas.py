@@ -11,8 +11,9 @@ from lampion.utils.files import write_file
 
 #: Blue and orange that the colour-blind can tell apart too (M. Okabe, K. Ito), and quiet greys.
 BLUE, ORANGE, INK, GREY, FAINT = "#0072b2", "#d55e00", "#222222", "#6b6b6b", "#dddddd"
-#: Eight of theirs, for classes; more classes begin again.
-CLASSES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7a7a7a")
+#: Eight of theirs and two of P. Tol's, for classes; more classes begin again.
+CLASSES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7a7a7a",
+           "#332288", "#882255")  # fmt: skip
 
 _STYLE: Any = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so pictures look alike everywhere

@@ -133,7 +133,8 @@ def _pixels(operation: str, images: Tensor, ink: bool) -> Any:
     """Images as (N, H, W, 3), from 0 to 1, as they are to look."""
     shape = tuple(images.shape)
     if not (len(shape) == 3 or (len(shape) == 4 and shape[1] in (1, 3))) or 0 in shape:
-        raise ShapeError(operation, "these are not images", expected="(N, 1, H, W), (N, 3, H, W) or (N, H, W)",
+        raise ShapeError(operation, "these are not images",
+                         expected="(N, 1, H, W), (N, 3, H, W) or (N, H, W)",
                          got=str(shape), fix="one image: images[None]")  # fmt: skip
     array = images.detach().numpy().astype(np.float32).clip(0, 1)
     if len(shape) == 4 and shape[1] == 3:

@@ -164,3 +164,40 @@ def _limits(ways: list[Any], minimum: tuple[float, float] | None) -> tuple[float
     (left, bottom), (right, top) = points.min(0), points.max(0)
     across, up = 0.12 * max(right - left, 1e-6), 0.2 * max(top - bottom, 1e-6)
     return left - across, right + across, bottom - up, top + up
+
+
+def scatter(
+    points: Tensor, labels: Tensor, path: str | os.PathLike[str] | None = None, *, title: str = "",
+    classes: Sequence[str] | None = None, limit: int = 5000,
+) -> canvas.Picture:  # fmt: skip
+    """Draw labelled points of a plane: where an encoder puts images, or a table of vectors its words.
+
+    Args:
+        points: (N, 2).
+        labels: (N,), their classes: integers.
+        path: a file to write.
+        title: stands above the picture.
+        classes: the names of the classes; their numbers unless given. Each stands where its class lies.
+        limit: how many points are drawn at most: the first ones.
+    """
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise ShapeError("scatter", "the points must lie in a plane", expected="points of shape (N, 2)",
+                         got=str(tuple(points.shape)))  # fmt: skip
+    if tuple(labels.shape) != tuple(points.shape[:1]):
+        raise ShapeError("scatter", "there is one label for each point", expected=f"({points.shape[0]},)",
+                         got=str(tuple(labels.shape)))  # fmt: skip
+    places = points.detach().numpy()[:limit]
+    kinds = labels.detach().numpy()[:limit].astype(int)
+    with canvas.style():
+        drawing = canvas.figure(6.4, 6.0)
+        axes = drawing.subplots()
+        for kind in np.unique(kinds):
+            own, colour = places[kinds == kind], canvas.CLASSES[kind % len(canvas.CLASSES)]
+            axes.scatter(*own.T, s=min(18.0, 2.0 + 6000 / len(places)), color=colour, alpha=0.6, linewidths=0)
+            name = classes[kind] if classes is not None else str(kind)
+            frame = {"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": colour, "alpha": 0.9}
+            axes.text(*np.median(own, 0), name, ha="center", va="center", fontsize=10, fontweight="bold",
+                      color=colour, bbox=frame)  # fmt: skip
+        axes.set_aspect("equal", "datalim")
+        axes.grid(False)
+        return canvas.finished(drawing, path, title)

@@ -19,9 +19,8 @@ from lampion import nn, viz
 from lampion.datasets import PTB
 from lampion.optim import SGD
 from lampion.optim.lr_scheduler import LambdaLR
-from lampion.text import EveryWord, SequentialBatches, generate, sample
+from lampion.text import EveryWord, SequentialBatches, write_samples
 from lampion.training import Checkpoint, CSVLogger, ProgressBar, Run, Schedule, SequenceTrainer
-from lampion.utils.files import write_file
 
 
 class BetterRnnlm(nn.Module):
@@ -35,7 +34,7 @@ class BetterRnnlm(nn.Module):
         self.output = nn.Linear(width, words)
         self.output.weight = self.embedding.weight  # a word is looked up, and foretold, by the same vector
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
-        nn.init.zeros_(self.output.bias)
+        nn.init.zeros_(self.output.get_parameter("bias"))
 
     def forward(self, words: Any, state: Any = None) -> Any:
         h, state = self.lstm(self.dropout(self.embedding(words)), state)  # (B, T, width)
@@ -77,28 +76,14 @@ def train(
     history = trainer.fit(batches, valid, epochs=epochs, resume=resume)
     seconds = time.perf_counter() - begun
 
-    lampion.save(trainer.model.state_dict(), run / "model.safetensors")
-    history.save(run / "history.csv")
-    test = PTB("test")
+    model, test = trainer.model, PTB("test")
+    lampion.save(model.state_dict(), run / "model.safetensors")
     found = trainer.evaluate(EveryWord(test.corpus, 10, 35))
     title = f"rnnlm-better, seed {seed}: test perplexity {found['perplexity']:.2f} (training: with dropout)"
     viz.curves(history, run / "curves.png", title)
-    write_file(run / "text.txt", written(trainer.model, test.vocab, "the meaning of life is") + "\n")
+    beginning = ["the", "meaning", "of", "life", "is"]
+    write_samples(run / "text.txt", model, test.vocab, beginning, length=60, skip=["<unk>", "N"])
     return run.finish(test_perplexity=found["perplexity"], test_loss=found["loss"], seconds=round(seconds, 3))
-
-
-def written(model: nn.Module, vocab: Any, beginning: str, length: int = 100) -> str:
-    """A text that the model goes on with; what stands for rare words and numbers is left out."""
-    model.eval()
-
-    def step(words: Any, state: Any) -> Any:
-        scores, state = model(words, state)
-        return scores[:, -1], state
-
-    words = beginning.split()
-    skip = [vocab[word] for word in ("<unk>", "N") if word in vocab]
-    found = generate(step, vocab.encode(words), length, lambda scores: sample(scores, 0.9, skip=skip))
-    return " ".join([*words, *vocab.decode(found)]).replace("<eos>", "\n").replace("\n ", "\n")
 
 
 if __name__ == "__main__":

@@ -3,11 +3,12 @@
 In the order in which one needs them: `Vocab`, `preprocess` and `BPE` number the words or pieces of a text;
 `cooccurrence_matrix`, `ppmi` and `truncated_svd` make vectors of them by counting, `contexts_targets` and
 `UnigramSampler` prepare learning them; `most_similar` and `analogy` look at vectors, however they were made;
-`SequentialBatches`, `EveryWord`, `pad` and `BucketSampler` make batches. `generate` and `beam_search` write,
-by `greedy`, `sample` and what these are made of.
+`SequentialBatches`, `RandomPieces`, `EveryWord`, `pad` and `BucketSampler` make batches. `generate` and
+`beam_search` write, by `greedy`, `sample` and what these are made of; `continue_text` and `write_samples` do
+so in words.
 """
 
-from lampion.text.batching import BucketSampler, EveryWord, SequentialBatches, pad
+from lampion.text.batching import BucketSampler, EveryWord, RandomPieces, SequentialBatches, pad
 from lampion.text.beams import beam_search
 from lampion.text.bpe import BPE
 from lampion.text.counts import cooccurrence_matrix, ppmi, truncated_svd
@@ -15,10 +16,11 @@ from lampion.text.generation import generate, greedy, keep_top_k, keep_top_p, sa
 from lampion.text.similarity import analogy, cosine_similarity, most_similar
 from lampion.text.vocabulary import UnknownWordError, Vocab, preprocess
 from lampion.text.windows import UnigramSampler, contexts_targets
+from lampion.text.writing import continue_text, write_samples
 
 __all__ = [
-    "BPE", "BucketSampler", "EveryWord", "SequentialBatches", "UnigramSampler", "UnknownWordError", "Vocab",
-    "analogy", "beam_search", "contexts_targets", "cooccurrence_matrix", "cosine_similarity", "generate",
-    "greedy", "keep_top_k", "keep_top_p", "most_similar", "pad", "ppmi", "preprocess", "sample", "skip_ids",
-    "truncated_svd",
+    "BPE", "BucketSampler", "EveryWord", "RandomPieces", "SequentialBatches", "UnigramSampler",
+    "UnknownWordError", "Vocab", "analogy", "beam_search", "contexts_targets", "continue_text",
+    "cooccurrence_matrix", "cosine_similarity", "generate", "greedy", "keep_top_k", "keep_top_p",
+    "most_similar", "pad", "ppmi", "preprocess", "sample", "skip_ids", "truncated_svd", "write_samples",
 ]  # fmt: skip

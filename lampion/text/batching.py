@@ -67,7 +67,7 @@ class SequentialBatches:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         size = len(self.corpus) - 1
         if not self.carry:
-            self.position = int(randint(size, ())) if self.shift else 0
+            self.position = int(randint(0, size)) if self.shift else 0
         for _ in range(len(self)):
             places = (self.offsets[:, None] + np.arange(self.position, self.position + self.time_size)) % size
             self.position = (self.position + self.time_size) % size
@@ -118,6 +118,43 @@ class EveryWord:
             places = np.where(there, places, 0)
             words = np.where(there, self.corpus[places], 0)
             yield from_numpy(words), from_numpy(np.where(there, self.corpus[places + 1], -100))
+
+
+class RandomPieces:
+    """Pieces of a text from random places, for a network without a state: a small GPT, say.
+
+    Args:
+        corpus: the numbers of the words, (N,).
+        batch_size: how many pieces, B.
+        time_size: how many words each has, T.
+        batches: how many batches a pass has.
+
+    Shape:
+        Each batch: inputs and targets, the words that follow, int64 (B, T).
+
+    >>> import lampion
+    >>> from lampion.text import RandomPieces
+    >>> _ = lampion.manual_seed(0)
+    >>> for x, y in RandomPieces(lampion.arange(100), batch_size=2, time_size=3, batches=1):
+    ...     print((y - x).tolist(), (x[:, 1:] - x[:, :-1]).tolist())
+    [[1, 1, 1], [1, 1, 1]] [[1, 1], [1, 1]]
+    """
+
+    def __init__(self, corpus: Any, batch_size: int, time_size: int, batches: int) -> None:
+        if batch_size < 1 or time_size < 1 or batches < 1:
+            raise OptionError("RandomPieces", "empty batches", got=f"{batch_size}, {time_size} and {batches}",
+                              expected="batch_size, time_size and batches from 1 on")  # fmt: skip
+        self.corpus = to_corpus("RandomPieces", corpus, least=time_size + 1)
+        self.batch_size, self.time_size, self.batches = batch_size, time_size, batches
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        starts = len(self.corpus) - self.time_size
+        for _ in range(self.batches):
+            places = randint(0, starts, (self.batch_size, 1)).numpy() + np.arange(self.time_size)
+            yield from_numpy(self.corpus[places]), from_numpy(self.corpus[places + 1])
 
 
 def pad(

@@ -100,9 +100,11 @@ class SequenceTrainer(Trainer):
 
         def step(words: Tensor, targets: Tensor, state: Any) -> tuple[Tensor, Any]:
             scores, state, *prices = model(words, state)
-            loss = cross_entropy(scores, targets)
+            total = loss = cross_entropy(scores, targets)
+            for price in prices:
+                total = total + price
             optimizer.zero_grad()
-            sum(prices, loss).backward()
+            total.backward()
             if clip_norm is not None:
                 clip_grad_norm_(parameters, clip_norm)
             optimizer.step()

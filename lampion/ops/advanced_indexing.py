@@ -288,16 +288,16 @@ class used_rows:
         return for_table, None
 
 
-def write_rows(x, index, rows, accumulate=False):
+def write_rows(x, index, rows, accumulate=False, dim=0):
     """Put, or add, rows into a tensor in place, unrecorded, and touch no others: a step of an optimizer."""
     if mode.trace is not None:
-        params = {"dims": (0,), "accumulate": accumulate, "wraps": False}
+        params = {"dims": (dim,), "accumulate": accumulate, "wraps": False}
         x._overwrite(index_put_(x, rows, index, **params), None)
         return
     if not x._array.flags.writeable:
         raise unwritable(x.shape)
-    refuse_negative("index_put", x._array, [index._array], (0,))
-    write(backend.namespace(x._array), x._array, rows._array, [index._array], (0,), accumulate)
+    refuse_negative("index_put", x._array, [index._array], (dim,))
+    write(backend.namespace(x._array), x._array, rows._array, [index._array], (dim,), accumulate)
     x._version[0] += 1
 
 

@@ -11,6 +11,7 @@ from lampion.errors import LampionError, OptionError
 from lampion.mode import no_grad
 from lampion.ops import log_softmax
 from lampion.tensor import Tensor, from_numpy
+from lampion.text.caching import KeyValueCache
 from lampion.text.generation import Step, check_rows, skip_ids, to_prompt
 
 
@@ -29,7 +30,8 @@ def beam_search(
         prompt: the words to begin with, (T,).
         length: how many words to write at most.
         beams: how many texts are kept. With one, the search is `greedy`.
-        state: handed to the first step: nothing, a Tensor, or tuples, lists and dicts of them.
+        state: handed to the first step: nothing, a Tensor, a `KeyValueCache`, or tuples, lists and dicts of
+            them.
         end: the word that ends a text; it is its last word.
         skip: words that are never written.
         length_penalty: a. With 0, long texts are worse than short ones; with 1, the average word counts.
@@ -86,6 +88,8 @@ def _best(scores: np.ndarray[Any, Any], beams: int) -> tuple[Any, Any, Any]:
 
 def _rows(state: Any, rows: Tensor, dim: int) -> Any:
     """The state of these texts."""
+    if isinstance(state, KeyValueCache):
+        return state.select(rows)
     if isinstance(state, Tensor):
         return state.index_select(dim, rows)
     if isinstance(state, dict):

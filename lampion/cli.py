@@ -84,6 +84,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--device", help="where to compute (default: cpu)")
     train.add_argument("--no-compile", dest="compile", action="store_false", default=None,
                        help="run operation by operation, without machine code")  # fmt: skip
+    train.add_argument("--set", metavar="NAME=VALUE", type=_setting, action="append", default=[],
+                       help="a further option of the recipe's train(); once or more often")  # fmt: skip
     train.add_argument("--threads", type=_whole(1), help="threads of compiled code (default: a core each)")
     train.set_defaults(run=_train)
 
@@ -151,6 +153,14 @@ def _folder(text: str) -> str:
     return text
 
 
+def _setting(text: str) -> tuple[str, str]:
+    """An argument type: NAME=VALUE."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}")
+    return name, value
+
+
 # -- recipes -------------------------------------------------------------------------------------------
 
 
@@ -192,6 +202,7 @@ def _train(options: argparse.Namespace) -> None:
     accepted = inspect.signature(recipe.train).parameters
     names = ("epochs", "batch_size", "lr", "seed", "out", "resume", "device", "compile")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    given |= {name: _of_the_kind(accepted.get(name), name, value) for name, value in options.set}
     unknown = [name for name in given if name not in accepted]
     if unknown:
         raise LampionError("train", f"the recipe {options.name} has no option {', '.join(unknown)}",
@@ -204,6 +215,19 @@ def _train(options: argparse.Namespace) -> None:
         if line := _how_to_resume(options):
             error.add_note(line)
         raise
+
+
+def _of_the_kind(parameter: inspect.Parameter | None, name: str, text: str) -> Any:
+    """The value of an option, of the type that its default has."""
+    default = None if parameter is None else parameter.default
+    words = {"yes": True, "true": True, "no": False, "false": False}
+    if not isinstance(default, bool | int | float):
+        return text
+    try:
+        return words[text.lower()] if isinstance(default, bool) else type(default)(text)
+    except (KeyError, ValueError):
+        expected = "yes or no" if isinstance(default, bool) else f"{type(default).__name__}, as {default}"
+        raise LampionError("train", f"--set {name}={text} is of another kind", expected=expected) from None
 
 
 def _recipe(name: str) -> ModuleType:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lampion.errors import OptionError, ShapeError
 from lampion.mode import no_grad
-from lampion.ops import stack
+from lampion.ops import cat, stack
 from lampion.tensor import Tensor
 from lampion.training.callbacks import Callback
 
@@ -27,7 +27,7 @@ class ImagesByEpoch(Callback):
             numbers each time, or nothing can be compared. It is called without gradients, and with the
             trainer's model in evaluation mode.
         title: the beginning of each picture's headline.
-        columns: how many images a row of `by_epoch.png` has.
+        columns: how many images a row of `by_epoch.png` has. With 1, the epochs stand beside each other.
         rows: how many epochs it shows at most.
 
     >>> import lampion
@@ -77,7 +77,11 @@ class ImagesByEpoch(Callback):
 
         if trainer.completed and self.kept and trainer.out is not None:
             shown = {f"epoch {epoch}": self.kept[epoch] for epoch in spread(sorted(self.kept), self.rows)}
-            viz.image_rows(shown, trainer.out / "by_epoch.png", title=f"{self.title}: by epoch".lstrip(": "))
+            path, title = trainer.out / "by_epoch.png", f"{self.title}: by epoch".lstrip(": ")
+            if self.columns == 1:
+                viz.image_rows([cat(list(shown.values()))], path, title=title, columns=list(shown))
+            else:
+                viz.image_rows(shown, path, title=title)
 
     def state_dict(self) -> dict[str, Any]:
         return {"epochs": list(self.kept), "images": stack(list(self.kept.values())) if self.kept else None}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lampion.errors import LampionError
@@ -15,7 +17,10 @@ _HELD_OUT = {"validation_": "validation", "val_": "validation", "test_": "test"}
 _TITLES = {"loss": "Loss", "accuracy": "Accuracy"}
 
 
-def curves(history: History, path: str | os.PathLike[str] | None = None, title: str = "") -> canvas.Picture:
+def curves(
+    history: History, path: str | os.PathLike[str] | None = None, title: str = "", *,
+    panels: Mapping[str, Sequence[str]] | None = None,
+) -> canvas.Picture:  # fmt: skip
     """Draw the loss, and each metric, over the epochs, in training and on held-out data.
 
     Args:
@@ -24,9 +29,12 @@ def curves(history: History, path: str | os.PathLike[str] | None = None, title: 
             such a second column, and ``accuracy``.
         path: a file to write.
         title: stands above all panels.
+        panels: what to draw instead: by the title of a panel, the columns whose curves it has.
     """
     if not len(history):
         raise LampionError("curves", "the history is empty", fix="train for an epoch first")
+    if panels is not None:
+        return _chosen(history, panels, path, title)
     columns = set(history.rows[0])
     names = [name for name in history.rows[0] if name in ("loss", "accuracy") or _partner(name, columns)]
     if not names:
@@ -39,24 +47,51 @@ def curves(history: History, path: str | os.PathLike[str] | None = None, title: 
         return canvas.finished(drawing, path, title)
 
 
+def _chosen(
+    history: History, panels: Mapping[str, Sequence[str]], path: str | os.PathLike[str] | None, title: str
+) -> canvas.Picture:
+    """A panel for each group of columns."""
+    columns = list(history.rows[0])
+    missing = [name for names in panels.values() for name in names if name not in columns]
+    if missing or not all(panels.values()) or not panels:
+        raise LampionError("curves", "the history has no such columns", expected=", ".join(columns),
+                           got=", ".join(missing) or "none")  # fmt: skip
+    with canvas.style():
+        drawing, axes = canvas.panels(len(panels), 5, 4)
+        for panel, (heading, names) in zip(axes, panels.items(), strict=True):
+            for name, colour in zip(names, itertools.cycle(canvas.CLASSES), strict=False):
+                _curve(panel, history, name, color=colour, label=name.replace("_", " "))
+            panel.set_title(heading)
+            if len(names) > 1:
+                panel.legend(frameon=False)
+            if all(name.endswith("accuracy") for name in names):
+                panel.yaxis.set_major_formatter(_percent)
+        return canvas.finished(drawing, path, title)
+
+
+def _curve(axes: Any, history: History, name: str, **options: Any) -> None:
+    """A column over the epochs."""
+    epochs = history["epoch"] if "epoch" in history.rows[0] else list(range(1, len(history) + 1))
+    few = {"marker": "o", "markersize": 4} if len(epochs) < 15 else {}
+    axes.plot(epochs, history[name], **options, **few)
+    axes.set_xlabel("epoch")
+    axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+
+
 def _partner(name: str, columns: set[str]) -> str:
     """The column of held-out data that belongs to a column, or nothing."""
     return next((prefix + name for prefix in _HELD_OUT if prefix + name in columns), "")
 
 
 def _draw(axes: Any, history: History, name: str, partner: str) -> None:
-    epochs = history["epoch"] if "epoch" in history.rows[0] else list(range(1, len(history) + 1))
-    few = {"marker": "o", "markersize": 4} if len(epochs) < 15 else {}
     values = list(history[name])
-    axes.plot(epochs, values, color=canvas.BLUE, label="training", **few)
+    _curve(axes, history, name, color=canvas.BLUE, label="training")
     if partner:
         held_out = next(label for prefix, label in _HELD_OUT.items() if partner.startswith(prefix))
-        axes.plot(epochs, history[partner], color=canvas.ORANGE, label=held_out, **few)
+        _curve(axes, history, partner, color=canvas.ORANGE, label=held_out)
         values += history[partner]
     axes.set_title(_TITLES.get(name, name.replace("_", " ").capitalize()))
-    axes.set_xlabel("epoch")
-    axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
-    axes.xaxis.get_major_locator().set_params(integer=True)
     falling = values[0] > values[-1]
     if partner:
         axes.legend(frameon=False, loc="upper right" if falling else "lower right")

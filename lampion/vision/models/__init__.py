@@ -30,11 +30,12 @@ from lampion.vision.models.vgg import (
     vgg16_bn,
     vgg19,
     vgg19_bn,
+    vgg_features,
 )  # fmt: skip
 
 __all__ = [
     "VGG", "BasicBlock", "Bottleneck", "DeepConvNet", "Fire", "InvertedResidual", "LeNet", "MobileNetV2",
     "ResNet", "SimpleConvNet", "SqueezeNet", "mobilenet_v2", "resnet18", "resnet34", "resnet50", "resnet101",
     "resnet152", "squeezenet1_0", "squeezenet1_1", "vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16",
-    "vgg16_bn", "vgg19", "vgg19_bn",
+    "vgg16_bn", "vgg19", "vgg19_bn", "vgg_features",
 ]  # fmt: skip

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lampion import nn
+from lampion.errors import OptionError
+from lampion.serialization import load
 from lampion.tensor import Tensor
 from lampion.vision.models.starting import Weights, draw, start
 
@@ -70,6 +72,29 @@ def _convolutions(layers: Sequence[int | str], batch_norm: bool) -> nn.Sequentia
 def _vgg(depth: int, batch_norm: bool, weights: Weights, num_classes: int, dropout: float) -> VGG:
     features = _convolutions(LAYERS[depth], batch_norm)
     return start(VGG(features, num_classes, init_weights=weights is None, dropout=dropout), weights)
+
+
+def vgg_features(depth: int, *, weights: Weights = None) -> nn.Sequential:
+    """The convolutions of a VGG alone: what they see is what losses of style and content are made of.
+
+    The linear layers, which are left out, have nine tenths of its weights.
+
+    Args:
+        depth: 11, 13, 16 or 19.
+        weights: those of the whole network (what does not belong to the convolutions is not looked at), as a
+            safetensors file with torchvision's names or as tensors by name; drawn, if there are none.
+    """
+    if depth not in LAYERS:
+        raise OptionError("vgg_features", "there is no such VGG", expected=", ".join(map(str, LAYERS)),
+                          got=repr(depth))  # fmt: skip
+    features = _convolutions(LAYERS[depth], batch_norm=False)
+    if weights is None:
+        draw(features)
+        return features
+    whole = weights if isinstance(weights, Mapping) else load(weights)
+    prefix = "features."
+    return start(features, {name.removeprefix(prefix): tensor for name, tensor in whole.items()
+                            if name.startswith(prefix)})  # fmt: skip
 
 
 def vgg11(*, weights: Weights = None, num_classes: int = 1000, dropout: float = 0.5) -> VGG:

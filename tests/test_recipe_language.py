@@ -42,7 +42,7 @@ def language_model(name, monkeypatch):
     recipe = importlib.import_module(f"lampion.recipes.{name.replace('-', '_')}")
     monkeypatch.setattr(recipe, "PTB", MadeUpWords)
     network = next(value for key, value in vars(recipe).items() if key.endswith("Rnnlm"))
-    monkeypatch.setattr(network.__init__, "__defaults__", (16,) + network.__init__.__defaults__[1:])
+    monkeypatch.setattr(network.__init__, "__defaults__", (16, *network.__init__.__defaults__[1:]))
     return recipe
 
 
@@ -110,6 +110,21 @@ def test_a_text_that_is_longer_than_there_are_places(shakespeare):
     assert model(lampion.zeros(2, 8, dtype=lampion.int64))[0].shape == (2, 8, 5)
     with pytest.raises(ShapeError, match=r"(?s)longer than there are places.*8 at most.*text\[:, -8:\]"):
         model(lampion.zeros(2, 9, dtype=lampion.int64))
+
+
+def test_writing_with_a_cache_is_writing_without(shakespeare):
+    """As long as there are places; then it goes on from the second half of what it saw."""
+    from lampion.text import continue_text
+
+    lampion.manual_seed(0)
+    model, vocab = shakespeare.GPT(5).eval(), Vocab("abcde")
+    for weight in model.parameters():  # so that all that was before decides
+        lampion.nn.init.normal_(weight)
+    found = continue_text(shakespeare.Writer(model), vocab, "abc", 12)
+    for end in range(3, 15):
+        start = 0 if end <= 8 else 5 if end <= 13 else 10
+        seen = vocab.encode(found[start:end]).unsqueeze(0)
+        assert vocab.decode(model(seen)[0][:, -1].argmax(-1)) == [found[end]], end
 
 
 def test_what_cannot_be_gone_on_with(shakespeare):

@@ -1,4 +1,4 @@
-"""SequenceTrainer: the state is carried and detached, every word counts once, a resumed run has the same bits."""
+"""SequenceTrainer: the state is carried and detached, each word counts once, resuming keeps the bits."""
 
 import math
 

@@ -12,6 +12,7 @@ of the text but its first character, in pieces of 64: each character knows those
 
 import math
 import time
+from functools import partial
 from typing import Any
 
 import lampion
@@ -21,7 +22,7 @@ from lampion.errors import ShapeError
 from lampion.nn import functional as F
 from lampion.optim import AdamW
 from lampion.optim.lr_scheduler import LambdaLR
-from lampion.text import EveryWord, RandomPieces, write_samples
+from lampion.text import EveryWord, KeyValueCache, RandomPieces, write_samples
 from lampion.training import Checkpoint, CSVLogger, ProgressBar, Run, Schedule, SequenceTrainer
 
 LAYERS, HEADS, WIDTH, BLOCK = 4, 4, 128, 64  # BLOCK: how many characters it sees at once
@@ -32,15 +33,13 @@ class Attention(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.inward, self.outward = (
-            nn.Linear(WIDTH, 3 * WIDTH, bias=False),
-            nn.Linear(WIDTH, WIDTH, bias=False),
-        )
+        self.inward = nn.Linear(WIDTH, 3 * WIDTH, bias=False)  # queries, keys and values
+        self.outward = nn.Linear(WIDTH, WIDTH, bias=False)
 
-    def forward(self, x: Any) -> Any:  # (B, T, width)
+    def forward(self, x: Any, attend: Any) -> Any:  # (B, T, width)
         B, T, _ = x.shape
         q, k, v = (part.view(B, T, HEADS, -1).transpose(1, 2) for part in self.inward(x).chunk(3, -1))
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # (B, heads, T, width / heads)
+        y = attend(q, k, v)  # (B, heads, T, width / heads)
         return self.outward(y.transpose(1, 2).reshape(B, T, WIDTH))
 
 
@@ -53,18 +52,21 @@ class Block(nn.Module):
         self.norm2, self.inward = nn.LayerNorm(WIDTH, bias=False), nn.Linear(WIDTH, 4 * WIDTH, bias=False)
         self.outward = nn.Linear(4 * WIDTH, WIDTH, bias=False)
 
-    def forward(self, x: Any) -> Any:
-        x = x + self.attention(self.norm1(x))
+    def forward(self, x: Any, attend: Any) -> Any:
+        x = x + self.attention(self.norm1(x), attend)
         return x + self.outward(F.gelu(self.inward(self.norm2(x))))
 
 
 class GPT(nn.Module):
-    """Characters (B, T) in, scores of the characters that follow, (B, T, V), out; and a state: nothing."""
+    """Characters (B, T) in, scores of the characters that follow, (B, T, V), out.
+
+    The state is nothing while it learns, and a `KeyValueCache` while it writes.
+    """
 
     def __init__(self, characters: int) -> None:
         super().__init__()
         self.characters, self.places = nn.Embedding(characters, WIDTH), nn.Embedding(BLOCK, WIDTH)
-        self.blocks = nn.Sequential(*[Block() for _ in range(LAYERS)])
+        self.blocks = nn.ModuleList([Block() for _ in range(LAYERS)])
         self.norm, self.output = nn.LayerNorm(WIDTH, bias=False), nn.Linear(WIDTH, characters, bias=False)
         self.output.weight = self.characters.weight
         for name, weight in self.named_parameters():
@@ -72,11 +74,18 @@ class GPT(nn.Module):
                 nn.init.normal_(weight, 0.0, 0.02 / math.sqrt(2 * LAYERS) if "outward" in name else 0.02)
 
     def forward(self, text: Any, state: Any = ()) -> Any:
-        if text.shape[1] > BLOCK:
+        T, cache = text.shape[1], state if isinstance(state, KeyValueCache) else None
+        if T > BLOCK:
             raise ShapeError("GPT", "the text is longer than there are places", expected=f"{BLOCK} at most",
-                             got=str(text.shape[1]), fix=f"cut it: text[:, -{BLOCK}:]")  # fmt: skip
-        x = self.characters(text) + self.places.weight[: text.shape[1]]
-        return self.output(self.norm(self.blocks(x))), ()
+                             got=str(T), fix=f"cut it: text[:, -{BLOCK}:]")  # fmt: skip
+        places = lampion.arange(T) if cache is None else cache.positions(T)
+        x = self.characters(text) + self.places(places)
+        for layer, block in enumerate(self.blocks):
+            if cache is None:
+                x = block(x, partial(F.scaled_dot_product_attention, is_causal=True))
+            else:
+                x = block(x, partial(cache.attend, layer, at=places))
+        return self.output(self.norm(x)), () if cache is None else cache
 
 
 def prepare(
@@ -93,8 +102,8 @@ def prepare(
     steps = epochs * len(batches)
 
     def rate(step: int) -> float:
-        """Up to 1 in 100 steps, then down to 0.1 along half a wave."""
-        return min((step + 1) / 100, 0.55 + 0.45 * math.cos(math.pi * max(step - 100, 0) / (steps - 100)))
+        """Up to 1 in 100 steps, and down to 0 at the end."""
+        return min((step + 1) / 100, (steps - step) / (steps - 100))
 
     trainer = SequenceTrainer(
         model, optimizer, clip_norm=1.0, scheduler=Schedule(LambdaLR(optimizer, rate), every="step"),
@@ -125,15 +134,19 @@ def train(
 
 
 class Writer(nn.Module):
-    """The GPT with a state, to write with: the characters so far, as many as it can see."""
+    """The GPT with a state, to write with: the characters that it sees, and their keys and values."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, text: Any, state: Any) -> Any:
-        seen = text if state is None else lampion.cat([state, text], 1)[:, -BLOCK:]
-        return self.model(seen)[0], seen
+        seen, cache = state or (text[:, :0], KeyValueCache(LAYERS, 1, HEADS, BLOCK, WIDTH // HEADS))
+        seen = lampion.cat([seen, text], 1)
+        if seen.shape[1] > BLOCK:  # all places are taken: it goes on from the second half of what it sees
+            text = seen = seen[:, -BLOCK // 2 :]
+            cache.reset()
+        return self.model(text, cache)[0], (seen, cache)
 
 
 if __name__ == "__main__":

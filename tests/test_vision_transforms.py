@@ -80,8 +80,10 @@ def test_resize():
         T.Resize(3, "cubic")
     with pytest.raises(OptionError, match="a height and a width"):
         T.Resize((3, 4, 5))
-    with pytest.raises(DTypeError, match="ToTensor"):
-        T.Resize(3)(PIXELS)
+    with pytest.raises(ShapeError, match=r"the array is no image(.|\n)*lampion.from_numpy"):
+        T.Resize(3)(np.moveaxis(PIXELS, -1, 0))
+    with pytest.raises(DTypeError, match="there is no image"):
+        T.Resize(3)("cat.png")
 
 
 @pytest.mark.parametrize("size", [3, (4, 6), (5, 12), 10])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -86,7 +87,7 @@ def grid_sample(
     corners = bool(align_corners)
     places = tuple(input.shape[2:])
     front, where = tuple(input.shape[:2]), tuple(grid.shape[1:-1])
-    points = ops.reshape(grid, (grid.shape[0], -1 if grid.numel() else 0, count))
+    points = ops.reshape(grid, (grid.shape[0], math.prod(where), count))
     # The grid has x first, the image has it last.
     at = [_unscaled(points[..., count - 1 - axis], n, corners) for axis, n in enumerate(places)]
     if mode != "bicubic":
@@ -101,7 +102,7 @@ def grid_sample(
             [(_folded(x, n, padding_mode, corners), weight) for x, weight in side]
             for side, n in zip(taps, places, strict=True)
         ]
-    flat = ops.reshape(input, (*front, -1))
+    flat = ops.reshape(input, (*front, math.prod(places)))
     total: Any = None
     for neighbour in itertools.product(*taps):
         part = _seen(flat, places, neighbour)

@@ -1,0 +1,168 @@
+"""What an image is: a tensor (..., C, H, W), a NumPy array (H, W) or (H, W, C), or a Pillow image.
+
+Every function on images says what it does to a tensor and to a Pillow image; `on_images` lets it take arrays
+too, as tensors whose channels stand last.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Any, TypeVar
+
+import numpy as np
+
+from lampion.errors import DTypeError, OptionError, ShapeError
+from lampion.tensor import Tensor, from_numpy
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: How many channels an array may have: more of them are sizes that stand in another order.
+_CHANNELS = (1, 2, 3, 4)
+
+
+class InterpolationMode(Enum):
+    """How numbers between places are found. Where one is asked for, its value does as well.
+
+    Tensors know the first four, and of these only "nearest" and "bilinear" where an image is turned.
+    """
+
+    NEAREST = "nearest"
+    NEAREST_EXACT = "nearest-exact"
+    BILINEAR = "bilinear"
+    BICUBIC = "bicubic"
+    BOX = "box"
+    HAMMING = "hamming"
+    LANCZOS = "lanczos"
+
+
+#: By Pillow's numbers, which torchvision takes too.
+_NUMBERS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
+
+
+def interpolation_of(name: str, mode: Any) -> str:
+    """The value of an interpolation mode, of whichever kind it is."""
+    known = [one.value for one in InterpolationMode]
+    if isinstance(mode, int) and 0 <= mode < len(_NUMBERS):
+        mode = _NUMBERS[mode]
+    value = mode.value if isinstance(mode, InterpolationMode) else mode
+    if value not in known:
+        raise OptionError(name, "the interpolation is not known", expected=", ".join(known), got=repr(mode))
+    return str(value)
+
+
+def pillow_filter(name: str, mode: str, *known: str) -> Any:
+    """Pillow's constant of that mode."""
+    from PIL import Image
+
+    if known and mode not in known:
+        raise OptionError(name, "Pillow does not know this interpolation here", expected=", ".join(known),
+                          got=repr(mode))  # fmt: skip
+    # Pillow's nearest place is that of the middle, as ours is in "nearest-exact".
+    return Image.Resampling["NEAREST" if mode.startswith("nearest") else mode.upper()]
+
+
+def on_images(function: F) -> F:
+    """A function of a tensor or a Pillow image, which takes arrays (H, W) and (H, W, C) too."""
+
+    @functools.wraps(function)
+    def taking_arrays(image: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(image, np.ndarray):
+            return function(image, *args, **kwargs)
+        out = function(tensor_of(function.__name__, image), *args, **kwargs).detach().numpy()
+        return out[0] if image.ndim == 2 and len(out) == 1 else np.moveaxis(out, 0, -1)
+
+    return taking_arrays  # type: ignore[return-value]  # the same signature
+
+
+def tensor_of(name: str, pixels: np.ndarray[Any, Any]) -> Tensor:
+    """An array as a tensor (C, H, W); a copy, whose memory is its own."""
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[-1] not in _CHANNELS):
+        raise ShapeError(name, "the array is no image", got=str(pixels.shape),
+                         expected="(H, W) or (H, W, C) with 1 to 4 channels",
+                         fix="(C, H, W) is the order of tensors: lampion.from_numpy(array)")  # fmt: skip
+    channels = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
+    return from_numpy(np.array(channels, order="C"))
+
+
+def is_pillow(image: Any) -> bool:
+    """Whether it is an image of Pillow's, without importing Pillow."""
+    return any(kind.__module__.startswith("PIL.") for kind in type(image).__mro__)
+
+
+def size_of(name: str, image: Any) -> tuple[int, int]:
+    """Height and width; an error, if it is no image."""
+    if isinstance(image, Tensor):
+        if image.ndim < 3 or 0 in image.shape[-3:]:
+            raise ShapeError(name, "there is no image", expected="(..., C, H, W), not empty",
+                             got=str(tuple(image.shape)))  # fmt: skip
+        return image.shape[-2], image.shape[-1]
+    if isinstance(image, np.ndarray):
+        height, width = tensor_of(name, image).shape[-2:]
+        return height, width
+    if not is_pillow(image):
+        raise DTypeError(name, "there is no image", got=type(image).__name__,
+                         expected="a tensor (..., C, H, W), an array (H, W, C), or a Pillow image",
+                         )  # fmt: skip
+    width, height = image.size
+    return height, width
+
+
+def channels_of(name: str, image: Any, *allowed: int) -> int:
+    """How many channels there are; an error, if not as many as are allowed."""
+    size_of(name, image)
+    count: int = image.shape[-3] if isinstance(image, Tensor) else len(image.getbands())
+    if allowed and count not in allowed:
+        raise ShapeError(name, "the image has another number of channels",
+                         expected=" or ".join(map(str, allowed)),
+                         got=str(tuple(image.shape)) if isinstance(image, Tensor) else f"mode {image.mode}",
+                         fix="" if isinstance(image, Tensor) else 'image.convert("RGB")')  # fmt: skip
+    return count
+
+
+def colours(name: str, fill: Any, channels: int) -> list[float]:
+    """What is filled in, a number for each channel."""
+    numbers = [0.0] if fill is None else [fill] if isinstance(fill, int | float) else list(fill)
+    if len(numbers) not in (1, channels):
+        raise ShapeError(name, "fill has another number of channels than the image",
+                         expected=f"one number, or {channels}", got=repr(fill))  # fmt: skip
+    return numbers * (channels // len(numbers))
+
+
+def pillow_colour(name: str, fill: Any, image: Any) -> Any:
+    """What is filled in, as Pillow takes it."""
+    numbers = colours(name, fill, channels_of(name, image))
+    numbers = numbers if image.mode == "F" else [int(n) for n in numbers]
+    return numbers[0] if len(numbers) == 1 else tuple(numbers)
+
+
+def pair(name: str, size: Any, option: str = "size") -> tuple[int, int]:
+    """Height and width, from one number for both or from two."""
+    sizes = (size, size) if isinstance(size, int) else tuple(size)
+    sizes = sizes * 2 if len(sizes) == 1 else sizes
+    if len(sizes) != 2 or not all(isinstance(n, int) and n >= 1 for n in sizes):
+        raise OptionError(name, f"a {option} is a height and a width", got=repr(size),
+                          expected="two numbers from 1 on, or one")  # fmt: skip
+    return sizes
+
+
+def span(name: str, option: str, value: Any, centre: float = 0.0) -> tuple[float, float]:
+    """A range: (least, largest), or one number d for centre - d to centre + d."""
+    if isinstance(value, int | float):
+        if value < 0:
+            raise OptionError(name, f"{option} is a range", expected="a number from 0 on, or two",
+                              got=repr(value))  # fmt: skip
+        return centre - float(value), centre + float(value)
+    return interval(name, option, value)
+
+
+def interval(
+    name: str, option: str, value: Any, low: float = -np.inf, high: float = np.inf
+) -> tuple[float, float]:
+    """(least, largest), within bounds."""
+    fine = isinstance(value, Sequence) and len(value) == 2 and low <= value[0] <= value[1] <= high
+    if not fine:
+        bounds = "" if (low, high) == (-np.inf, np.inf) else f", within {low:g} and {high:g}"
+        raise OptionError(name, f"{option} is a range", expected=f"(least, largest){bounds}", got=repr(value))
+    return float(value[0]), float(value[1])

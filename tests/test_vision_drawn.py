@@ -1,0 +1,215 @@
+"""Transforms that draw: every kind of image gets the same, what is drawn lies where it should, errors."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+import lampion as lp
+from lampion.errors import DTypeError, LampionError, OptionError, ShapeError
+from lampion.vision import transforms as T
+
+RNG = np.random.default_rng(0)
+#: Smooth, so that colours of bytes, and places between places, differ little by how they are rounded.
+ROWS, COLUMNS = np.mgrid[0:24, 0:28]
+PIXELS = np.stack([120 + 60 * np.sin(ROWS / 5), 90 + 3 * COLUMNS, 40 + ROWS + COLUMNS], -1).astype(np.uint8)
+
+
+def kinds():
+    """The image as a tensor, an array and a Pillow image, and back from each to an array (H, W, C)."""
+    image = pytest.importorskip("PIL.Image")
+    tensor = lp.from_numpy(np.ascontiguousarray(np.moveaxis(PIXELS, -1, 0)))
+    return {
+        "tensor": (tensor, lambda x: np.moveaxis(x.numpy(), 0, -1)),
+        "array": (PIXELS, lambda x: x),
+        "Pillow": (image.fromarray(PIXELS), np.asarray),
+    }
+
+
+#: By how much Pillow may differ, which computes in its own way: 0 where nothing is computed.
+DRAWN = {
+    "RandomCrop": (T.RandomCrop((20, 30), 4, padding_mode="reflect"), 0),
+    "RandomCrop filled": (T.RandomCrop(26, (2, 3), pad_if_needed=True, fill=(1, 2, 3)), 0),
+    "RandomHorizontalFlip": (T.RandomHorizontalFlip(), 0),
+    "RandomVerticalFlip": (T.RandomVerticalFlip(), 0),
+    "RandomResizedCrop": (T.RandomResizedCrop(16), 2),
+    "RandomRotation": (T.RandomRotation(40, "bilinear"), 12),  # at its edge
+    "RandomRotation expanded": (T.RandomRotation((25, 35), expand=True), 4),
+    "RandomAffine": (T.RandomAffine(20, (0.2, 0.1), (0.8, 1.3), (-5, 5, -5, 5), fill=9), 12),
+    "ColorJitter": (T.ColorJitter(0.4, 0.4, 0.4), 4),
+    "ColorJitter hue": (T.ColorJitter(hue=0.4), 12),  # of which Pillow keeps 8 bits
+    "RandomGrayscale": (T.RandomGrayscale(0.5), 1),
+    "RandomApply": (T.RandomApply([T.Pad((1, 2, 3, 4), 7), T.CenterCrop(20)]), 0),
+    "RandomOrder": (T.RandomOrder([T.Pad(1), T.CenterCrop(20), T.RandomHorizontalFlip()]), 0),
+    "RandomChoice": (T.RandomChoice([T.Pad(1), T.CenterCrop(20)], p=[1, 3]), 0),
+    "Resize": (T.Resize(12, max_size=13), 2),
+    "Grayscale": (T.Grayscale(3), 1),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_every_kind_of_image_gets_the_same(name):
+    transform, tolerance = DRAWN[name]
+    results = {}
+    for kind, (image, back) in kinds().items():
+        lp.manual_seed(4)
+        results[kind] = [back(transform(image)) for _ in range(6)]
+    for ours, same, theirs in zip(*results.values(), strict=True):
+        assert ours.dtype == np.uint8
+        np.testing.assert_array_equal(ours, same)
+        assert ours.shape == theirs.shape
+        # Places that are as near to two others, and those at the edge of a turned image, may be any.
+        difference = np.abs(ours.astype(int) - theirs.astype(int))
+        assert (difference > tolerance).mean() < (0.08 if tolerance > 2 else 1e-9), difference.max()
+    assert name in ("Resize", "Grayscale") or len({x.tobytes() for x in results["tensor"]}) > 1
+
+
+def test_what_is_filled_in_meets_the_image():
+    x = lp.full((1, 3, 9, 9), 0.25)
+    out = T.functional.rotate(x, 30, "bilinear", fill=0.25)
+    np.testing.assert_allclose(out.numpy(), 0.25, rtol=1e-6)
+    out = T.functional.affine(x, 30, (2, 1), 0.5, 10, fill=(0.25, 0.5, 0.75))
+    assert out[0, :, 0, 0].tolist() == [0.25, 0.5, 0.75] and float(out[0, 2, 4, 4]) == 0.25
+
+
+def test_turns_by_right_angles_are_exact():
+    x = lp.arange(32.0).view(2, 4, 4)
+    for quarter in range(4):
+        expected = np.rot90(x.numpy(), quarter, (1, 2))
+        for mode in ("nearest", "bilinear"):
+            out = T.functional.rotate(x, 90 * quarter, mode)
+            np.testing.assert_allclose(out.numpy(), expected, rtol=1e-5, atol=1e-5)
+    assert T.functional.rotate(x[:, :2], 90, expand=True).shape == (2, 4, 2)
+
+
+def test_gradients_pass_through():
+    x = lp.rand(1, 3, 6, 7, dtype=lp.float64).requires_grad_()
+    F = T.functional
+    for function in (
+        lambda x: F.rotate(x, 20, "bilinear"),
+        lambda x: F.affine(x, 10, (1, 2), 1.2, 3, "bilinear"),
+        lambda x: F.resize(x, (4, 9)),
+        lambda x: F.pad(F.crop(x, -1, 2, 5, 9), 2, padding_mode="reflect"),
+        lambda x: F.adjust_contrast(F.adjust_saturation(x, 0.7), 0.8),
+    ):
+        assert lp.autograd.gradcheck(function, (x,))
+
+
+def test_parts_of_images_lie_where_they_should():
+    lp.manual_seed(0)
+    areas, forms = [], []
+    transform = T.RandomResizedCrop(8, scale=(0.2, 0.5), ratio=(0.5, 2.0))
+    for _ in range(200):
+        top, left, height, width = transform._part(40, 60)
+        assert 0 <= top <= 40 - height and 0 <= left <= 60 - width
+        areas.append(height * width / 2400)
+        forms.append(width / height)
+    assert 0.19 < min(areas) < 0.25 and 0.45 < max(areas) < 0.52
+    assert 0.45 < min(forms) < 0.7 and 1.4 < max(forms) < 2.2
+    assert abs(np.mean(np.log(forms))) < 0.15  # half as probable as double
+    # Nothing fits: the largest part in the middle.
+    assert T.RandomResizedCrop(8, (5, 6))._part(40, 60) == (0, 3, 40, 53)
+    assert T.RandomResizedCrop(8, (5, 6))._part(60, 40) == (3, 0, 53, 40)
+
+
+def test_shares_of_choices():
+    lp.manual_seed(0)
+    choice = T.RandomChoice(
+        [T.Lambda(lambda x: 0), T.Lambda(lambda x: 1), T.Lambda(lambda x: 2)], p=[1, 0, 3]
+    )
+    counts = np.bincount([choice(None) for _ in range(400)], minlength=3)
+    assert counts[1] == 0 and abs(counts[0] - 100) < 36  # four standard deviations
+
+
+def test_mixed_batches():
+    lp.manual_seed(1)
+    images, labels = lp.rand(6, 3, 16, 16), lp.tensor([0, 1, 2, 3, 0, 1])
+    for kind in (T.MixUp, T.CutMix):
+        shares = []
+        for _ in range(20):
+            out, mixed = kind(num_classes=4)(images, labels)
+            assert out.shape == images.shape and mixed.shape == (6, 4)
+            np.testing.assert_allclose(mixed.sum(1).numpy(), 1, rtol=1e-6)
+            share = float(mixed[1, 1])
+            assert float(mixed[1, 0]) == pytest.approx(1 - share, abs=1e-6)  # of the one before it
+            shares.append(share)
+        assert min(shares) < 0.5 and max(shares) > 0.7
+        rounds = kind(num_classes=4)(images, lp.nn.functional.one_hot(labels, 4).float())
+        assert rounds[1].shape == (6, 4)
+    with pytest.raises(OptionError, match=r"how many classes there are(.|\n)*num_classes=..."):
+        T.MixUp()(images, labels)
+    with pytest.raises(DTypeError, match="use it on batches"):
+        T.CutMix(num_classes=4)(PIXELS, 3)
+    with pytest.raises(ShapeError, match=r"expected: \(N, C, H, W\)"):
+        T.CutMix(num_classes=4)(images[0], labels)
+    with pytest.raises(ShapeError, match="another number of classes"):
+        T.CutMix(num_classes=5)(images, lp.zeros(6, 4))
+    with pytest.raises(DTypeError, match=r"expected floats(.|\n)*ToTensor"):
+        T.MixUp(num_classes=4)((images * 255).to(lp.uint8), labels)
+
+
+#: What is wrong, and the words that say so.
+WRONG = {
+    "size": (lambda: T.RandomResizedCrop((1, 2, 3)), OptionError, "a height and a width"),
+    "scale": (lambda: T.RandomResizedCrop(8, scale=(1, 0.1)), OptionError, "scale is a range"),
+    "p": (lambda: T.RandomVerticalFlip(1.5), OptionError, "p is a probability"),
+    "shares": (lambda: T.RandomChoice([len], p=[1, 2]), OptionError, "a share for each"),
+    "degrees": (lambda: T.RandomRotation(-3), OptionError, "degrees is a range"),
+    "shear": (lambda: T.RandomAffine(3, shear=(1, 2, 3)), OptionError, "one number, two or four"),
+    "translate": (lambda: T.RandomAffine(3, translate=(0.1, 2)), OptionError, "from 0 to 1"),
+    "hue": (lambda: T.ColorJitter(hue=0.6), OptionError, "hue is a range.*\n.*within -0.5 and 0.5"),
+    "brightness": (lambda: T.ColorJitter(brightness=-1), OptionError, "brightness is a range"),
+    "mode": (lambda: T.RandomCrop(3, padding_mode="mirror"), OptionError, "padding mode is not known"),
+    "padding": (lambda: T.Pad((1, 2, 3)), OptionError, "1, 2 or 4 numbers"),
+    "too much": (lambda: T.Pad(30, padding_mode="reflect")(PIXELS), ShapeError, "as wide as the image"),
+    "nothing left": (lambda: T.Pad(-20)(PIXELS), ShapeError, "nothing is left"),
+    "colours": (lambda: T.Pad(1, fill=(1, 2))(PIXELS), ShapeError, "fill has another number of channels"),
+    "channels": (lambda: T.ColorJitter(0.1)(lp.rand(4, 5, 5)), ShapeError, "expected: 1 or 3"),
+    "order": (lambda: T.CenterCrop(3)(np.moveaxis(PIXELS, -1, 0)), ShapeError, "the order of tensors"),
+    "no image": (lambda: T.RandomRotation(3)([1, 2]), DTypeError, "there is no image"),
+    "flat": (lambda: T.RandomCrop(3)(lp.rand(5, 5)), ShapeError, r"expected: \(..., C, H, W\)"),
+    "empty": (lambda: T.Resize(3)(lp.rand(3, 0, 5)), ShapeError, "not empty"),
+    "interpolation": (lambda: T.RandomRotation(3, "lanczos")(lp.rand(1, 5, 5)), OptionError, "nearest, bi"),
+    "erased": (lambda: T.RandomErasing(1.0, value=(1, 2))(lp.rand(3, 9, 9)), ShapeError, "value has another"),
+    "half a circle": (lambda: T.functional.adjust_hue(lp.rand(1, 5, 5), 2), OptionError, "from -0.5 to 0.5"),
+    "no function": (lambda: T.Lambda(3), DTypeError, "expected a function"),
+    "grey": (lambda: T.Grayscale(2), OptionError, "1 or 3"),
+    "max_size": (lambda: T.Resize(8, max_size=8), OptionError, "max_size is larger"),
+    "picture": (lambda: T.ToPILImage()(lp.rand(2, 3, 5, 5)), ShapeError, "one image of the batch at a time"),
+    "longs": (lambda: T.ToPILImage()(lp.ones(3, 5, 5).long()), DTypeError, "no image of this kind"),
+    "picture mode": (lambda: T.ToPILImage("RGB")(lp.rand(1, 5, 5)), OptionError, "mode='RGB' is not for 1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_is_said(name):
+    attempt, kind, words = WRONG[name]
+    pytest.importorskip("PIL.Image")
+    with pytest.raises(kind, match=words) as caught:
+        attempt()
+    assert isinstance(caught.value, LampionError) and "\n" in str(caught.value)
+
+
+def test_empty_batches():
+    x = lp.zeros(0, 3, 8, 9)
+    for transform in (
+        T.Resize(4),
+        T.CenterCrop(4),
+        T.RandomRotation(30, "bilinear", fill=1),
+        T.RandomCrop(4, 1),
+    ):
+        assert transform(x).shape[:2] == (0, 3)
+
+
+def test_copies_and_processes():
+    transform = T.Compose([
+        T.RandomResizedCrop(16), T.RandomApply([T.ColorJitter(0.2, hue=0.1)]), T.ToTensor(),
+        T.Normalize([0.5], [0.5]),
+    ])  # fmt: skip
+    for other in (copy.deepcopy(transform), pickle.loads(pickle.dumps(transform))):
+        assert repr(other) == repr(transform)
+        lp.manual_seed(0)
+        expected = transform(PIXELS)
+        lp.manual_seed(0)
+        np.testing.assert_array_equal(other(PIXELS).numpy(), expected.numpy())

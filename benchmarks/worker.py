@@ -66,8 +66,8 @@ class Worker:
             self.session.prepare(self.training.batch_number(first + i)) for i in range(self.training.pool)
         ]
 
-        self._slice(pool, 3)  # threads are parked and caches belong to someone else: not counted
-        length = 4
+        # Threads are parked and caches belong to someone else: not counted.
+        length = 4 if self._slice(pool, 3) < seconds else 1
         while (taken := self._slice(pool, length)) < SLICE_SECONDS and taken * length < seconds / 4:
             length *= 2
         microseconds = []

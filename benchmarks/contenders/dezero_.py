@@ -38,12 +38,22 @@ class Sequential(dezero.Model):  # type: ignore[misc]
             number, kind = name.split(".")
             layer = self.order[int(number)]
             if kind == "weight":
-                layer.W.data = value.T.copy()  # DeZero's matrices are (in, out)
+                layer.W.data = (
+                    value.T.copy() if value.ndim == 2 else value.copy()
+                )  # its matrices are (in, out)
             else:
                 layer.b.data = value.copy()
 
 
+def convolution(before: int, after: int, taps: int, padding: int = 0) -> Any:
+    return dezero.layers.Conv2d(after, taps, pad=padding, in_channels=before)
+
+
 NN = SimpleNamespace(
+    Conv2d=convolution,
+    MaxPool2d=lambda size: lambda x: dezero.functions.pooling(x, size, size),
+    AvgPool2d=lambda size: lambda x: dezero.functions.average_pooling(x, size, size),
+    Flatten=lambda: dezero.functions.flatten,
     Sequential=Sequential,
     Linear=lambda inputs, outputs: dezero.layers.Linear(outputs, in_size=inputs),
     ReLU=lambda: dezero.functions.relu,

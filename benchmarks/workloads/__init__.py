@@ -30,12 +30,14 @@ MODULES = {
     "lenet": "lenet",
     "conv-bn-relu": "conv_bn_relu",
     "resnet18": "resnet18",
+    "conv-grid": "conv_grid",
     "compile-time": "compile_time",
     "memory-growth": "memory_growth",
     "threads": "threads",
     "memory": "memory",
     "overhead": "overhead",
     "loading": "loading",
+    "shakespeare": "shakespeare",
     "accuracy": "accuracy",
 }
 

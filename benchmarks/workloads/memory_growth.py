@@ -16,12 +16,17 @@ import sys
 import tempfile
 from typing import Any
 
+from benchmarks import workloads
 from benchmarks.contenders import CONTENDERS
 from benchmarks.harness import Options, Target, ask_child
 from benchmarks.workloads.memory import MIB, resident
 
-TRAINED = ("spiral", "mlp", "mlp-deep", "chargpt", "adam", "cross-entropy")
-TORCH = ("torch eager", "torch fused", "torch compile")
+TRAINED = (
+    "spiral", "mlp", "mlp-deep", "chargpt", "adam", "cross-entropy", "deepconvnet", "lenet", "conv-bn-relu",
+    "resnet18",
+)  # fmt: skip
+_TORCH = ("torch eager", "torch fused", "torch compile")
+TORCH = (*_TORCH, *(f"{name} channels-last" for name in _TORCH))
 OURS = "lampion compiled"
 ANEW = f"{OURS}, first time"
 STEPS = 20
@@ -33,8 +38,6 @@ def child(contender: str, name: str) -> dict[str, Any]:
     importlib.import_module(chosen.package)
     gc.collect()
     imported = resident()
-    from benchmarks import workloads
-
     training = workloads.load(name).TRAINING
     build = importlib.import_module(f"benchmarks.contenders.{chosen.module}").build
     session = build(training, training.weights(), **chosen.options)
@@ -57,7 +60,7 @@ def run(options: Options) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(prefix="lampion-benchmarks-") as cache:
             for label in (ANEW, OURS, *TORCH):
                 contender = CONTENDERS[label.partition(",")[0]]
-                training = importlib.import_module(f"benchmarks.workloads.{name.replace('-', '_')}").TRAINING
+                training = workloads.load(name).TRAINING
                 if label not in options.contenders and not label.startswith(OURS):
                     continue
                 if contender.missing() or not contender.takes(training):

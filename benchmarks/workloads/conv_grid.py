@@ -1,0 +1,233 @@
+"""Each convolution kernel alone, over many shapes: forward, and the gradients of input and filters.
+
+GFLOP/s against PyTorch's best (either layout, as installed and unlocked) and the peak. Lampion's images lie
+with the channels last, as they do inside of a plan; filters and their gradients are in PyTorch's order, and
+copying them into the kernel's is counted. Results are compared by their norms.
+
+    python -m benchmarks.workloads.conv_grid lampion --threads 1 --only "depthwise|1x1"
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmarks.harness import Options, Target, ask_child
+from benchmarks.machine import cores
+from benchmarks.unlocked import preload_library
+
+KERNELS = ("forward", "input", "filters")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A convolution of square images and filters."""
+
+    images: int
+    before: int
+    after: int
+    size: int
+    taps: int
+    stride: int = 1
+    padding: int | None = None  # half of the taps, if not said
+    dilation: int = 1
+    groups: int = 1
+
+    @property
+    def pad(self) -> int:
+        return self.dilation * (self.taps // 2) if self.padding is None else self.padding
+
+    @property
+    def output(self) -> int:
+        return (self.size + 2 * self.pad - self.dilation * (self.taps - 1) - 1) // self.stride + 1
+
+    @property
+    def gflop(self) -> float:
+        each = self.before // self.groups * self.after * self.taps**2
+        return 2e-9 * self.images * self.output**2 * each
+
+    def __str__(self) -> str:
+        extra = f" stride {self.stride}" * (self.stride > 1) + f" dilation {self.dilation}" * (
+            self.dilation > 1
+        )
+        if self.groups > 1:
+            extra += " depthwise" if self.groups == self.before else f" groups {self.groups}"
+        return (
+            f"{self.taps}x{self.taps} {self.before}>{self.after} {self.images}x{self.size}x{self.size}{extra}"
+        )
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Images (N, H, W, C), filters (O, C, R, S), the output's gradient (N, H', W', O)."""
+        rng = np.random.default_rng(5)
+        return tuple(
+            rng.standard_normal(shape, dtype=np.float32)
+            for shape in (
+                (self.images, self.size, self.size, self.before),
+                (self.after, self.before // self.groups, self.taps, self.taps),
+                (self.images, self.output, self.output, self.after),
+            )
+        )  # type: ignore[return-value]  # three
+
+
+SHAPES = (
+    Shape(100, 1, 16, 28, 3), Shape(100, 16, 16, 28, 3), Shape(100, 16, 32, 14, 3), Shape(100, 32, 32, 14, 3),
+    Shape(100, 64, 64, 8, 3), Shape(100, 1, 6, 28, 5), Shape(100, 6, 16, 14, 5, padding=0),
+    Shape(16, 3, 64, 32, 3), Shape(8, 64, 64, 32, 3), Shape(8, 64, 128, 32, 3), Shape(8, 128, 128, 32, 3),
+    Shape(16, 128, 128, 16, 3), Shape(16, 256, 256, 8, 3), Shape(32, 512, 512, 4, 3),
+    Shape(16, 64, 128, 32, 3, 2), Shape(16, 128, 256, 16, 3, 2), Shape(32, 256, 512, 8, 3, 2),
+    Shape(16, 64, 128, 32, 1), Shape(16, 256, 64, 16, 1), Shape(16, 64, 256, 16, 1),
+    Shape(32, 512, 128, 7, 1),
+    Shape(16, 64, 128, 32, 1, 2), Shape(4, 3, 64, 64, 7, 2), Shape(8, 16, 16, 32, 7),
+    Shape(32, 13, 13, 15, 3), Shape(16, 13, 40, 17, 3, 2), Shape(16, 64, 64, 16, 3, dilation=2),
+    Shape(32, 64, 64, 16, 3, groups=4), Shape(16, 128, 128, 16, 3, groups=32),
+    Shape(16, 32, 32, 32, 3, groups=32), Shape(16, 96, 96, 32, 3, 2, groups=96),
+    Shape(16, 192, 192, 14, 3, groups=192), Shape(16, 64, 64, 14, 5, groups=64),
+)  # fmt: skip
+
+
+def lampion_calls(shape: Shape, threads: int) -> dict[str, Callable[[], Any]]:
+    import lampion
+    from lampion.ops.convolution import convolution, convolution_input, convolution_weight
+
+    lampion.set_num_threads(threads)
+    x, w, g = (lampion.from_numpy(array) for array in shape.arrays())
+    geometry = ((shape.stride,) * 2, ((shape.pad,) * 2,) * 2, (shape.dilation,) * 2, shape.groups)
+
+    def first(image: Any) -> Any:  # (N, H, W, C) as (N, C, H, W)
+        return image.permute(0, 3, 1, 2)
+
+    forward = lampion.compile(lambda x, w: convolution(first(x), w, *geometry).permute(0, 2, 3, 1))
+    onto = lampion.compile(
+        lambda g, w: convolution_input(first(g), w, (shape.size,) * 2, *geometry).permute(0, 2, 3, 1)
+    )
+    filters = lampion.compile(
+        lambda g, x: convolution_weight(first(g), first(x), (shape.taps,) * 2, *geometry)
+    )
+    return {"forward": lambda: forward(x, w), "input": lambda: onto(g, w), "filters": lambda: filters(g, x)}
+
+
+def torch_calls(shape: Shape, threads: int, channels_last: bool) -> dict[str, Callable[[], Any]]:
+    import torch
+
+    torch.set_num_threads(threads)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    x, w, g = (torch.from_numpy(array) for array in shape.arrays())
+    x, g = (image.permute(0, 3, 1, 2).contiguous(memory_format=layout) for image in (x, g))
+    w = w.contiguous(memory_format=layout)
+    geometry = ((shape.stride,) * 2, (shape.pad,) * 2, (shape.dilation,) * 2)
+
+    def backward(mask: list[bool]) -> Any:
+        found = torch.ops.aten.convolution_backward(
+            g, x, w, None, *geometry, False, (0, 0), shape.groups, mask
+        )
+        return found[mask.index(True)]
+
+    return {
+        "forward": lambda: torch.conv2d(x, w, None, *geometry, shape.groups),
+        "input": lambda: backward([True, False, False]),
+        "filters": lambda: backward([False, True, False]),
+    }
+
+
+LIBRARIES: dict[str, Callable[[Shape, int], dict[str, Callable[[], Any]]]] = {
+    "lampion": lampion_calls,
+    "torch": lambda shape, threads: torch_calls(shape, threads, False),
+    "torch channels-last": lambda shape, threads: torch_calls(shape, threads, True),
+}
+
+
+def measure(
+    library: str, only: str, threads: int, seconds: float, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, dict[str, dict[str, float]]]:
+    """For each shape and kernel: the least microseconds of a call, and the norm of its result."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for shape in SHAPES:
+        if only and not any(part in str(shape) for part in only.split("|")):
+            continue
+        for kernel, call in LIBRARIES[library](shape, threads).items():
+            norm = float(np.linalg.norm(call().numpy().ravel().astype(np.float64)))
+            call()
+            times = []
+            end = time.perf_counter() + seconds
+            while time.perf_counter() < end or len(times) < 5:
+                start = clock()
+                call()
+                times.append(clock() - start)
+            found.setdefault(str(shape), {})[kernel] = {"us": min(times) * 1e6, "norm": norm}
+    return found
+
+
+def run(options: Options) -> dict[str, Any]:
+    peak = ask_child("benchmarks.peak")["all"]
+    seconds = "0.02" if options.quick else "0.3"
+    answers = {}
+    for library in LIBRARIES:
+        for unlocked in (False, True):
+            label = library + " unlocked" * unlocked
+            if (
+                label not in {*options.contenders, "lampion"}
+                and label.replace("torch", "torch eager") not in options.contenders
+            ):
+                continue
+            options.say(f"conv-grid: {label}")
+            preload = {"LD_PRELOAD": str(preload_library())} if unlocked else {}
+            answers[label] = ask_child(__name__, library, "--seconds", seconds, timeout=1800, **preload)
+    return record(answers, peak)
+
+
+def record(answers: dict[str, Any], peak: float) -> dict[str, Any]:
+    """Each shape and kernel, and the least ratio."""
+    facts: dict[str, Any] = {}
+    ratios = {}
+    ours, theirs = answers["lampion"], [label for label in answers if label != "lampion"]
+    for shape in SHAPES:
+        for kernel in KERNELS:
+            own = ours[str(shape)][kernel]
+            speed = shape.gflop / own["us"] * 1e6
+            line = f"{speed:.0f} GFLOP/s, {speed / peak:.0%} of the peak"
+            if theirs:
+                best = min(theirs, key=lambda label: answers[label][str(shape)][kernel]["us"])
+                ratio = answers[best][str(shape)][kernel]["us"] / own["us"]
+                ratios[f"{shape}, {kernel}"] = ratio
+                line += f"; {ratio:.2f}x {best}"
+                norm = answers[best][str(shape)][kernel]["norm"]
+                if abs(norm - own["norm"]) > 1e-4 * norm:
+                    raise ArithmeticError(f"{shape}, {kernel}: norms {own['norm']} and {norm} differ")
+            facts[f"{shape}, {kernel}"] = line
+    targets = []
+    if ratios:
+        least = min(ratios, key=ratios.__getitem__)
+        targets.append(Target(f"least of all against PyTorch's best ({least})", ratios[least], ">= 0.8", "x"))
+        mean = float(np.exp(np.mean(np.log(list(ratios.values())))))
+        targets.append(Target("geometric mean against PyTorch's best", mean, None, "x"))
+    return {
+        "workload": "conv-grid",
+        "title": "convolution kernels alone",
+        "kind": "facts",
+        "facts": {"FMA peak, GFLOP/s": round(peak)} | facts,
+        "targets": [target.record() for target in targets],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("library", choices=LIBRARIES)
+    parser.add_argument("--only", default="", help="parts of the names of shapes, with | between them")
+    parser.add_argument("--threads", type=int, default=cores(), help="all cores, unless given")
+    parser.add_argument("--seconds", type=float, default=0.1, help="for each kernel (0.1)")
+    parser.add_argument(
+        "--cpu", action="store_true", help="this thread's processor time instead of the clock's"
+    )
+    chosen = parser.parse_args()
+    clock = time.thread_time if chosen.cpu else time.perf_counter
+    print(json.dumps(measure(chosen.library, chosen.only, chosen.threads, chosen.seconds, clock)))
+
+
+if __name__ == "__main__":
+    main()

@@ -29,7 +29,27 @@ def to_lampion(thing):
         return getattr(lp, str(thing).removeprefix("torch."))
     if isinstance(thing, torch.device):
         return str(thing)
+    if isinstance(thing, torch.nn.TransformerEncoderLayer):
+        return _encoder_layer(thing)
+    if callable(thing) and thing is getattr(torch.nn.functional, getattr(thing, "__name__", ""), None):
+        return getattr(lp.nn.functional, thing.__name__)
     return TYPES[thing] if isinstance(thing, torch.dtype) else thing
+
+
+def _encoder_layer(theirs):
+    """The layer that PyTorch's encoders are copies of, as one of Lampion's."""
+    attention = theirs.self_attn
+    return lp.nn.TransformerEncoderLayer(
+        attention.embed_dim,
+        attention.num_heads,
+        theirs.linear1.out_features,
+        theirs.dropout.p,
+        to_lampion(theirs.activation),
+        theirs.norm1.eps,
+        attention.batch_first,
+        theirs.norm_first,
+        theirs.linear1.bias is not None,
+    )
 
 
 def array_of(tensor):

@@ -79,18 +79,22 @@ def assert_same_state(ours, theirs):
 @pytest.mark.parametrize("name", NAMES)
 def test_module(name, training):
     info = INFOS[name]
-    for sample in samples_of(info, training):
+    for number, sample in enumerate(samples_of(info, training)):
+        twice = "Transformer" not in name or number % 8 == 0  # of large modules, a few second derivatives
         try:
-            check_sample(info, sample, training)
+            # PyTorch's fused attention has no second derivatives.
+            with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+                check_sample(info, sample, training, twice)
         except Exception as error:
             made = sample.constructor_input
             error.add_note(f"{name}({made.args}, {made.kwargs}) {sample.desc}")
             raise
 
 
-def check_sample(info, sample, training):
+def check_sample(info, sample, training, twice):
     ours, theirs = build(info, sample, training)
-    assert repr(ours) == repr(theirs)
+    # In attention there is a Linear under another name, for a quantisation that Lampion has not.
+    assert repr(ours) == repr(theirs).replace("NonDynamicallyQuantizableLinear", "Linear")
     arguments = leaves(list(sample.forward_input.args)), leaves(dict(sample.forward_input.kwargs))
     mine = to_lampion(arguments)
     out, expected = call(ours, mine), call(theirs, arguments)
@@ -106,7 +110,7 @@ def check_sample(info, sample, training):
     first, expected_first = slopes(out, expected, our_inputs, their_inputs)
     assert_same_slopes(first, expected_first, our_inputs)
     chunked = sample.constructor_input.kwargs.get("options")  # of LinearCrossEntropyLoss: as in `ONCE`
-    if info.supports_gradgrad and name_of(info) not in ONCE and chunked is None:
+    if twice and info.supports_gradgrad and name_of(info) not in ONCE and chunked is None:
         assert_same_slopes(*slopes(first, expected_first, our_inputs, their_inputs, seed=1), our_inputs)
 
 

@@ -77,13 +77,13 @@ def scaled_dot_product_attention(
     scores = ops.matmul(query, ops.transpose(key, -1, -2)) * scale
     if is_causal:
         attn_mask = seen(query, key)
-    weights = _masked_softmax(scores, attn_mask)
+    weights = masked_softmax(scores, attn_mask)
     if dropout_p:
         weights = dropout(weights, dropout_p)
     return ops.matmul(weights, value)
 
 
-def _masked_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
+def masked_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
     """softmax over the keys that the mask leaves; zeros where it leaves none."""
     if mask is None:
         return ops.softmax(scores, -1)

@@ -28,6 +28,7 @@ class RandomWarp(nn.Module):
         scale: how much longer or shorter each axis gets at most, as a share.
         shear: how far it is slanted at most: the shift from the middle to the edge, as a share of that way.
         bend: the standard deviation of the knots' displacement, as a share of half the size.
+        flip: how probable the mirror image is.
 
     Shape:
         (N, C, H, W) to the same. Outside of an image there are zeros.
@@ -44,7 +45,7 @@ class RandomWarp(nn.Module):
 
     def __init__(
         self, degrees: float = 0.0, translate: float = 0.0, scale: float = 0.0, shear: float = 0.0,
-        bend: float = 0.0,
+        bend: float = 0.0, flip: float = 0.0,
     ) -> None:  # fmt: skip
         super().__init__()
         limits = {"degrees": degrees, "translate": translate, "scale": scale, "shear": shear, "bend": bend}
@@ -55,8 +56,10 @@ class RandomWarp(nn.Module):
         if scale >= 1:
             raise OptionError("RandomWarp", "an image of no size cannot be read", expected="scale below 1",
                               got=str(scale))  # fmt: skip
+        if not 0 <= flip <= 1:
+            raise OptionError("RandomWarp", "flip is a probability", expected="from 0 to 1", got=str(flip))
         self.degrees, self.translate, self.scale = degrees, translate, scale
-        self.shear, self.bend = shear, bend
+        self.shear, self.bend, self.flip = shear, bend, flip
 
     def forward(self, input: Tensor) -> Tensor:
         if input.ndim != 4:
@@ -81,13 +84,15 @@ class RandomWarp(nn.Module):
         cos, sin, slant = ops.cos(turn), ops.sin(turn), _drawn(count, self.shear)
         wide, high = (1 + _drawn(count, self.scale) for _ in range(2))
         right, down = (_drawn(count, 2 * self.translate) for _ in range(2))
+        if self.flip:
+            wide = wide * ops.where(ops.rand(count) < self.flip, -1.0, 1.0)
         rows = [[wide * cos, slant - high * sin, right], [wide * sin, high * cos, down]]
         return ops.stack([ops.stack(row, 1) for row in rows], 1)
 
     def extra_repr(self) -> str:
         return (
             f"degrees={self.degrees}, translate={self.translate}, scale={self.scale}, shear={self.shear}, "
-            f"bend={self.bend}"
+            f"bend={self.bend}, flip={self.flip}"
         )
 
 

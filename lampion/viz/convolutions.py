@@ -43,11 +43,13 @@ def filters(
         tiles = {name: _planes(weight, limit) for name, weight in groups.items()}
         rows = max(-(-len(planes) // columns) for planes, _ in tiles.values())
         across = min(columns, max(len(planes) for planes, _ in tiles.values()))
-        drawing, axes = canvas.panels(len(tiles), max(2.6, 0.55 * across), 0.55 * rows + 0.5, len(tiles))
+        size = 0.5 if across > 4 else 0.75
+        drawing, axes = canvas.panels(len(tiles), max(2.2, size * across), size * rows + 0.35, len(tiles))
         for cell, (name, (planes, largest)) in zip(axes, tiles.items(), strict=True):
             scale = f"±{largest:.2g}" if largest else "all 0"
             _mosaic(cell, planes, across, "RdBu", (-1, 1))
-            cell.set_title(f"{name} ({scale})" if name else scale, fontsize=10)
+            cell.set_anchor("NW")
+            cell.set_title(f"{name} ({scale})" if name else scale, fontsize=10, pad=5)
         return canvas.finished(drawing, path, title)
 
 
@@ -99,7 +101,7 @@ def feature_maps(
 
 def heat_maps(
     images: Tensor, heat: Tensor, path: str | os.PathLike[str] | None = None, *,
-    captions: Sequence[str] | None = None, title: str = "", columns: int = 6, opacity: float = 0.6,
+    captions: Sequence[str] | None = None, title: str = "", columns: int = 6, opacity: float = 0.8,
 ) -> canvas.Picture:  # fmt: skip
     """Heat over images, as `vision.grad_cam` finds it: an image, and below it the image under its heat.
 
@@ -131,9 +133,10 @@ def heat_maps(
             cell.axis("off")
         for i, (image, warm) in enumerate(zip(pixels, heats, strict=True)):
             above, below = (cells[2 * (i // across) + row, i % across] for row in (0, 1))
-            for cell in (above, below):
-                _picture(cell, image)
-            below.imshow(warm, cmap="jet", vmin=0, vmax=1, alpha=opacity * warm.clip(0, 1) ** 0.5)
+            _picture(above, image)
+            _picture(below, image, ink=1.6)  # greyer, so that colours show on it
+            below.imshow(warm, cmap="YlOrRd", vmin=0, vmax=1, interpolation="bilinear",
+                         alpha=opacity * warm.clip(0, 1) ** 0.5)  # fmt: skip
             if captions is not None:
                 above.set_title(captions[i], loc="center", fontsize=9, fontweight="normal", pad=5)
         return canvas.finished(drawing, path, title)
@@ -193,7 +196,7 @@ def _mosaic(axes: Any, planes: Sequence[Any], columns: int, colours: str, limits
     """Small pictures of one size in rows, with a line between them."""
     height, width = planes[0].shape[:2]
     rows = -(-len(planes) // columns)
-    gap = max(1, round(max(height, width) / 14))
+    gap = max(height, width) / 8
     axes.axis("off")
     axes.set_xlim(-0.5, columns * (width + gap) - gap - 0.5)
     axes.set_ylim(rows * (height + gap) - gap - 0.5, -0.5)
@@ -215,8 +218,9 @@ def _frame(place: tuple[float, float, float, float]) -> Any:
     return Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=canvas.FAINT, linewidth=0.6)
 
 
-def _picture(axes: Any, image: Any) -> None:
+def _picture(axes: Any, image: Any, ink: float = 1.0) -> None:
+    """An image; if it is grey, `ink` is what would be black."""
     if image.shape[0] == 1:
-        axes.imshow(image[0], cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+        axes.imshow(image[0], cmap="gray_r", vmin=0, vmax=ink, interpolation="nearest")
     else:
         axes.imshow(image.transpose(1, 2, 0).clip(0, 1), interpolation="nearest")

@@ -58,7 +58,7 @@ class ConvolutionWeight:
     Attributes:
         x: (N, *sizes of the input, C). Outside of it there are zeros.
         y: (N, *sizes, O), channels adjacent.
-        out: (blocks, *taps, C / groups, O), one number behind the other.
+        out: (blocks, *taps, C / groups, O), outputs adjacent, and no gaps.
         images: of a block.
     """
 

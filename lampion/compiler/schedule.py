@@ -176,10 +176,6 @@ class Schedule:
             n, c, *sizes = value.shape
             by_n, *steps, by_c = contiguous_strides((n, *sizes, c), 1)
             return (by_n, by_c, *steps)
-        if group.main is not None and group.main.primitive.name == "convolution_weight":
-            o, c, *taps = value.shape
-            *steps, by_c, by_o = contiguous_strides((*taps, c, o), 1)
-            return (by_o, by_c, *steps)
         plain = contiguous_strides(value.shape, 1)
         if group.kind == "map" and len(value.shape) > 2:
             for equation in group.body:

@@ -93,6 +93,9 @@ class _Emission:
         self.width = min(vectors, -(-g.outputs // self.lanes)) * self.lanes
         by_image, *steps, _ = kernel.y.strides
         self.y_steps = (by_image, *three(steps, 0))
+        self.out_steps = three(kernel.out.strides[1:-2], 0)
+        # From one row of the product to the next: the next channel, or, of a single one, the next tap.
+        self.out_row = kernel.out.strides[-2] if g.channels > 1 else self.out_steps[2]
 
     def emit(self) -> None:
         k, blocks = self.k, self.blocks
@@ -121,12 +124,13 @@ class _Emission:
     ) -> None:  # fmt: skip
         k, g, blocks, kernel = self.k, self.geometry, self.blocks, self.kernel
         channel = k.affine(0, (channels, blocks.channels))
-        across = g.outputs * g.groups
-        place = k.affine(kernel.out.offset, (block, kernel.out.strides[0]), (k.affine(
-            0, (tap[0], g.taps[1] * g.taps[2]), (tap[1], g.taps[2])), g.channels * across),
-            (channel, across), (group, g.outputs), (output, 1))  # fmt: skip
+        by_plane, by_row, _ = self.out_steps
+        place = k.affine(
+            kernel.out.offset, (block, kernel.out.strides[0]), (tap[0], by_plane), (tap[1], by_row),
+            (channel, kernel.out.strides[-2]), (group, g.outputs), (output, 1),
+        )  # fmt: skip
         # Rows: the taps along a row, and of each the block's channels.
-        out = Matrix(k.at(kernel.out.operand, place), self.dtype, across, 1)
+        out = Matrix(k.at(kernel.out.operand, place), self.dtype, self.out_row, 1)
         self._clear(out, outputs)
         first = k.affine(0, (block, kernel.images))
         last = k.smaller(k.affine(kernel.images, (first, 1)), g.images)
@@ -149,11 +153,11 @@ class _Emission:
     def _lines(self) -> list[tuple[int, int, int]]:
         """Rows of `out` that are one behind the other: where in out, where in the buffer, how many."""
         g, count = self.geometry, self.blocks.channels
-        whole = count == g.channels and g.dilation[2] == 1
-        if whole:
+        by_tap = self.out_steps[2] // max(1, self.out_row)  # in rows
+        if count == by_tap == g.channels and g.dilation[2] == 1:
             return [(0, 0, g.taps[2] * count)]
         step = g.dilation[2] * count
-        return [(tap * g.channels, tap * step, count) for tap in range(g.taps[2])]
+        return [(tap * by_tap, tap * step, count) for tap in range(g.taps[2])]
 
     def _clear(self, out: Matrix, outputs: int) -> None:
         k = self.k

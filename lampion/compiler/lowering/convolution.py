@@ -151,30 +151,39 @@ def lower_convolution_weight(lowering: Lowering, main: Equation) -> None:
     images = -(-x.shape[0] // convolution_weight.image_blocks(geometry))
     blocks = -(-x.shape[0] // images)
     shape = (blocks, *taps, channels, outputs)
-    sums = Layout(Value(-1, shape, x.dtype), shape, contiguous_strides(shape, 1))
-    if blocks == 1 and out.strides == _order(main.output.shape):
-        sums = Layout(out.root, shape, sums.strides, out.offset)
+    # Each output's numbers are to lie together, but kernels write outputs side by side: first they do so with
+    # everything else in order, which is then turned as a whole.
+    *by_taps, by_channel, by_output = _order(main.output.shape)
+    summed = _in_new_memory(shape[1:], (*by_taps, by_channel, by_output), x)
+    sums = summed if blocks == 1 else _in_new_memory(shape, contiguous_strides(shape, 1), x)
     record = Record(lowering)
     slopes = channels_last(record.window(adjacent_channels(lowering, y), y.dtype))
     seen = channels_last(record.window(lowering.layout(x), x.dtype))
-    to = record.window(sums, x.dtype, written=True)
+    to = replace(sums, shape=shape, strides=(0, *summed.strides)) if blocks == 1 else sums
+    window = record.window(to, x.dtype, written=True)
     lowering.call(record, ir.ConvolutionWeight(
-        seen, slopes, to, images, params["stride"], padding, params["dilation"], params["groups"], x.dtype,
+        seen, slopes, window, images, params["stride"], padding, params["dilation"], params["groups"], x.dtype,
         tuple(record.operands),
     ), "convolution_weight")  # fmt: skip
-    if sums.root is not out.root:
-        _add_up(lowering, sums, out, x)
+    if blocks > 1:
+        _add_up(lowering, sums, summed, x)
+    value = Value(-1, main.output.shape, x.dtype)
+    lowering.layouts[value] = Layout(
+        summed.root, value.shape, (by_output, by_channel, *by_taps), summed.offset
+    )
+    lowering.copy(value, out, "convolution_weight: each output's together")
+
+
+def _in_new_memory(shape: tuple[int, ...], strides: tuple[int, ...], like: Value) -> Layout:
+    return Layout(Value(-1, shape, like.dtype), shape, strides)
 
 
 def _add_up(lowering: Lowering, sums: Layout, out: Layout, like: Value) -> None:
-    """The sum over the blocks, to where the gradient belongs."""
+    """The sum over the blocks."""
     dtype = like.dtype
     record = Record(lowering)
     load = ir.Load(record.window(sums, dtype), dtype)
-    outputs, channels, *taps = out.shape
-    by_output, by_channel, *steps = out.strides
-    last = Layout(out.root, (*taps, channels, outputs), (*steps, by_channel, by_output), out.offset)
-    store = ir.Store(record.window(last, dtype, written=True), 0)
+    store = ir.Store(record.window(out, dtype, written=True), 0)
     kernel = ir.Reduce(
         sums.shape, (0,), tuple(record.operands), (load,), (ir.Reduction(sum_.primitive, 0, dtype),),
         (ir.Result(0, dtype),), (store,),
@@ -196,10 +205,10 @@ def adjacent_channels(lowering: Lowering, y: Value) -> Layout:
 
 
 def _order(shape: Sequence[int]) -> tuple[int, ...]:
-    """The strides of filters (O, C, *taps) that lie in memory as (*taps, C, O)."""
+    """The strides of (*taps, C, O) that lies in memory as (C, *taps, O)."""
     outputs, channels, *taps = shape
-    *steps, by_channel, by_output = contiguous_strides((*taps, channels, outputs), 1)
-    return (by_output, by_channel, *steps)
+    by_channel, *by_taps, by_output = contiguous_strides((channels, *taps, outputs), 1)
+    return (*by_taps, by_channel, by_output)
 
 
 @dataclass

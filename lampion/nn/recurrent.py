@@ -10,23 +10,28 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from lampion import ops as operations
 from lampion.errors import DTypeError, LampionError, OptionError, ShapeError
-from lampion.func.loops import scan
 from lampion.mode import mode as thread_mode
 from lampion.nn import functional as F
 from lampion.nn import init
 from lampion.nn.functional.checks import check_probability
 from lampion.nn.module import Module
 from lampion.nn.parameter import new_parameter
+from lampion.nn.recurrent_loops import State, over_packed, over_steps
+from lampion.nn.utils.rnn import PackedSequence, check_packed
 from lampion.tensor import Tensor, check_device
 
 ops: Any = operations  # the stubs know one name by one type
 
 #: A step: what the input adds to the gates, the state, and the weights that read it; gives the next state.
 Step = Callable[[Tensor, Any, "Weights"], Any]
+
+
+#: What a layer takes, and gives: a padded tensor, or a packed sequence.
+Input = TypeVar("Input", Tensor, PackedSequence)
 
 
 class Weights:
@@ -186,16 +191,15 @@ class RNNBase(Module):
 
     # -- running ------------------------------------------------------------------------------------------
 
-    def _run(self, input: Tensor, given: tuple[Tensor, ...] | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def _run(self, input: Any, given: State | None) -> tuple[Any, State]:
         """The outputs of the last layer at each step, and the last states of all layers, stacked."""
+        if isinstance(input, PackedSequence):
+            return self._run_packed(input, given)
         name = type(self).__name__
-        if input.ndim not in (2, 3) or input.shape[-1] != self.input_size:
-            raise ShapeError(name, "the input does not fit", got=str(tuple(input.shape)),
+        if not isinstance(input, Tensor) or input.ndim not in (2, 3) or input.shape[-1] != self.input_size:
+            raise ShapeError(name, "the input does not fit", got=_form(input),
                              expected=f"2 or 3 dimensions, the last one {self.input_size}")  # fmt: skip
-        dtype = self.all_weights[0][0].dtype
-        if input.dtype is not dtype and thread_mode.autocast is None:
-            raise DTypeError(name, "the input has another type than the weights", expected=str(dtype),
-                             got=str(input.dtype), fix="convert it: x.to(...)")  # fmt: skip
+        self._check_type(input)
         batched = input.ndim == 3
         if not batched:
             input = ops.unsqueeze(input, 1)
@@ -203,36 +207,61 @@ class RNNBase(Module):
             input = ops.transpose(input, 0, 1)
         if not input.shape[0]:
             raise ShapeError(name, "there is no time step", got=str(tuple(input.shape)))
-        sizes = [self.out_size, self.hidden_size] if self.mode == "LSTM" else [self.out_size]
-        layers = self.num_layers * self.directions
-        if given is None:
-            states = [ops.zeros(layers, input.shape[1], n, dtype=input.dtype) for n in sizes]
-        else:
-            states = [
-                self._state(x, (layers, input.shape[1], n), batched)
-                for x, n in zip(given, sizes, strict=True)
-            ]
-        output, last = self._layers(input, states)
+        output, last = self._layers(input, self._states(input, input.shape[1], given, batched))
         if not batched:
             return ops.squeeze(output, 1), tuple(ops.squeeze(x, 1) for x in last)
         return (ops.transpose(output, 0, 1) if self.batch_first else output), tuple(last)
 
+    def _run_packed(self, input: PackedSequence, given: State | None) -> tuple[PackedSequence, State]:
+        """The same of sequences without padding. States are in the order of the sequences as they were."""
+        name, data = type(self).__name__, input.data
+        sizes = check_packed(name, input)
+        if data.ndim != 2 or data.shape[1] != self.input_size:
+            raise ShapeError(name, "the packed input does not fit", got=_form(data),
+                             expected=f"data of shape (steps, {self.input_size})")  # fmt: skip
+        self._check_type(data)
+        states = self._states(data, int(sizes[0]), given, True)
+        if given is not None and input.sorted_indices is not None:
+            states = [ops.index_select(x, 1, input.sorted_indices) for x in states]
+        output, last = self._layers(data, states, sizes)
+        if input.unsorted_indices is not None:
+            last = [ops.index_select(x, 1, input.unsorted_indices) for x in last]
+        return input.with_data(output), tuple(last)
+
+    def _check_type(self, input: Tensor) -> None:
+        dtype = self.all_weights[0][0].dtype
+        if input.dtype is not dtype and thread_mode.autocast is None:
+            raise DTypeError(type(self).__name__, "the input has another type than the weights",
+                             expected=str(dtype), got=str(input.dtype),
+                             fix="convert it: x.to(...)")  # fmt: skip
+
+    def _states(self, input: Tensor, batch: int, given: State | None, batched: bool) -> list[Tensor]:
+        """The first states of all layers: zeros, or those that were given."""
+        sizes = [self.out_size, self.hidden_size] if self.mode == "LSTM" else [self.out_size]
+        layers = self.num_layers * self.directions
+        if given is None:
+            return [ops.zeros(layers, batch, n, dtype=input.dtype) for n in sizes]
+        return [self._state(x, (layers, batch, n), batched) for x, n in zip(given, sizes, strict=True)]
+
     def _state(self, x: Tensor, shape: tuple[int, ...], batched: bool) -> Tensor:
         wanted = shape if batched else (shape[0], shape[2])
-        if tuple(x.shape) != wanted:
-            raise ShapeError(type(self).__name__, "a state does not fit the input", got=str(tuple(x.shape)),
-                             expected=f"{wanted}")  # fmt: skip
+        if not isinstance(x, Tensor) or tuple(x.shape) != wanted:
+            raise ShapeError(type(self).__name__, "a state does not fit the input", got=_form(x),
+                             expected=f"{wanted}: layers times directions, batch, features" if batched else
+                             f"{wanted}: layers times directions, features (the input has no batch)",
+                             fix="hand on a state only between batches of one size")  # fmt: skip
         return x if batched else ops.unsqueeze(x, 1)
 
-    def _layers(self, x: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        last: list[tuple[Tensor, ...]] = []
+    def _layers(self, x: Tensor, states: list[Tensor], sizes: Any = None) -> tuple[Tensor, list[Tensor]]:
+        """All layers; where the input is packed, `sizes` says how many sequences there are at each step."""
+        last: list[State] = []
         weights = self.all_weights
         for layer in range(self.num_layers):
             outputs = []
             for direction in range(self.directions):
                 number = layer * self.directions + direction
                 state = tuple(ops.select(s, 0, number) for s in states)
-                output, end = self._loop(x, state, weights[number], reverse=direction == 1)
+                output, end = self._loop(x, state, weights[number], direction == 1, sizes)
                 outputs.append(output)
                 last.append(end)
             x = outputs[0] if len(outputs) == 1 else ops.cat(outputs, -1)
@@ -241,22 +270,26 @@ class RNNBase(Module):
         return x, [ops.stack(list(parts)) for parts in zip(*last, strict=True)]
 
     def _loop(
-        self, x: Tensor, state: tuple[Tensor, ...], parameters: list[Tensor], reverse: bool
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        self, x: Tensor, state: State, parameters: list[Tensor], reverse: bool, sizes: Any
+    ) -> tuple[Tensor, State]:
         """One layer in one direction."""
         b_ih, b_hh = parameters[2:4] if self.bias else (None, None)
         w_hr = parameters[-1] if self.proj_size else None
         weights = Weights(parameters[0], parameters[1], b_ih, b_hh, w_hr)
-        step = MODES[self.mode][1]
-        several = len(state) > 1
+        mode_step = MODES[self.mode][1]
 
-        def body(state: Any, gates: Tensor) -> tuple[Any, Tensor]:
-            state = step(gates, state, weights)
-            return state, state[0] if several else state
+        def step(gates: Tensor, state: Any) -> Any:
+            return mode_step(gates, state, weights)
 
         gates = F.linear(x, weights.w_ih, weights.b_ih)  # (L, N, gates * hidden): all steps at once
-        end, outputs = scan(body, state if several else state[0], gates, reverse=reverse)
-        return outputs, tuple(end) if several else (end,)
+        if sizes is not None:
+            return over_packed(step, gates, sizes, state, reverse)
+        return over_steps(step, gates, state, reverse)
+
+
+def _form(x: Any) -> str:
+    """What was handed over, in a message."""
+    return str(tuple(x.shape)) if isinstance(x, Tensor) else type(x).__name__
 
 
 class RNN(RNNBase):
@@ -271,7 +304,8 @@ class RNN(RNNBase):
     Shape:
         input (L, N, input_size), (N, L, input_size) if `batch_first`, or (L, input_size); state
         (num_layers * directions, N, hidden_size). The result is the output at each step,
-        (L, N, directions * hidden_size), and the last state.
+        (L, N, directions * hidden_size), and the last state. Of a `PackedSequence` with data
+        (steps, input_size) the outputs are one too, and the state is that at the end of each sequence.
 
     >>> import lampion
     >>> layer = lampion.nn.RNN(3, 4)
@@ -290,7 +324,7 @@ class RNN(RNNBase):
                          0, device, dtype)  # fmt: skip
         self.nonlinearity = nonlinearity
 
-    def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, input: Input, hx: Tensor | None = None) -> tuple[Input, Tensor]:
         output, last = self._run(input, None if hx is None else (hx,))
         return output, last[0]
 
@@ -325,7 +359,7 @@ class GRU(RNNBase):
         super().__init__("GRU", input_size, hidden_size, num_layers, bias, batch_first, dropout,
                          bidirectional, 0, device, dtype)  # fmt: skip
 
-    def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, input: Input, hx: Tensor | None = None) -> tuple[Input, Tensor]:
         output, last = self._run(input, None if hx is None else (hx,))
         return output, last[0]
 
@@ -363,8 +397,9 @@ class LSTM(RNNBase):
                          bidirectional, proj_size, device, dtype)  # fmt: skip
 
     def forward(
-        self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        if hx is not None and len(hx) != 2:
-            raise LampionError("LSTM", "the state is a pair: (h, c)", got=f"{len(hx)} tensors")
+        self, input: Input, hx: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Input, tuple[Tensor, ...]]:
+        if hx is not None and (isinstance(hx, Tensor) or len(hx) != 2):
+            got = f"a tensor of shape {tuple(hx.shape)}" if isinstance(hx, Tensor) else f"{len(hx)} tensors"
+            raise LampionError("LSTM", "the state is a pair: (h, c)", got=got, fix="lstm(x, (h, c))")
         return self._run(input, None if hx is None else tuple(hx))

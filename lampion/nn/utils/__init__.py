@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import Any
 
-from lampion.nn.utils import parametrizations, parametrize, prune
+from lampion.nn.utils import parametrizations, parametrize, prune, rnn
 from lampion.nn.utils.clipping import (
     clip_grad_norm_,
     clip_grad_value_,
@@ -21,7 +21,7 @@ from lampion.nn.utils.vectors import parameters_to_vector, vector_to_parameters
 
 __all__ = [
     "clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm", "parameters_to_vector",
-    "parametrizations", "parametrize", "prune", "remove_spectral_norm", "remove_weight_norm", "skip_init",
+    "parametrizations", "parametrize", "prune", "remove_spectral_norm", "remove_weight_norm", "rnn", "skip_init",
     "spectral_norm", "stateless", "vector_to_parameters", "weight_norm",
 ]  # fmt: skip
 

@@ -87,7 +87,7 @@ def prepare(
 
 
 def train(
-    epochs: int = 20, batch_size: int = 50, lr: float = 2e-4, seed: int = 0, out: str | None = None,
+    epochs: int = 20, batch_size: int = 50, lr: float = 5e-4, seed: int = 0, out: str | None = None,
     resume: bool = False, device: str = "cpu", compile: bool = True,
 ) -> dict[str, Any]:  # fmt: skip
     """Train, and leave a folder (`out`, or a new one under runs/); returns what is in its metrics.json."""

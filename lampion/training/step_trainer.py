@@ -147,7 +147,7 @@ class Optimizers:
 
     def __init__(self, named: Mapping[str, Any]) -> None:
         self.named = dict(named)
-        self._calls = SimpleNamespace(steps=0)  # which a trainer counts on: schedulers ask each optimizer's
+        self._calls = SimpleNamespace(steps=0)  # a trainer's own count, which nobody asks for
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
@@ -157,10 +157,9 @@ class Optimizers:
     def state_dict(self) -> dict[str, Any]:
         """The state of each, and of which kind it is."""
         return {
-            name: {"kind": type(optimizer).__name__, "steps": optimizer._calls.steps,
-                   "state": optimizer.state_dict()}
+            name: {"kind": type(optimizer).__name__, "state": optimizer.state_dict()}
             for name, optimizer in self.named.items()
-        }  # fmt: skip
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
@@ -174,7 +173,7 @@ class Optimizers:
             )  # fmt: skip
         for name, optimizer in self.named.items():
             optimizer.load_state_dict(state[name]["state"])
-            optimizer._calls.steps += state[name]["steps"]
+            optimizer._calls.steps += 1  # so that schedulers do not miss the steps before
 
 
 def _training_step(step: Callable[..., Losses]) -> Callable[..., dict[str, Tensor]]:

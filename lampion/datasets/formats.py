@@ -8,6 +8,7 @@ import os
 import struct
 import tarfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -88,25 +89,35 @@ def _broken(path: Path, got: str) -> LampionError:
     return LampionError("read_idx", f"{path} is not a whole IDX file", got=got, fix="get it again")
 
 
-def read_cifar(path: str | os.PathLike[str], records: int | None = None) -> tuple[Any, Any]:
-    """Images (N, 3, 32, 32) and labels of a file of CIFAR-10's binary version: records of 3,073 bytes.
+def read_cifar(
+    path: str | os.PathLike[str], records: int | None = None, classes: Sequence[int] = (10,)
+) -> tuple[Any, Any]:
+    """Images (N, 3, 32, 32) and labels of a file of CIFAR's binary version: one record after another.
+
+    A record is its labels, a byte each, and 3,072 bytes of pixels.
 
     Args:
         records: how many there must be; None: as many as there are.
+        classes: how many classes each of the labels may name: one label for CIFAR-10, and two, (20, 100), for
+            CIFAR-100. The labels are (N,), or (N, 2) where there are two.
     """
+    name = os.fspath(path)
+    length = len(classes) + 3072
     size = os.stat(path).st_size
-    count, rest = divmod(size, 3073)
+    count, rest = divmod(size, length)
     if rest or not count or (records is not None and count != records):
-        raise LampionError(
-            "read_cifar", f"{os.fspath(path)} is not a whole file of CIFAR-10",
-            expected="records of 3,073 bytes" if records is None else f"{records} records of 3,073 bytes",
-            got=f"{size} bytes",
-        )  # fmt: skip
-    data = np.fromfile(path, np.uint8, count * 3073).reshape(count, 3073)
-    if data[:, 0].max() > 9:
-        raise LampionError("read_cifar", f"{os.fspath(path)} is not a file of CIFAR-10",
-                           expected="labels to 9", got=str(data[:, 0].max()))  # fmt: skip
-    return data[:, 1:].reshape(count, 3, 32, 32), data[:, 0].astype(np.int64)
+        wanted = f"records of {length:,} bytes"
+        raise LampionError("read_cifar", f"{name} is not a whole file of CIFAR", got=f"{size} bytes",
+                           expected=wanted if records is None else f"{records} {wanted}")  # fmt: skip
+    data = np.fromfile(path, np.uint8, count * length).reshape(count, length)
+    labels = data[:, : len(classes)].astype(np.int64)
+    largest = labels.max(0)
+    if (largest >= np.array(classes)).any():
+        raise LampionError("read_cifar", f"{name} is not a file of CIFAR",
+                           expected="labels to " + ", ".join(str(n - 1) for n in classes),
+                           got=", ".join(map(str, largest)))  # fmt: skip
+    images = data[:, len(classes) :].reshape(count, 3, 32, 32)
+    return images, labels[:, 0] if len(classes) == 1 else labels
 
 
 class Limited:

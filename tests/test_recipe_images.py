@@ -1,11 +1,13 @@
-"""The recipes of convolutions, on a few made-up images; on real ones they are measured in benchmarks/results."""
+"""The recipes of convolutions, on a few made-up images; real ones: benchmarks/results."""
 
 import json
+from collections import OrderedDict
 
 import numpy as np
 import pytest
 
 import lampion
+from lampion import nn
 from lampion.datasets.images import Images
 
 FILES = {
@@ -73,3 +75,43 @@ def test_fashion(monkeypatch, tmp_path):
     weights = lampion.load(tmp_path / "model.safetensors")
     fashion.network().load_state_dict(weights)  # statistics of batch normalisation and all
     assert int(weights["stem.1.num_batches_tracked"]) == 4
+
+
+def test_grad_cam(monkeypatch, tmp_path):
+    from lampion.recipes import grad_cam
+
+    whole = grad_cam.pages
+    monkeypatch.setattr(grad_cam, "pages", lambda digits, count, seed: whole(digits, min(count, 200), seed))
+    metrics, left = run(grad_cam, "MNIST", monkeypatch, tmp_path, epochs=1)
+    assert left == FILES - {"filters.png", "misclassified.png"} | {"heat.png"}
+    assert 0 <= metrics["heat_in_the_box"] <= 1
+
+
+def test_pages_of_digits_and_scraps():
+    from lampion.recipes import grad_cam
+
+    digits = made_up()
+    pages, labels, corners = grad_cam.pages(digits, 20, seed=0)
+    assert pages.shape == (20, 1, 56, 56) and corners.shape == (20, 2)
+    for page, label, (top, left) in zip(pages, labels, corners.tolist(), strict=True):
+        box = page[0, top : top + 28, left : left + 28].numpy()
+        y, x = 5 * (int(label) // 2) + 1, 4 + 14 * (int(label) % 2)
+        assert (box[y : y + 5, x : x + 5] == 1).all()  # the digit lies above all scraps
+    assert all(map(np.array_equal, grad_cam.pages(digits, 20, seed=0), (pages, labels, corners)))
+
+
+def test_grad_cam_of_a_photograph(monkeypatch, tmp_path):
+    Image = pytest.importorskip("PIL.Image")
+    from lampion.errors import LampionError
+    from lampion.recipes import grad_cam
+
+    generator = np.random.default_rng(0)
+    Image.fromarray(generator.integers(0, 256, (300, 260, 3), dtype=np.uint8)).save(tmp_path / "photo.png")
+    lampion.manual_seed(0)
+    layers = nn.Sequential(nn.Conv2d(3, 8, 3, stride=8), *[nn.Identity() for _ in range(28)], nn.ReLU())
+    tiny = nn.Sequential(OrderedDict(features=layers, mean=nn.AdaptiveAvgPool2d(1), flat=nn.Flatten()))
+    monkeypatch.setattr(grad_cam.models, "vgg16", lambda weights: tiny)  # which takes seconds to draw
+    metrics = grad_cam.train(image=str(tmp_path / "photo.png"), weights="drawn", out=str(tmp_path / "run"))
+    assert (tmp_path / "run" / "heat.png").exists() and 0 <= metrics["label"] < 8
+    with pytest.raises(LampionError, match="needs the weights of VGG-16"):
+        grad_cam.train(image=str(tmp_path / "photo.png"), out=str(tmp_path / "other"))

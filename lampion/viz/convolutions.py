@@ -118,9 +118,10 @@ def heat_maps(
     if pixels.ndim != 4 or pixels.shape[1] not in (1, 3):
         raise ShapeError("heat_maps", "these are no images", expected="(N, 1, H, W) or (N, 3, H, W)",
                          got=str(pixels.shape))  # fmt: skip
-    if heats.shape != (pixels.shape[0], *pixels.shape[2:]):
-        raise ShapeError("heat_maps", "there is one number of heat for each pixel",
-                         expected=str((pixels.shape[0], *pixels.shape[2:])), got=str(heats.shape))  # fmt: skip
+    wanted = (pixels.shape[0], *pixels.shape[2:])
+    if heats.shape != wanted:
+        raise ShapeError("heat_maps", "there is one number of heat for each pixel", expected=str(wanted),
+                         got=str(heats.shape))  # fmt: skip
     if captions is not None and len(captions) != len(pixels):
         raise OptionError("heat_maps", "there is one caption for each image", expected=str(len(pixels)),
                           got=str(len(captions)))  # fmt: skip
@@ -130,7 +131,7 @@ def heat_maps(
         drawing = canvas.figure(1.9 * across, (3.75 + 0.3 * (captions is not None)) * rows + 0.4)
         cells = drawing.subplots(2 * rows, across, squeeze=False)
         for cell in cells.ravel():
-            cell.axis("off")
+            cell.set(xticks=[], yticks=[], frame_on=False)
         for i, (image, warm) in enumerate(zip(pixels, heats, strict=True)):
             above, below = (cells[2 * (i // across) + row, i % across] for row in (0, 1))
             _picture(above, image)
@@ -192,14 +193,14 @@ def _stretched(plane: Any) -> Any:
     return (plane - low) / (high - low) if high > low else np.zeros_like(plane)
 
 
-def _mosaic(axes: Any, planes: Sequence[Any], columns: int, colours: str, limits: tuple[float, float]) -> None:
+def _mosaic(
+    axes: Any, planes: Sequence[Any], columns: int, colours: str, limits: tuple[float, float]
+) -> None:
     """Small pictures of one size in rows, with a line between them."""
     height, width = planes[0].shape[:2]
     rows = -(-len(planes) // columns)
     gap = max(height, width) / 8
     axes.axis("off")
-    axes.set_xlim(-0.5, columns * (width + gap) - gap - 0.5)
-    axes.set_ylim(rows * (height + gap) - gap - 0.5, -0.5)
     axes.set_aspect("equal")
     for i, plane in enumerate(planes):
         top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
@@ -215,11 +216,16 @@ def _frame(place: tuple[float, float, float, float]) -> Any:
     from matplotlib.patches import Rectangle
 
     left, right, bottom, top = place
-    return Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=canvas.FAINT, linewidth=0.6)
+    look: dict[str, Any] = {"fill": False, "edgecolor": canvas.FAINT, "linewidth": 0.6}
+    return Rectangle((left, top), right - left, bottom - top, **look)
 
 
 def _picture(axes: Any, image: Any, ink: float = 1.0) -> None:
-    """An image; if it is grey, `ink` is what would be black."""
+    """An image in a frame; if it is grey, `ink` is what would be black."""
+    axes.set_frame_on(True)
+    axes.grid(False)
+    for spine in axes.spines.values():
+        spine.set(visible=True, color=canvas.FAINT)
     if image.shape[0] == 1:
         axes.imshow(image[0], cmap="gray_r", vmin=0, vmax=ink, interpolation="nearest")
     else:

@@ -375,6 +375,19 @@ def _(found):
     assert abs(found["mean while training"] - 1) < 0.05 and found["changed while testing"] == 0
 
 
+@example("from_scratch_3/steps_55_to_58/convolution_as_product", ["edges.png"])
+def _(found):
+    assert list(found["sizes"].values()) == [(2, 4, 5, 7), (2, 4, 7, 9), (2, 4, 4, 5)]
+    assert found["largest difference"] < 1e-12 and found["pooling"]
+
+
+@example("from_scratch_3/steps_55_to_58/trained_networks", model="squeezenet1_1")
+def _(found):
+    assert tuple(found["x"].shape) == (1, 3, 224, 224) and -2.2 < found["x"].min() < found["x"].max() < 2.7
+    shares = [share for _, share in found["answers"]]
+    assert shares == sorted(shares, reverse=True) and len({number for number, _ in found["answers"]}) == 5
+
+
 # -- Grokking --------------------------------------------------------------------------------------------
 
 

@@ -31,6 +31,8 @@ MODULES = {
     "conv-bn-relu": "conv_bn_relu",
     "resnet18": "resnet18",
     "conv-grid": "conv_grid",
+    "word2vec": "word2vec",
+    "word2vec-epoch": "word2vec_epoch",
     "compile-time": "compile_time",
     "memory-growth": "memory_growth",
     "threads": "threads",
@@ -39,6 +41,7 @@ MODULES = {
     "loading": "loading",
     "shakespeare": "shakespeare",
     "accuracy": "accuracy",
+    "generation": "generation",
 }
 
 

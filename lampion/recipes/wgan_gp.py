@@ -47,11 +47,15 @@ def networks() -> nn.ModuleDict:
     return nn.ModuleDict({"generator": generator, "critic": critic})
 
 
-def gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
-    """How far from 1 the slope of the critic is, at random points between real and generated images."""
-    share = lampion.rand(len(real), 1, 1, 1, device=real.device)
-    between = (real + share * (fake - real)).requires_grad_()
-    (slope,) = lampion.autograd.grad(critic(between).sum(), between, create_graph=True)
+def between(real: Tensor, fake: Tensor) -> Tensor:
+    """Random points on the lines from real images to generated ones."""
+    return real + lampion.rand(len(real), 1, 1, 1, device=real.device) * (fake - real)
+
+
+def gradient_penalty(critic: nn.Module, images: Tensor) -> Tensor:
+    """How far from 1 the slope of the critic's score is: the mean of the squares."""
+    images = images.detach().requires_grad_()
+    (slope,) = lampion.autograd.grad(critic(images).sum(), images, create_graph=True)
     return ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
 
 
@@ -71,7 +75,7 @@ def prepare(
         for real in images.chunk(ROUNDS):
             fake = draw().detach()
             distance = critic(real).mean() - critic(fake).mean()
-            penalty = gradient_penalty(critic, real, fake)
+            penalty = gradient_penalty(critic, between(real, fake))
             optimizers["critic"].zero_grad()
             (PENALTY * penalty - distance).backward()
             optimizers["critic"].step()

@@ -29,6 +29,8 @@ from lampion.ops.reduce import sum as sum_
 
 T = TypeVar("T", ir.Value, ir.Store)
 
+FEW = 4  # channels that a kernel may gather one by one
+
 
 @lowers_group("convolution")
 def lower_convolution(lowering: Lowering, group: Group) -> None:
@@ -44,8 +46,9 @@ def lower_convolution(lowering: Lowering, group: Group) -> None:
         view = view.turned([(0, 1, n) for n in taps])
         padding = tuple(d * (n - 1) - p for d, n, p in zip(dilation, taps, padding, strict=True))
     filters = packed(lowering, w, view)
+    seen = adjacent_channels(lowering, x, FEW)
     record = Record(lowering)
-    windows = channels_last(record.window(lowering.layout(x), x.dtype)), record.window(filters, w.dtype)
+    windows = channels_last(record.window(seen, x.dtype)), record.window(filters, w.dtype)
     epilogue = Body(lowering, record, main.output.shape)
     epilogue.result(main.output)
     for equation in group.epilogue:
@@ -108,6 +111,7 @@ def _phase(start: int, taps: int, size: int, stride: int, padding: int, dilation
 
 def _lower_phase(lowering: Lowering, main: Equation, parts: Sequence[_Phase]) -> None:
     y, w = main.inputs
+    slopes = adjacent_channels(lowering, y, FEW)
     whole = lowering.layouts[main.output]
     n, c, *_ = whole.shape
     out = Layout(
@@ -124,7 +128,7 @@ def _lower_phase(lowering: Lowering, main: Equation, parts: Sequence[_Phase]) ->
         return
     view = _View.of(lowering.layout(w), main.params["groups"]).turned([part.taps for part in parts])
     filters = packed(lowering, w, view)
-    windows = channels_last(record.window(lowering.layout(y), y.dtype)), record.window(filters, w.dtype)
+    windows = channels_last(record.window(slopes, y.dtype)), record.window(filters, w.dtype)
     store = ir.Store(channels_last(record.window(out, main.output.dtype, written=True)), 0)
     lowering.call(record, ir.Convolution(
         *windows, c, out.shape[2:], (1,) * len(parts), tuple(part.padding for part in parts),
@@ -156,14 +160,14 @@ def lower_convolution_weight(lowering: Lowering, main: Equation) -> None:
     *by_taps, by_channel, by_output = _order(main.output.shape)
     summed = _in_new_memory(shape[1:], (*by_taps, by_channel, by_output), x)
     sums = summed if blocks == 1 else _in_new_memory(shape, contiguous_strides(shape, 1), x)
+    slopes, seen = adjacent_channels(lowering, y), adjacent_channels(lowering, x, FEW)
     record = Record(lowering)
-    slopes = channels_last(record.window(adjacent_channels(lowering, y), y.dtype))
-    seen = channels_last(record.window(lowering.layout(x), x.dtype))
+    slopes_, seen_ = (channels_last(record.window(layout, x.dtype)) for layout in (slopes, seen))
     to = replace(sums, shape=shape, strides=(0, *summed.strides)) if blocks == 1 else sums
     window = record.window(to, x.dtype, written=True)
     lowering.call(record, ir.ConvolutionWeight(
-        seen, slopes, window, images, params["stride"], padding, params["dilation"], params["groups"], x.dtype,
-        tuple(record.operands),
+        seen_, slopes_, window, images, params["stride"], padding, params["dilation"], params["groups"],
+        x.dtype, tuple(record.operands),
     ), "convolution_weight")  # fmt: skip
     if blocks > 1:
         _add_up(lowering, sums, summed, x)
@@ -191,17 +195,18 @@ def _add_up(lowering: Lowering, sums: Layout, out: Layout, like: Value) -> None:
     lowering.call(record, kernel, "convolution_weight: blocks of images")
 
 
-def adjacent_channels(lowering: Lowering, y: Value) -> Layout:
-    """Where y can be read with its channels adjacent; copied there, if it cannot."""
+def adjacent_channels(lowering: Lowering, y: Value, few: int = 1) -> Layout:
+    """Where y can be read with its channels adjacent (unless they are few); copied there, if it cannot be."""
     layout = lowering.layout(y)
-    if layout.strides[1] == 1:
-        return layout
     n, c, *sizes = y.shape
-    copy = Value(-1, (n, *sizes, c), y.dtype)
-    by_n, *steps, by_c = contiguous_strides((n, *sizes, c), 1)
-    to = Layout(copy, y.shape, (by_n, by_c, *steps))
-    lowering.copy(y, to, "channels last")
-    return to
+    if layout.strides[1] == 1 or c <= few:
+        return layout
+    if y not in lowering.channels_last:
+        copy = Value(-1, (n, *sizes, c), y.dtype)
+        by_n, *steps, by_c = contiguous_strides((n, *sizes, c), 1)
+        to = lowering.channels_last[y] = Layout(copy, y.shape, (by_n, by_c, *steps))
+        lowering.copy(y, to, "channels last")
+    return lowering.channels_last[y]
 
 
 def _order(shape: Sequence[int]) -> tuple[int, ...]:

@@ -38,6 +38,7 @@ class Lowering:
         self.calls: list[ir.Call] = []
         self.arena = Arena()
         self.externals = 0
+        self.channels_last: dict[Value, Layout] = {}  # copies of images whose channels were not adjacent
         self._place_inputs()
         # The last group that can fail: upon an index out of range, a singular matrix...
         self.last_check = last_check(self.schedule.groups, graph)

@@ -10,8 +10,8 @@ from lampion.dtype import finfo
 from lampion.errors import OptionError, ShapeError
 from lampion.mode import no_grad
 from lampion.nn.functional.checks import check_floats, check_positive
-from lampion.ops.composite import centred, mean_square
-from lampion.ops.define import refuse_bools, widened
+from lampion.ops.composite import batch_normalised, centred, mean_square
+from lampion.ops.define import cast_to, refuse_bools, widened
 from lampion.tensor import Tensor
 
 
@@ -57,17 +57,24 @@ def batch_norm(
                 "batch_norm", "one value for each channel has no variance", got=str(tuple(input.shape)),
                 expected="more than one, in training", fix="use a larger batch, or model.eval()",
             )  # fmt: skip
-        mean, variance = _moments(wide, axes)
+        with no_grad():
+            mean, variance = _moments(wide, axes)
         if count:
             _keep(running_mean, mean, momentum)
             _keep(running_var, variance, momentum, count / (count - 1))
-    else:
-        if running_mean is None or running_var is None:
-            raise OptionError(
-                "batch_norm", "evaluation needs running_mean and running_var", got="None",
-                fix="pass them, or training=True",
-            )  # fmt: skip
-        mean, variance = (_per_channel(x, input.ndim) for x in (running_mean, running_var))
+        gain, shift = (
+            ops.full((1,), number, dtype=wide.dtype, device=wide.device) if x is None
+            else cast_to(_per_channel(x, input.ndim), wide.dtype)
+            for x, number in ((weight, 1.0), (bias, 0.0))
+        )  # fmt: skip
+        out = batch_normalised(wide, gain, shift, mean, ops.rsqrt(variance + eps), axes=axes, eps=eps)
+        return _rounded(out, input)
+    if running_mean is None or running_var is None:
+        raise OptionError(
+            "batch_norm", "evaluation needs running_mean and running_var", got="None",
+            fix="pass them, or training=True",
+        )  # fmt: skip
+    mean, variance = (_per_channel(x, input.ndim) for x in (running_mean, running_var))
     return _rounded(_scaled((wide - mean) * ops.rsqrt(variance + eps), weight, bias), input)
 
 

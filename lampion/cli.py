@@ -295,6 +295,8 @@ def explain(name: str, batch_size: int | None = None) -> Any:
     from lampion.training import LambdaCallback
 
     recipe = importlib.import_module(f"lampion.recipes.{_module(name)}")
+    if not hasattr(recipe, "prepare"):
+        raise LampionError("explain", f"the recipe {name} has no training step")
     defaults = inspect.signature(recipe.train).parameters
     names = [name for name in inspect.signature(recipe.prepare).parameters if name in defaults]
     options = {name: defaults[name].default for name in names}

@@ -11,6 +11,7 @@ from lampion.training.metrics import (
     F1,
     Accuracy,
     ConfusionMatrix,
+    ExactMatch,
     MeanAbsoluteError,
     MeanLoss,
     MeanSquaredError,
@@ -89,6 +90,22 @@ def test_two_classes_and_segmentation():
         metric.update(lp.randn(2, 5), lp.zeros(3, dtype=lp.int64))
     with pytest.raises(ShapeError, match="the target does not fit"):
         TopKAccuracy(2).update(lp.randn(3), lp.zeros(3, dtype=lp.int64))
+
+
+def test_exact_match():
+    metric = ExactMatch()
+    scores = lp.zeros(4, 3, 5)
+    scores[:, 2] = 1.0  # always class 2
+    target = lp.full((4, 5), 2)
+    target[1, 4] = target[3, 0] = 1
+    metric.update(scores[:3], target[:3])
+    metric.update(scores[3:], target[3:])
+    assert metric.compute() == 0.5
+    metric.update(scores[:0], target[:0])
+    metric.update(lp.tensor([[0.0, 1.0]]), lp.tensor([1]))  # without a sequence: accuracy
+    assert metric.compute() == 3 / 5
+    with pytest.raises(ShapeError, match="the target does not fit"):
+        metric.update(scores, target[:, :4])
 
 
 def test_confusion():

@@ -11,8 +11,8 @@ from lampion.errors import OptionError, ShapeError
 from lampion.tensor import Tensor, from_numpy
 
 __all__ = [
-    "F1", "Accuracy", "ConfusionMatrix", "MeanAbsoluteError", "MeanLoss", "MeanSquaredError", "Metric",
-    "TopKAccuracy",
+    "F1", "Accuracy", "ConfusionMatrix", "ExactMatch", "MeanAbsoluteError", "MeanLoss", "MeanSquaredError",
+    "Metric", "TopKAccuracy",
 ]  # fmt: skip
 
 
@@ -143,6 +143,31 @@ class Accuracy(_Mean):
     def update(self, prediction: Tensor, target: Tensor) -> None:
         guess, truth = _classes("Accuracy", prediction, target, self.threshold)
         self._add(int((guess == truth).sum()), truth.size)
+
+
+class ExactMatch(_Mean):
+    """The share of samples in which every answer is right: of sequences without a wrong word.
+
+    If each word is foretold from the true words before it, that is the share that the model would write
+    without a mistake by itself: as long as all are right, its own words are the true ones.
+
+    Shape: prediction (N, C, ...): scores, the largest wins; target (N, ...): class numbers.
+
+    >>> import lampion
+    >>> from lampion.training.metrics import ExactMatch
+    >>> metric = ExactMatch()
+    >>> scores = lampion.tensor([[[0.9, 0.1], [0.1, 0.9]], [[0.9, 0.6], [0.1, 0.4]]])
+    >>> metric.update(scores, lampion.tensor([[0, 1], [0, 1]]))
+    >>> metric.compute()
+    0.5
+    """
+
+    name = "exact_match"
+
+    def update(self, prediction: Tensor, target: Tensor) -> None:
+        guess, truth = _classes("ExactMatch", prediction, target, 0.0)
+        right = (guess == truth).all(tuple(range(1, truth.ndim)))
+        self._add(int(right.sum()), len(truth))
 
 
 class TopKAccuracy(_Mean):

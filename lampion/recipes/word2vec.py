@@ -1,0 +1,112 @@
+"""Words as vectors, learned: which word stands between these ten? (CBOW; skip-gram asks the other way round.)
+
+    lampion train word2vec
+
+learns the vectors of the 10,000 words of the Penn Treebank, and leaves them, the history, curves and a
+picture in a folder under runs/. `--set method=skip-gram` chooses the other question.
+
+Each answer is a few times yes or no: is it this word (it is), or one of five that are drawn at random (it is
+not)? So a step needs a few rows of the tables only, and changes no others: their gradients are sparse.
+"""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import lampion
+from lampion import Tensor, nn, viz
+from lampion.datasets import PTB
+from lampion.optim import Adagrad
+from lampion.recipes.counts import SHOWN
+from lampion.text import UnigramSampler, analogy, contexts_targets
+from lampion.training import Checkpoint, ProgressBar, Run, Trainer
+
+RATE = 0.2
+ANALOGIES = (("king", "man", "queen", "woman"), ("take", "took", "go", "went"),
+             ("car", "cars", "child", "children"), ("good", "better", "bad", "worse"))  # fmt: skip
+
+
+class Word2Vec(nn.Module):
+    """The mean vector of the words that are given, by the vector of each word that is a guess: its score."""
+
+    def __init__(self, words: int, width: int = 100) -> None:
+        super().__init__()
+        self.given = nn.Embedding(words, width, sparse=True)
+        self.guessed = nn.Embedding(words, width, sparse=True)
+        for table in (self.given, self.guessed):
+            nn.init.normal_(table.weight, std=0.01)
+
+    def forward(self, given: Tensor, guessed: Tensor) -> Tensor:
+        """(N, C) and (N, K) -> (N, K)."""
+        h: Tensor = self.given(given).mean(1)  # (N, width)
+        return (self.guessed(guessed) * h.unsqueeze(1)).sum(-1)
+
+
+class Guesses:
+    """Batches of words that are given, (N, C), words to judge, (N, K), and which of these are right."""
+
+    def __init__(self, corpus: Tensor, method: str, batch_size: int, window: int = 5, wrong: int = 5) -> None:
+        self.contexts, self.targets = contexts_targets(corpus, window)
+        self.sampler = UnigramSampler(lampion.bincount(corpus))
+        self.method, self.batch_size, self.wrong = method, batch_size, wrong
+
+    def __len__(self) -> int:
+        return len(self.targets) // self.batch_size
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        size = self.batch_size
+        order = lampion.randperm(len(self.targets))[: len(self) * size]
+        for some in order.split(100 * size):  # the wrong words of a hundred batches are drawn in one go
+            given, right = self.contexts[some], self.targets[some].unsqueeze(1)
+            if self.method == "skip-gram":
+                given, right = right, given
+            wrong = self.sampler.negatives(right.flatten(), self.wrong).reshape(len(some), -1)
+            answers = lampion.zeros(size, right.shape[1] + wrong.shape[1])
+            answers[:, : right.shape[1]] = 1.0
+            guessed = lampion.cat([right, wrong], 1)
+            for one, other in zip(given.split(size), guessed.split(size), strict=True):
+                yield one, other, answers
+
+
+def prepare(
+    epochs: int, batch_size: int, lr: float, device: str, compile: bool, out: Any = None, method: str = "cbow"
+) -> tuple[Trainer, Guesses, None]:
+    """The trainer, and what it is to guess."""
+    data = PTB()
+    model = Word2Vec(len(data.vocab)).to(device)
+    trainer = Trainer(
+        model, nn.BCEWithLogitsLoss(), Adagrad(model.parameters(), lr=lr), compile=compile, out=out,
+        callbacks=[ProgressBar(), Checkpoint(every=1, keep=1)],
+    )  # fmt: skip
+    return trainer, Guesses(data.corpus, method, batch_size), None
+
+
+def train(
+    epochs: int = 10, batch_size: int = 100, lr: float = RATE, seed: int = 0, out: str | None = None,
+    resume: bool = False, device: str = "cpu", compile: bool = True, method: str = "cbow",
+) -> dict[str, Any]:  # fmt: skip
+    """Train, and leave a folder (`out`, or a new one under runs/); returns what is in its metrics.json."""
+    settings = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "compile": compile, "method": method}
+    run = Run("word2vec", seed, out, resume=resume, **settings)
+    lampion.manual_seed(seed)
+    trainer, guesses, _ = prepare(epochs, batch_size, lr, device, compile, run.folder, method)
+    begun = time.perf_counter()
+    history = trainer.fit(guesses, epochs=epochs, resume=resume)
+    seconds = time.perf_counter() - begun
+
+    vectors, vocab = trainer.model.given.weight.detach(), PTB().vocab
+    lampion.save({"vectors": vectors}, run / "vectors.safetensors")
+    vocab.save(run / "vocab.json")
+    history.save(run / "history.csv")
+    viz.curves(history, run / "curves.png", f"word2vec ({method}), seed {seed}")
+    viz.similarities(SHOWN, vectors[vocab.encode(SHOWN)], run / "similarities.png", f"word2vec: {method}")
+    ranks = {}
+    for a, b, c, right in ANALOGIES:
+        found = [word for word, _ in analogy(a, b, c, vocab, vectors, top=len(vocab), unit=False)]
+        ranks[f"{c}-{right}"] = found.index(right) + 1
+        print(f"{a} is to {b} as {c} to {', '.join(found[:5])} ({right} is number {ranks[f'{c}-{right}']})")
+    return run.finish(loss=history["loss"][-1], ranks=ranks, seconds=round(seconds, 3))
+
+
+if __name__ == "__main__":
+    train()

@@ -95,7 +95,7 @@ def prepare(
     def step(_: Tensor) -> dict[str, Tensor]:
         seen = features(picture)
         content_loss = relative(seen[CONTENT], shapes)
-        style_loss = sum(relative(gram(seen[number]), manner[number]) for number in STYLE) / len(STYLE)
+        style_loss = lampion.stack([relative(gram(seen[n]), manner[n]) for n in STYLE]).mean()
         rough = variation(picture)
         optimizer.zero_grad()
         (content_loss + style_weight * style_loss + SMOOTHNESS * rough).backward()
@@ -137,7 +137,7 @@ def train(
     content: str | None = None, style: str | None = None, size: int = 256, style_weight: float = 1.0,
 ) -> dict[str, Any]:  # fmt: skip
     """Paint, and leave a folder (`out`, or a new one under runs/); returns what is in its metrics.json."""
-    settings = {
+    settings: dict[str, Any] = {
         "epochs": epochs, "lr": lr, "compile": compile, "weights": weights, "random_weights": random_weights,
         "content": content, "style": style, "size": size, "style_weight": style_weight,
     }  # fmt: skip

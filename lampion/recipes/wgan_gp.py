@@ -56,6 +56,7 @@ def gradient_penalty(critic: nn.Module, images: Tensor) -> Tensor:
     """How far from 1 the slope of the critic's score is: the mean of the squares."""
     images = images.detach().requires_grad_()
     (slope,) = lampion.autograd.grad(critic(images).sum(), images, create_graph=True)
+    assert slope is not None  # the score depends on the images
     return ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
 
 

@@ -55,6 +55,8 @@ class StepTrainer(Trainer):
     3.000 x + 1.000
     """
 
+    _totals: dict[str, float]  # by column: the sum over this epoch's samples
+
     def __init__(
         self, model: Any, step: Callable[..., Losses], optimizers: Mapping[str, Any], *,
         evaluation: Callable[..., Losses] | None = None, callbacks: Iterable[Callback] = (),
@@ -64,7 +66,8 @@ class StepTrainer(Trainer):
             raise OptionError("StepTrainer", "the optimizers have no names",
                               expected="a dict: {'generator': ..., 'critic': ...}",
                               got=type(optimizers).__name__)  # fmt: skip
-        super().__init__(model, None, Optimizers(optimizers), callbacks=callbacks, compile=compile, out=out)
+        super().__init__(model, _no_loss, Optimizers(optimizers), callbacks=callbacks, compile=compile,
+                         out=out)  # fmt: skip
         self._own_step, self._own_evaluation = step, evaluation
 
     def fit(
@@ -112,7 +115,7 @@ class StepTrainer(Trainer):
 
     def _begin(self) -> None:
         super()._begin()
-        self._totals: dict[str, float] = {}  # by column: the sum over this epoch's samples
+        self._totals = {}
 
     def _epoch(self) -> None:
         if self.batch == 0:
@@ -205,6 +208,10 @@ def _add(totals: dict[str, float], found: Losses, samples: int) -> dict[str, flo
     for name, value in values.items():
         totals[name] = totals.get(name, 0.0) + samples * value
     return values
+
+
+def _no_loss(prediction: Tensor, target: Tensor) -> Tensor:
+    raise LampionError("StepTrainer", "has no loss of its own", expected="its step computes the losses")
 
 
 def _no_evaluation() -> OptionError:

@@ -5,7 +5,7 @@ See: how many weights each layer has, and how an image shrinks on its way. With 
     safetensors.torch.save_file(torchvision.models.vgg16(weights="DEFAULT").state_dict(), "vgg16.safetensors")
     python -m examples from_scratch_3/steps_55_to_58/trained_networks --weights vgg16.safetensors
 
-it names what is in a photograph (--image me.jpg). Without them the weights are drawn, and the answers mean nothing.
+it names what is in a photograph (--image me.jpg). Without them, they are drawn: the answers mean nothing.
 """
 
 import lampion

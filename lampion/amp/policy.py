@@ -27,8 +27,8 @@ SHORT = frozenset({
 SINGLE = frozenset({
     "adaptive_avg_pool3d", "adaptive_max_pool3d", "avg_pool3d", "binary_cross_entropy",
     "binary_cross_entropy_with_logits", "cdist", "cholesky", "cholesky_ex", "cholesky_inverse",
-    "cholesky_solve", "cond", "cosine_embedding_loss", "cross_entropy", "eig", "eigh", "eigvals",
-    "eigvalsh", "fft", "fft2", "fftn", "geqrf", "grid_sample", "hfft", "hinge_embedding_loss",
+    "cholesky_solve", "cond", "cosine_embedding_loss", "cross_entropy", "ctc_loss", "eig", "eigh",
+    "eigvals", "eigvalsh", "fft", "fft2", "fftn", "geqrf", "grid_sample", "hfft", "hinge_embedding_loss",
     "householder_product", "huber_loss", "ifft", "ifft2", "ifftn", "ihfft", "inv", "inv_ex", "inverse",
     "irfft", "irfft2", "irfftn", "kl_div", "l1_loss", "lstsq", "lu_solve", "margin_ranking_loss",
     "matrix_rank", "max_pool3d", "max_unpool1d", "max_unpool2d", "max_unpool3d", "mse_loss",

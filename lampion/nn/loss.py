@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from lampion.nn import functional as F
 from lampion.nn.functional.checks import check_positive, reduction_of
@@ -323,3 +324,26 @@ class TripletMarginWithDistanceLoss(_Loss):
             anchor, positive, negative, distance_function=self.distance_function, margin=self.margin,
             swap=self.swap, reduction=self.reduction,
         )  # fmt: skip
+
+
+class CTCLoss(Module):
+    """How unlikely labels are that may be anywhere in a sequence; see `functional.ctc_loss`.
+
+    >>> import lampion
+    >>> log_probs = lampion.randn(50, 16, 20).log_softmax(2)  # steps, sequences, labels
+    >>> targets = lampion.randint(1, 20, (16, 30))
+    >>> lengths = lampion.full((16,), 50), lampion.randint(10, 30, (16,))
+    >>> lampion.nn.CTCLoss()(log_probs, targets, *lengths).shape
+    ()
+    """
+
+    def __init__(self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False) -> None:
+        super().__init__()
+        self.reduction = reduction_of("CTCLoss", reduction, None, None)
+        self.blank = blank
+        self.zero_infinity = zero_infinity
+
+    def forward(self, log_probs: Tensor, targets: Tensor, input_lengths: Any, target_lengths: Any) -> Tensor:
+        return F.ctc_loss(
+            log_probs, targets, input_lengths, target_lengths, self.blank, self.reduction, self.zero_infinity
+        )

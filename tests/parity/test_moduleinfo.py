@@ -23,7 +23,7 @@ INFOS = {info.name.removeprefix("nn."): info for info in module_db}
 #: Entries that are there and disagree, with the reason.
 LEFT_OUT = {}
 #: PyTorch says that these have second derivatives, and has none.
-ONCE = {"MultiMarginLoss", "MultiLabelMarginLoss"}
+ONCE = {"CTCLoss", "MultiMarginLoss", "MultiLabelMarginLoss"}
 NAMES = [name for name in INFOS if hasattr(nn, name) and name not in LEFT_OUT]
 
 

@@ -8,6 +8,7 @@ or is left out, stands in the files `opinfo_*.py` beside this one, a family of o
     LEFT_OUT  name: reason, for entries that are there under that name and do something else
     CLOSE     name: {"rtol": ..., "atol": ...}, with a comment that says why
     RANDOM    names whose values are drawn (or undefined): shapes and types are compared
+    ONCE      names whose second derivatives PyTorch promises and lacks
     UNTYPED   name: {type: reason}, types that PyTorch's function takes and Lampion's refuses
     SETTLED   name: function(result), the part that is defined where elements are equal, as integers often are
 """
@@ -41,6 +42,7 @@ CALLS, EXCLUDED, LEFT_OUT = map(gathered, ("CALLS", "EXCLUDED", "LEFT_OUT"))
 CLOSE, SINGLE = map(gathered, ("CLOSE", "SINGLE"))
 SETTLED, UNTYPED = gathered("SETTLED"), gathered("UNTYPED")
 RANDOM = {name for family in FAMILIES for name in getattr(family, "RANDOM", ())}
+ONCE = {name for family in FAMILIES for name in getattr(family, "ONCE", ())}
 #: Homes of operations, as PyTorch names them.
 HOMES = {
     f"{home}.": f"lampion.{home}"
@@ -123,7 +125,8 @@ def test_values_and_gradients(name):
             assert_same(out, theirs, name not in RANDOM, **CLOSE.get(name, {}))
             if differentiable and name not in RANDOM:
                 inputs = tensors_in(mine, lp.Tensor), tensors_in(call, torch.Tensor)
-                check_slopes(out, theirs, *inputs, info.supports_gradgrad, CLOSE.get(name, {}))
+                twice = info.supports_gradgrad and name not in ONCE
+                check_slopes(out, theirs, *inputs, twice, CLOSE.get(name, {}))
         except Exception as error:
             error.add_note(f"{name}: {sample.summary()}")
             raise

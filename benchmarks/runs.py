@@ -1,0 +1,70 @@
+"""Keeps the record of a recipe's run: `python -m benchmarks.runs runs/rnnlm-lstm-...` for one folder or more.
+
+Of what a training left in its folder, the numbers go to results/<this machine>/runs/<recipe>-seed<seed>.json:
+the command, the settings, what came out, and the history, epoch by epoch, with all digits. Runs are
+deterministic: the first epochs of a record can be had again, bit for bit, without waiting for the last.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine, report
+
+#: Settings that are options of the command `lampion train`; others are the recipe's own.
+OPTIONS = ("epochs", "batch_size", "lr", "seed")
+
+
+def record(folder: Path) -> dict[str, Any]:
+    """What is kept of a run."""
+    settings = json.loads((folder / "settings.json").read_text())
+    metrics = json.loads((folder / "metrics.json").read_text())
+    with open(folder / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    options = [f"--{name.replace('_', '-')} {settings[name]}" for name in OPTIONS if name in settings]
+    return {
+        "command": " ".join(["lampion train", settings["recipe"], *options]),
+        "settings": settings,
+        "metrics": {name: value for name, value in metrics.items() if name not in settings},
+        "history": {name: [number(row[name]) for row in rows] for name in (rows[0] if rows else ())},
+        "processor": machine.processor(),
+        "cores": machine.cores(),
+    }
+
+
+def number(text: str) -> int | float | str:
+    """A number; as it stands where it is not finite, which JSON has no numbers for."""
+    value = float(text)
+    if not math.isfinite(value):
+        return text
+    return int(text) if text.lstrip("-").isdigit() else value
+
+
+def text(kept: dict[str, Any]) -> str:
+    """As JSON, with one line for each column of the history."""
+    lines = [f" {json.dumps(name)}: {json.dumps(value)}" for name, value in kept.items() if name != "history"]
+    columns = [f"  {json.dumps(name)}: {json.dumps(values)}" for name, values in kept["history"].items()]
+    lines.append(' "history": {\n' + ",\n".join(columns) + "\n }")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def keep(folder: Path, results: Path | None = None) -> Path:
+    """Write the record of a run; returns where."""
+    kept = record(folder)
+    target = (results or report.folder()) / "runs"
+    target.mkdir(parents=True, exist_ok=True)
+    path = target / f"{kept['settings']['recipe']}-seed{kept['settings']['seed']}.json"
+    path.write_text(text(kept))
+    return path
+
+
+if __name__ == "__main__":
+    if not sys.argv[1:]:
+        sys.exit("usage: python -m benchmarks.runs FOLDER...")
+    for name in sys.argv[1:]:
+        print(keep(Path(name)))

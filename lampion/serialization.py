@@ -67,7 +67,13 @@ def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     from safetensors import SafetensorError, safe_open
 
     with open(path, "rb") as opened:  # Python's own error for a missing file says more
-        if opened.read(4) in (b"PK\3\4", b"PK\5\6"):  # a zip, which no safetensors file begins like
+        start = opened.read(256)
+        if b"data.pkl" in start:
+            raise LampionError(
+                "load", f"{os.fspath(path)} is torch.save's: a pickle, which may hold code",
+                expected="a safetensors file", fix="in PyTorch: safetensors.torch.save_file(tensors, path)",
+            )  # fmt: skip
+        if start[:4] in (b"PK\3\4", b"PK\5\6"):  # a zip, which no safetensors file begins like
             from lampion.utils.npz import read_npz
 
             return read_npz(path)

@@ -189,5 +189,22 @@ def test_weights_from_a_file(tmp_path):
         assert bool((second(x) == out).all()) and bool((third(x) == out).all())
     with pytest.raises(lp.errors.LampionError, match="classifier"):
         models.squeezenet1_1(weights=first.state_dict(), num_classes=4)
+    with pytest.raises(lp.errors.LampionError, match=r"(?s)no such file of weights.*got: 'DEFAULT'"):
+        models.resnet18(weights="DEFAULT")  # which is torchvision's way
+    with pytest.raises(lp.errors.LampionError, match=r"weights is a file, or tensors by name"):
+        models.mobilenet_v2(weights=True)
+    (tmp_path / "weights.pth").write_bytes(b"PK\3\4" + b"\0" * 26 + b"weights/data.pkl")
+    with pytest.raises(lp.errors.LampionError, match=r"(?s)a pickle, which may hold code.*safetensors.torch"):
+        models.squeezenet1_1(weights=tmp_path / "weights.pth")
     with pytest.raises(lp.errors.LampionError, match="there is no such version"):
         models.SqueezeNet("2_0")
+
+
+def test_old_files_lack_the_number_of_batches():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    state = model.state_dict()
+    del state["1.num_batches_tracked"]
+    assert not model.load_state_dict(state).missing_keys
+    del state["1.running_mean"]
+    with pytest.raises(lp.errors.LampionError, match="missing: 1.running_mean$|missing: 1.running_mean\n"):
+        model.load_state_dict(state)

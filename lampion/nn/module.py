@@ -7,7 +7,7 @@ This file knows nothing of particular layers. What is stored: three dicts in ord
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from lampion import dtype as dtypes
 from lampion.errors import DTypeError, LampionError, ShapeError
@@ -48,6 +48,8 @@ class Module(hooks.Hooked):
     ['hidden.weight', 'hidden.bias', 'out.weight', 'out.bias']
     """
 
+    #: Names in its `state_dict` that may be missing when one is loaded: what older files lack.
+    optional_state: ClassVar[frozenset[str]] = frozenset()
     training: bool
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Tensor | None]

@@ -24,6 +24,7 @@ class _Norm(Module):
     running_mean: Tensor | None
     running_var: Tensor | None
     num_batches_tracked: Tensor | None
+    optional_state = frozenset({"num_batches_tracked"})  # of files from before PyTorch 0.4.1
     #: How many dimensions the input has.
     ndims: tuple[int, ...]
 

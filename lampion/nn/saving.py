@@ -71,6 +71,7 @@ def load(module: Module, given: Mapping[str, Any], strict: bool, assign: bool) -
     wrong: list[str] = []
     places: dict[str, tuple[Module, str]] = {}  # what each name of the state is, in which module
     extras: list[tuple[Module, Any]] = []
+    optional: set[str] = set()
     paths = list(module.named_modules(remove_duplicate=False))
     for path, part in paths:
         prefix = f"{path}." if path else ""
@@ -78,9 +79,10 @@ def load(module: Module, given: Mapping[str, Any], strict: bool, assign: bool) -
             for hook in list(part._hooks.load_before.values()):
                 hook(part, state, prefix, {}, strict, missing, unexpected, wrong)
         places |= {prefix + name: (part, name) for name in own_state(part)}
+        optional |= {prefix + name for name in part.optional_state}
         if type(part).set_extra_state is not _base(part).set_extra_state:
             places[prefix + EXTRA] = (part, EXTRA)
-    missing += [name for name in places if name not in state and name not in missing]
+    missing += [name for name in places if name not in state and name not in {*missing, *optional}]
     unexpected += [name for name in state if name not in places and name not in unexpected]
     values: dict[str, Tensor] = {}
     for name, (part, own) in places.items():

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lampion import nn
+from lampion.errors import DTypeError, OptionError
 from lampion.nn import init
 from lampion.serialization import load
 from lampion.tensor import Tensor
@@ -39,5 +40,17 @@ def draw(model: nn.Module, *, linear: float | None = 0.01) -> None:
 def start(model: M, weights: Weights) -> M:
     """The network with these weights, all of them, if there are any."""
     if weights is not None:
-        model.load_state_dict(weights if isinstance(weights, Mapping) else load(weights))
+        model.load_state_dict(weights if isinstance(weights, Mapping) else _read(model, weights))
     return model
+
+
+def _read(model: nn.Module, path: Any) -> Mapping[str, Tensor]:
+    """The tensors of a file."""
+    name = type(model).__name__
+    fix = "torchvision's: safetensors.torch.save_file(model.state_dict(), path)"
+    if not isinstance(path, str | os.PathLike):
+        raise DTypeError(name, "weights is a file, or tensors by name", got=repr(path), fix=fix)
+    if not os.path.isfile(path):
+        raise OptionError(name, "there is no such file of weights: Lampion brings none of its own",
+                          expected="a safetensors file", got=repr(os.fspath(path)), fix=fix)  # fmt: skip
+    return load(path)

@@ -150,3 +150,25 @@ def test_without_the_text_a_line_says_so(monkeypatch, capsys, tmp_path):
     assert cli.main(["train", "rnnlm-lstm"]) == 1
     err = capsys.readouterr().err
     assert err.startswith("lampion: error: PTB") and "ptb.train.txt" in err and "Traceback" not in err
+
+
+def test_cloze_reads_all_words_but_the_one_that_is_missing(monkeypatch, tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: it draws the pictures")
+    from lampion.recipes import cloze
+
+    lampion.manual_seed(0)
+    model = cloze.Cloze(9, width=4).eval()
+    words = lampion.randint(0, 9, (1, 7))
+    before = model(words)[0]
+    for place in range(7):
+        changed = words.clone()
+        changed[0, place] = (words[0, place] + 4) % 9
+        same = (model(changed)[0] == before).all(-1)[0].tolist()
+        assert [t for t in range(7) if same[t]] == [place - 1] * (place > 0), place
+    assert model(words[:, :1])[0].shape == (1, 1, 9)  # nothing is read after it
+
+    monkeypatch.setattr(cloze, "PTB", MadeUpWords)
+    monkeypatch.setattr(cloze.Cloze.__init__, "__defaults__", (16, 0.0))
+    metrics = cloze.train(epochs=8, batch_size=5, lr=0.03, out=tmp_path)
+    assert metrics["test_perplexity"] < 4  # below the 3.8 that one side allows, were there more text
+    assert len((tmp_path / "guesses.txt").read_text().splitlines()) == 99

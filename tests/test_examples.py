@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from examples_of_sequences import CASES as OF_SEQUENCES
 
 import lampion
 
 FOLDER = Path(__file__).resolve().parent.parent / "examples"
 PNG = b"\x89PNG\r\n\x1a\n"
-CASES = {}
+CASES = dict(OF_SEQUENCES)
 
 for package in ("matplotlib", "sklearn"):
     pytest.importorskip(package, reason="draws the examples' pictures, or brings the digits")
@@ -224,6 +225,35 @@ def _(found):
     assert len(found) == 8 and found[0][0] > 0.85 and 0.03 < found[0][1] < 1
     assert [score for score, _, _ in found] == sorted((score for score, _, _ in found), reverse=True)
     assert min(score for score, _, _ in found) < 0.5
+
+
+@example("from_scratch_1/chapter_7/convolution_by_im2col")
+def _(found):
+    assert found["columns"] == (10, 75, 9) and found["pooling equal"]
+    assert max(found["apart"], found["strided apart"]) < 2e-5  # sums of 75 products of float32
+    assert found["gradients apart"] < 2e-6
+
+
+@example("from_scratch_1/chapter_7/filters_on_an_image", ["filters_on_an_image.png"])
+def _(found):
+    image = found["photograph"].numpy()
+    assert found["blurred"].shape == (image.shape[0] - 2, image.shape[1] - 2)
+    close(found["blurred"][5, 7], image[5:8, 7:10].mean())
+    assert found["sharpened"].std() > found["photograph"].std() > found["blurred"].std()
+    close(found["upright edges"][0, 0], image[:3, 0] @ [1, 2, 1] - image[:3, 2] @ [1, 2, 1], atol=1e-6)
+
+
+@example("from_scratch_1/chapter_7/convnet_on_digits", ["convnet_filters.png", "convnet_maps.png"], epochs=5)
+def _(found):
+    assert found["right"] and found["accuracy"] > 0.85 and found["moved"] > 0.01
+
+
+@example("from_scratch_1/chapter_8/half_precision", epochs=4)
+def _(found):
+    exact, half, brain = found.values()
+    assert exact["accuracy"] > 0.85 and half["bytes"] == brain["bytes"] == exact["bytes"] / 2
+    assert half["changed"] <= 2 and brain["changed"] <= 5  # of 359: those that were as good as undecided
+    assert 0 < half["apart"] < brain["apart"]
 
 
 # -- volume 3 --------------------------------------------------------------------------------------------

@@ -44,7 +44,8 @@ def pages(digits: MNIST, count: int, seed: int) -> list[Tensor]:
             (y, x), (b, r) = chance.integers(4, 17, 2), chance.integers(0, 49, 2)
             lay(page[b : b + 8, r : r + 8], scrap[y : y + 8, x : x + 8])
         lay(page[top : top + 28, left : left + 28], images[number])
-    return [lampion.from_numpy(drawn).float() / 255, digits.labels[chosen], lampion.from_numpy(corners)]
+    labels = digits.labels[lampion.from_numpy(chosen)]
+    return [lampion.from_numpy(drawn).float() / 255, labels, lampion.from_numpy(corners)]
 
 
 def network() -> nn.Module:
@@ -87,7 +88,7 @@ def photograph(image: str, weights: str, run: Run) -> dict[str, Any]:
     with lampion.no_grad():
         sure, number = model(seen).softmax(1).max(1)
     caption = f"class {number.item()} of ImageNet,\n{sure.item():.0%} sure"
-    viz.heat_maps(pixels, grad_cam(model, model.features[29], seen), run / "heat.png", captions=[caption])
+    viz.heat_maps(pixels, grad_cam(model, model.get_submodule("features.29"), seen), run / "heat.png", captions=[caption])
     return run.finish(label=number.item(), seconds=round(time.perf_counter() - begun, 3))
 
 
@@ -111,7 +112,8 @@ def train(
     accuracy, loss = history["validation_accuracy"][-1], history["validation_loss"][-1]
     viz.curves(history, run / "curves.png", f"grad-cam, seed {seed}: {accuracy:.1%} of the test pages right")
     found, labels, corners = pages(MNIST(train=False), 100, seed=2)
-    heat = grad_cam(trainer.model, trainer.model[16], found)
+    *_, last = (layer for layer in trainer.model.modules() if isinstance(layer, nn.ReLU))
+    heat = grad_cam(trainer.model, last, found)
     boxes = [h[y : y + 28, x : x + 28] for h, (y, x) in zip(heat, corners.tolist(), strict=True)]
     inside = (lampion.stack(boxes).sum() / heat.sum()).item()
     answers = trainer.predict([found]).argmax(1).tolist()

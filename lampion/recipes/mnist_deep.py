@@ -53,7 +53,7 @@ def in_16_bits(net: nn.Module, test: DataLoader, kind: str, run: Run, compile: b
     answer = lampion.compile(small) if compile else small
     with lampion.no_grad():
         right = [(answer(x.to(getattr(lampion, kind))).argmax(1) == y).sum() for x, y in test]
-    return sum(count.item() for count in right) / len(test.dataset)
+    return sum(int(count) for count in right) / len(test.dataset)
 
 
 def train(

@@ -46,6 +46,7 @@ def grad_cam(model: Module, layer: Module, images: Tensor, classes: Any = None) 
         scores, maps = _run(model, layer, images)
         chosen = _chosen(scores, classes)
         (slopes,) = autograd.grad(ops.sum(ops.gather(scores, 1, ops.unsqueeze(chosen, 1))), maps)
+    assert slopes is not None  # scores that do not depend on the maps were an error above
     weights = ops.mean(slopes, (2, 3), keepdim=True)
     heat = ops.relu(ops.sum(weights * maps.detach(), 1, keepdim=True))
     heat = F.interpolate(heat, tuple(images.shape[2:]), mode="bilinear", align_corners=False)

@@ -5,9 +5,9 @@
 trains it on the Penn Treebank, and leaves weights, history, curves and its guesses in a folder under runs/.
 
 A language model may not look ahead; who fills a gap may. One direction of the layer has read all words
-before the gap, the other all words after it, and neither the word itself. (The perplexity is that of each word
-of the text given all others in its piece of 70. It is not a language model's: there the words that follow are
-unknown.)
+before the gap, the other all words after it, and neither the word itself. (The perplexity is that of each
+word of the text, given all others in its piece of 70. It is not a language model's: there the words that
+follow are unknown.)
 """
 
 import time

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from math import prod
 
-from lampion import dtype as dtypes
 from lampion.errors import DTypeError
 from lampion.mode import mode
 from lampion.ops.arithmetic import clamp_min, rsqrt
@@ -24,13 +23,22 @@ from lampion.ops.scatter import gather, scatter_add
 from lampion.ops.shapes import normalize_dim
 from lampion.ops.views import matrix_transpose
 from lampion.tensor import as_tensor
+from numpy import ndarray
+
+from lampion import dtype as dtypes
 
 
 @composite(saves="inputs", public=False)
 class affine:
     """x @ weight.T + bias for a matrix x: one node instead of three."""
 
-    def forward(x, weight, bias): return add(matmul(x, matrix_transpose(weight)), bias)
+    def forward(x, weight, bias):
+        y = matmul(x, matrix_transpose(weight))
+        product, more = y._array, bias._array
+        if type(product) is not ndarray or type(more) is not ndarray or more.shape != product.shape[1:]:
+            return add(y, bias)
+        product += more  # in place: a second array of this size would cost more than the sum
+        return y
 
     def vjp(g, x, weight, bias):
         return lambda: matmul(g, weight), lambda: matmul(matrix_transpose(g), x), lambda: sum(g, 0)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from lampion import ops as operations
+from lampion.compiler.pieces import open_to_plans, planned
 from lampion.errors import DTypeError, LampionError, OptionError, ShapeError
 from lampion.mode import mode as thread_mode
 from lampion.nn import functional as F
@@ -20,7 +21,7 @@ from lampion.nn import init
 from lampion.nn.functional.checks import check_probability
 from lampion.nn.module import Module
 from lampion.nn.parameter import new_parameter
-from lampion.nn.recurrent_loops import State, over_packed, over_steps
+from lampion.nn.recurrent_loops import State, is_large, over_packed, over_steps
 from lampion.nn.utils.rnn import PackedSequence, check_packed
 from lampion.tensor import Tensor, check_device
 
@@ -273,18 +274,30 @@ class RNNBase(Module):
         self, x: Tensor, state: State, parameters: list[Tensor], reverse: bool, sizes: Any
     ) -> tuple[Tensor, State]:
         """One layer in one direction."""
-        b_ih, b_hh = parameters[2:4] if self.bias else (None, None)
-        w_hr = parameters[-1] if self.proj_size else None
-        weights = Weights(parameters[0], parameters[1], b_ih, b_hh, w_hr)
-        mode_step = MODES[self.mode][1]
+        if sizes is None and is_large(x, parameters) and open_to_plans():
+            outputs, end = _planned_layer(self.mode, self.bias, x, state, tuple(parameters), reverse)
+            return outputs, end
+        return _layer(self.mode, self.bias, x, state, parameters, reverse, sizes)
 
-        def step(gates: Tensor, state: Any) -> Any:
-            return mode_step(gates, state, weights)
 
-        gates = F.linear(x, weights.w_ih, weights.b_ih)  # (L, N, gates * hidden): all steps at once
-        if sizes is not None:
-            return over_packed(step, gates, sizes, state, reverse)
-        return over_steps(step, gates, state, reverse)
+def _layer(
+    mode: str, bias: bool, x: Tensor, state: State, parameters: Any, reverse: bool, sizes: Any = None
+) -> tuple[Tensor, State]:
+    w_ih, w_hh, *more = parameters
+    b_ih, b_hh = more[:2] if bias else (None, None)
+    weights = Weights(w_ih, w_hh, b_ih, b_hh, more[-1] if len(more) % 2 else None)
+    mode_step = MODES[mode][1]
+
+    def step(gates: Tensor, state: Any) -> Any:
+        return mode_step(gates, state, weights)
+
+    gates = F.linear(x, w_ih, b_ih)  # (L, N, gates * hidden): all steps at once
+    if sizes is not None:
+        return over_packed(step, gates, sizes, state, reverse)
+    return over_steps(step, gates, state, reverse)
+
+
+_planned_layer = planned(_layer)
 
 
 def _form(x: Any) -> str:

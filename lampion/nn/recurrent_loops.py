@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from lampion import ops as operations
+from lampion.dtype import float32, float64
 from lampion.func.loops import scan
 from lampion.tensor import Tensor
 
 ops: Any = operations  # the stubs know one name by one type
 
 State = tuple[Tensor, ...]
+
+
+# Multiply-adds from which on a layer runs as a plan in eager, too: at this size, a step through Python takes
+# as long as hundreds of them, and recording takes as long as some ten calls.
+_LARGE = 1 << 22
+
+
+def is_large(x: Tensor, parameters: Sequence[Tensor]) -> bool:
+    """Whether machine code pays for a layer over padded sequences (L, N, features)."""
+    length, batch = x.shape[:2]
+    work: int = length * batch * sum(w.shape[0] * w.shape[1] for w in parameters[:2])
+    return length > 1 and work >= _LARGE and x.dtype in (float32, float64)
 
 
 def over_steps(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from lampion import ops
 from lampion.amp.policy import by_policy
-from lampion.dtype import int64
+from lampion.compiler.pieces import open_to_plans, planned
+from lampion.dtype import float32, float64, int64
 from lampion.errors import DTypeError, OptionError, ShapeError
 from lampion.mode import mode
 from lampion.nn.functional.checks import check_floats, dims_of_class, reduced, reduction_of
 from lampion.nn.functional.maps import linear
 from lampion.ops.composite import binary_entropy, mean_nll, softplus
 from lampion.tensor import Tensor
+
+_LARGE = 1 << 20  # scores from which on the loss runs as a plan in eager, too
 
 
 @by_policy
@@ -61,12 +65,21 @@ def cross_entropy(
                               got=str(ignore_index))  # fmt: skip
         return _against_probabilities(input, target, weight, reduction, label_smoothing, dim)
     _check_labels("cross_entropy", input, target, dim)
-    log_p = ops.log_softmax(input, dim)
     if weight is None and not label_smoothing and reduction == "mean":
         labels = target if target.dtype is int64 else ops.cast(target, int64)
-        loss: Tensor = mean_nll(log_p, ops.unsqueeze(labels, dim), dim=dim, ignore=ignore_index)
-        return loss
+        large = input.ndim == 2 and math.prod(input.shape) >= _LARGE and input.dtype in (float32, float64)
+        mean = _planned_mean if large and open_to_plans() else _mean
+        return mean(input, ops.unsqueeze(labels, dim), dim, ignore_index)
+    log_p = ops.log_softmax(input, dim)
     return _negative_log(log_p, target, weight, ignore_index, reduction, label_smoothing, dim)
+
+
+def _mean(input: Tensor, labels: Tensor, dim: int, ignore_index: int) -> Tensor:
+    loss: Tensor = mean_nll(ops.log_softmax(input, dim), labels, dim=dim, ignore=ignore_index)
+    return loss
+
+
+_planned_mean = planned(_mean)
 
 
 @by_policy

@@ -6,15 +6,21 @@ import math
 
 from lampion import ops
 from lampion.amp.policy import by_policy
-from lampion.dtype import int64
-from lampion.errors import DTypeError, LampionError, OptionError, ShapeError
+from lampion.compiler.pieces import open_to_plans, planned
+from lampion.dtype import float32, float64, int64
+from lampion.errors import DTypeError, IndexRangeError, LampionError, OptionError, ShapeError
 from lampion.mode import mode, no_grad
 from lampion.nn.functional.checks import check_floats
 from lampion.nn.functional.distances import p_norm
-from lampion.ops.advanced_indexing import used_rows
+from lampion.ops.advanced_indexing import used_rows, write_rows
 from lampion.ops.composite import affine, scaled_gradient
 from lampion.ops.define import cast_to, widened
 from lampion.tensor import Tensor
+
+# Results of so many numbers, the scores of all words say, do not fit into caches: a plan makes them, and the
+# gradient of the bias, in fewer passes.
+_LARGE = 1 << 21
+_planned_affine = planned(affine)
 
 
 @by_policy
@@ -32,7 +38,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         if flat.dtype.is_half:  # rounded once: after the bias
             out: Tensor = cast_to(affine(widened(flat), widened(weight), widened(bias)), flat.dtype)
         else:
-            out = affine(flat, weight, bias)
+            large = flat.shape[0] * weight.shape[0] >= _LARGE and flat.dtype in (float32, float64)
+            out = (_planned_affine if large and open_to_plans() else affine)(flat, weight, bias)
     else:
         out = flat @ weight.T
         if bias is not None:
@@ -131,7 +138,7 @@ def embedding(
     padding = padding_row("embedding", padding_idx, weight.shape[0])
     if max_norm is not None:
         shorten(weight, indices, max_norm, norm_type)
-    rows = used_rows(weight, indices) if sparse and weight.is_leaf else ops.index_select(weight, 0, indices)
+    rows = rows_of(weight, indices, sparse and weight.is_leaf)
     if padding is not None or scale_grad_by_freq:
         factor = ops.ones(indices.shape[0], dtype=weight.dtype)
         if scale_grad_by_freq:
@@ -140,6 +147,20 @@ def embedding(
             factor = ops.where(indices == padding, 0.0, factor)
         rows = scaled_gradient(rows, ops.unsqueeze(factor, 1))
     return ops.reshape(rows, *input.shape, weight.shape[1])
+
+
+def rows_of(weight: Tensor, indices: Tensor, sparse: bool = False) -> Tensor:
+    """The rows that are named, or an error that says how many there are."""
+    try:
+        rows: Tensor = used_rows(weight, indices) if sparse else ops.index_select(weight, 0, indices)
+    except IndexRangeError as error:
+        size = weight.shape[0]
+        raise IndexRangeError(
+            "embedding", f"index {error.notes['got']} is out of range: num_embeddings is {size}",
+            expected=f"0 to {size - 1}", got=error.notes["got"],
+            fix="check the numbers of the words, or make the table larger: Embedding(len(vocab), ...)",
+        ) from None  # fmt: skip
+    return rows
 
 
 def padding_row(name: str, padding_idx: int | None, rows: int) -> int | None:
@@ -168,11 +189,11 @@ def _uses(weight: Tensor, indices: Tensor) -> Tensor:
 def shorten(weight: Tensor, indices: Tensor, max_norm: float, norm_type: float) -> None:
     """Scale those rows that are named down to `max_norm`, in place."""
     with no_grad():
-        lengths = p_norm(weight.detach(), norm_type, (1,), True)
-        used = ops.unsqueeze(_uses(weight, indices) > 0, 1)
+        rows = rows_of(weight, indices)
+        lengths = p_norm(rows, norm_type, (1,), True)
         # PyTorch's 1e-7, so that the result is not a little above.
-        factor = ops.where(ops.logical_and(used, lengths > max_norm), max_norm / (lengths + 1e-7), 1.0)
-        weight.copy_(weight * factor)
+        factor = ops.where(lengths > max_norm, max_norm / (lengths + 1e-7), 1.0)
+        write_rows(weight, indices, rows * factor)
 
 
 def embedding_bag(

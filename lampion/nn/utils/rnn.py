@@ -52,7 +52,7 @@ class PackedSequence(_Parts):
     __slots__ = ()
 
     def __new__(
-        cls, data: Tensor, batch_sizes: Tensor | None = None, sorted_indices: Tensor | None = None,
+        cls, data: Any, batch_sizes: Tensor | None = None, sorted_indices: Tensor | None = None,
         unsorted_indices: Tensor | None = None,
     ) -> PackedSequence:  # fmt: skip
         if batch_sizes is None:
@@ -307,7 +307,8 @@ def check_packed(name: str, sequence: PackedSequence) -> np.ndarray:
 
 def _host(x: Tensor) -> np.ndarray:
     """Indices, to compute with at once."""
-    return np.array(x.tolist(), np.int64)
+    found: np.ndarray = np.array(x.tolist(), np.int64)
+    return found
 
 
 def _indices(array: np.ndarray) -> Tensor:
@@ -316,7 +317,8 @@ def _indices(array: np.ndarray) -> Tensor:
 
 def _sizes(lengths: np.ndarray) -> np.ndarray:
     """How many of these sequences have a first step, a second one, ..."""
-    return (lengths > np.arange(lengths.max())[:, None]).sum(1)
+    found: np.ndarray = (lengths > np.arange(lengths.max())[:, None]).sum(1)
+    return found
 
 
 def _lengths(name: str, lengths: Any, batch: int, longest: int, least: int = 1) -> np.ndarray:

@@ -206,5 +206,5 @@ def test_old_files_lack_the_number_of_batches():
     del state["1.num_batches_tracked"]
     assert not model.load_state_dict(state).missing_keys
     del state["1.running_mean"]
-    with pytest.raises(lp.errors.LampionError, match="missing: 1.running_mean$|missing: 1.running_mean\n"):
+    with pytest.raises(lp.errors.LampionError, match=r"missing: 1\.running_mean\n"):
         model.load_state_dict(state)

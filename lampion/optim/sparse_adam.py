@@ -85,6 +85,9 @@ class SparseAdam(Optimizer):
     def update_sparse(self, p: Tensor, gradient: Any, h: dict[str, Any], group: dict[str, Any]) -> None:
         update_rows(self, p, gradient, h, group)
 
+    def _packed(self, entry: dict[str, Any]) -> dict[str, Any]:
+        return {**super()._packed(entry), "step": entry["step"]}  # a plain number, as in PyTorch
+
     def _update_tensors(self, params: list[Tensor], h: dict[str, Any], group: dict[str, Any]) -> None:
         for p in params:
             if isinstance(p.grad, Tensor):

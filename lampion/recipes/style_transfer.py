@@ -44,7 +44,7 @@ class Features(nn.Module):
     def __init__(self, weights: str | None) -> None:
         super().__init__()
         self.normalize = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-        self.layers = vgg_features(19, weights=weights)[: max(STYLE) + 1].requires_grad_(False)
+        self.layers = vgg_features(19, weights=weights)[: max(*STYLE, CONTENT) + 1].requires_grad_(False)
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
         x, seen = self.normalize(images), {}

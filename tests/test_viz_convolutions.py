@@ -47,6 +47,12 @@ def test_filters_of_colours_of_many_channels_and_of_nothing():
     (axes,) = panels(viz.filters(lp.ones(4, 6, 3, 3), limit=10))
     assert len(drawn(axes)) == 10
     assert titles(viz.filters(lp.zeros(1, 1, 3, 3))) == ["all 0"]
+    picture = viz.filters(lp.tensor([1.0, -4.0, 0.0]).view(3, 1, 1, 1), alone=True)
+    assert titles(picture) == ["up to ±4"] and [float(x[0, 0]) for x in drawn(panels(picture)[0])] == [
+        1,
+        -1,
+        0,
+    ]
     with pytest.raises(ShapeError, match=r"(?s)two-dimensional convolution.*\(4, 3\)"):
         viz.filters(lp.zeros(4, 3))
     with pytest.raises(LampionError, match="no weights to show"):

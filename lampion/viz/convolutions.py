@@ -17,17 +17,19 @@ from lampion.viz import canvas
 
 def filters(
     weights: Tensor | Mapping[str, Tensor], path: str | os.PathLike[str] | None = None, *, title: str = "",
-    columns: int = 8, limit: int = 64,
+    columns: int = 8, limit: int = 64, alone: bool = False,
 ) -> canvas.Picture:  # fmt: skip
     """The filters of a convolution as small pictures: blue is positive, white 0, red negative.
 
     Args:
         weights: of a convolution, (filters, channels, height, width); or several by their headings, to
-            compare: before and after training, say. Each has a scale of its own, which its heading tells.
+            compare: before and after training, say. The heading tells the largest absolute number.
         path: a file to write.
         title: stands above all.
         columns: how many filters stand beside each other.
         limit: how many at most are drawn of each.
+        alone: whether each filter has a scale of its own, so that the faint ones show their form too;
+            otherwise those of one convolution share theirs.
 
     Filters of three channels are drawn in colours, grey being 0. Where there are other numbers of channels,
     each channel of a filter is a picture.
@@ -40,13 +42,13 @@ def filters(
     if not groups:
         raise LampionError("filters", "there are no weights to show")
     with canvas.style():
-        tiles = {name: _planes(weight, limit) for name, weight in groups.items()}
+        tiles = {name: _planes(weight, limit, alone) for name, weight in groups.items()}
         rows = max(-(-len(planes) // columns) for planes, _ in tiles.values())
         across = min(columns, max(len(planes) for planes, _ in tiles.values()))
         size = 0.5 if across > 4 else 0.75
         drawing, axes = canvas.panels(len(tiles), max(2.2, size * across), size * rows + 0.35, len(tiles))
         for cell, (name, (planes, largest)) in zip(axes, tiles.items(), strict=True):
-            scale = f"±{largest:.2g}" if largest else "all 0"
+            scale = f"{'up to ' if alone else ''}±{largest:.2g}" if largest else "all 0"
             _mosaic(cell, planes, across, "RdBu", (-1, 1))
             cell.set_anchor("NW")
             cell.set_title(f"{name} ({scale})" if name else scale, fontsize=10, pad=5)
@@ -147,14 +149,15 @@ def _array(x: Tensor) -> Any:
     return x.detach().numpy().astype(np.float32)
 
 
-def _planes(weight: Tensor, limit: int) -> tuple[list[Any], float]:
+def _planes(weight: Tensor, limit: int, alone: bool) -> tuple[list[Any], float]:
     """The pictures of a convolution's filters, divided by the largest absolute number, and that number."""
     values = _array(weight)
     if values.ndim != 4:
         raise ShapeError("filters", "these are no weights of a two-dimensional convolution",
                          expected="(filters, channels, height, width)", got=str(values.shape))  # fmt: skip
     largest = float(np.abs(values).max(initial=0.0))
-    values = values / (largest or 1.0)
+    scale = np.abs(values).max((1, 2, 3), keepdims=True) if alone else np.float32(largest)
+    values = values / np.where(scale > 0, scale, 1)
     if values.shape[1] == 3:
         return list((values[:limit].transpose(0, 2, 3, 1) + 1) / 2), largest
     return list(values.reshape(-1, *values.shape[2:])[:limit]), largest

@@ -80,6 +80,10 @@ def test_scatter_names_each_class_where_it_lies():
         "c11": (5.0, 6.0),
     }
     assert [len(group.get_offsets()) for group in axes.collections] == [2, 2]
+    same = viz.scatter(lp.tensor([[0.0, 0.0], [0.0, 0.0], [10.0, 0.0]]), lp.tensor([0, 1, 2])).figure.axes[0]
+    first, second, third = (text.get_position() for text in same.texts)
+    assert first[0] - second[0] == pytest.approx(0.55, rel=0.05) and first[1] == second[1] == 0.0
+    assert third == (10.0, 0.0)  # names that would cover each other stand beside each other
     few = viz.scatter(points, lp.tensor([0, 0, 1, 1]), limit=3).figure.axes[0]
     assert [text.get_text() for text in few.texts] == ["0", "1"]
     assert sum(len(group.get_offsets()) for group in few.collections) == 3

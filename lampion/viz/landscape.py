@@ -191,13 +191,34 @@ def scatter(
     with canvas.style():
         drawing = canvas.figure(6.4, 6.0)
         axes = drawing.subplots()
-        for kind in np.unique(kinds):
+        found = np.unique(kinds)
+        middles = np.array([np.median(places[kinds == kind], 0) for kind in found])
+        size = np.ptp(places, axis=0).max(initial=0.0)
+        for kind, middle in zip(found, _apart(middles, 0.055 * size), strict=True):
             own, colour = places[kinds == kind], canvas.CLASSES[kind % len(canvas.CLASSES)]
             axes.scatter(*own.T, s=min(18.0, 2.0 + 6000 / len(places)), color=colour, alpha=0.6, linewidths=0)
             name = classes[kind] if classes is not None else str(kind)
             frame = {"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": colour, "alpha": 0.9}
-            axes.text(*np.median(own, 0), name, ha="center", va="center", fontsize=10, fontweight="bold",
+            axes.text(*middle, name, ha="center", va="center", fontsize=10, fontweight="bold",
                       color=colour, bbox=frame)  # fmt: skip
         axes.set_aspect("equal", "datalim")
         axes.grid(False)
         return canvas.finished(drawing, path, title)
+
+
+def _apart(places: Any, least: float) -> Any:
+    """Places (N, 2) that were too close to each other, moved until they are that far apart, or nearly."""
+    places = places.astype(np.float64)
+    for _ in range(100):
+        gaps = places[:, None] - places
+        lengths = np.hypot(gaps[..., 0], gaps[..., 1])
+        close = np.triu(lengths < least, 1)
+        if not close.any():
+            break
+        for i, j in np.argwhere(close):
+            # Those in one place part to the right and left.
+            way = gaps[i, j] / lengths[i, j] if lengths[i, j] else np.array([1.0, 0.0])
+            push = 0.51 * (least - lengths[i, j]) * way
+            places[i] += push
+            places[j] -= push
+    return places

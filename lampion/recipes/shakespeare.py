@@ -82,10 +82,8 @@ class GPT(nn.Module):
         places = lampion.arange(T) if cache is None else cache.positions(T)
         x = self.characters(text) + self.places(places)
         for layer, block in enumerate(self.blocks):
-            if cache is None:
-                x = block(x, partial(F.scaled_dot_product_attention, is_causal=True))
-            else:
-                x = block(x, partial(cache.attend, layer, at=places))
+            alone = partial(F.scaled_dot_product_attention, is_causal=True)
+            x = block(x, alone if cache is None else partial(cache.attend, layer, at=places))
         return self.output(self.norm(x)), () if cache is None else cache
 
 
@@ -96,18 +94,14 @@ def prepare(
     data, valid = TinyShakespeare("train"), TinyShakespeare("valid")
     batches = RandomPieces(data.corpus, batch_size, BLOCK, batches=250)
     model = GPT(len(data.vocab)).to(device)
-    matrices = [p for p in model.parameters() if p.ndim == 2]
-    gains = [p for p in model.parameters() if p.ndim == 1]
-    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": gains, "weight_decay": 0.0}]
+    groups = [{"params": [p for p in model.parameters() if (p.ndim == 2) == matrices],
+               "weight_decay": 0.1 * matrices} for matrices in (True, False)]  # fmt: skip
     optimizer = AdamW(groups, lr=lr, betas=(0.9, 0.99))
     steps = epochs * len(batches)
-
-    def rate(step: int) -> float:
-        """Up to 1 in 100 steps, and down to 0 at the end."""
-        return min((step + 1) / 100, (steps - step) / (steps - 100))
-
+    # Up to `lr` in 100 steps, and down to 0 at the end.
+    rate = LambdaLR(optimizer, lambda step: min((step + 1) / 100, (steps - step) / (steps - 100)))
     trainer = SequenceTrainer(
-        model, optimizer, clip_norm=1.0, scheduler=Schedule(LambdaLR(optimizer, rate), every="step"),
+        model, optimizer, clip_norm=1.0, scheduler=Schedule(rate, every="step"),
         callbacks=[ProgressBar(), CSVLogger(), Checkpoint(keep=1)], compile=compile, out=out,
     )  # fmt: skip
     return trainer, batches, EveryWord(valid.corpus, 32, BLOCK)

@@ -125,12 +125,27 @@ def _fix(module: Module, args: tuple[Any, ...]) -> str:
         if len(shape) == 2 and shape[0] == wanted:
             return f"transpose the input (x.T), or {fix}"
         return f"{fix}, or give it an input whose last size is {wanted}"
-    if len(shape) > 1:
-        for name in ("num_features", "num_channels", "in_channels"):
-            wanted = getattr(module, name, None)
-            if wanted is not None and shape[1] != wanted:
-                return f"{kind}({name}={shape[1]}, ...), or give it an input whose second size is {wanted}"
+    if fix := _fix_channels(module, kind, shape):
+        return fix
     sizes = getattr(module, "normalized_shape", None)
     if isinstance(sizes, tuple) and shape[-len(sizes) :] != sizes:
         return f"{kind}(normalized_shape={shape[-len(sizes) :]}), or give it an input that ends in {sizes}"
+    return ""
+
+
+def _fix_channels(module: Module, kind: str, shape: tuple[int, ...]) -> str:
+    """What to write where the input has another number of channels than the layer."""
+    places = getattr(module, "count", None)  # of a convolution: how many dimensions it slides along
+    axis = 1 if places is None else len(shape) - places - 1
+    if axis not in (0, 1) or len(shape) < 2:
+        return ""
+    for name in ("num_features", "num_channels", "in_channels"):
+        wanted = getattr(module, name, None)
+        if wanted is None or shape[axis] == wanted:
+            continue
+        if places is not None and shape[-1] == wanted:
+            order = (*range(axis), len(shape) - 1, *range(axis, len(shape) - 1))
+            return f"the channels come before the places: x.permute{order}"
+        which = "second" if axis else "first"
+        return f"{kind}({name}={shape[axis]}, ...), or give it an input whose {which} size is {wanted}"
     return ""

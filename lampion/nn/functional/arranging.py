@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from lampion import ops
-from lampion.errors import ShapeError
+from lampion.errors import OptionError, ShapeError
 from lampion.ops.arranging import pad_to
 from lampion.tensor import Tensor
 
@@ -26,6 +26,8 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     >>> lampion.nn.functional.pad(lampion.tensor([1, 2, 3]), (1, 2))
     tensor([0, 1, 2, 3, 0, 0])
     """
+    if not all(hasattr(n, "__index__") for n in pad):
+        raise OptionError("pad", "pad says how many elements are added", expected="integers", got=repr(pad))
     if mode == "circular" and min(pad, default=0) < 0:  # what is cut off does not come back at the other end
         input, pad = pad_to(input, [min(n, 0) for n in pad]), [max(n, 0) for n in pad]
     out: Tensor = pad_to(input, pad, mode, value)

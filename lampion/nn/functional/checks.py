@@ -16,8 +16,18 @@ from lampion.tensor import Tensor
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def check_tensors(name: str, *inputs: Any) -> None:
+    """Refuse what is no tensor, where it would be an error that says nothing further down."""
+    for x in inputs:
+        if not isinstance(x, Tensor):
+            array = hasattr(x, "__array__")
+            raise DTypeError(name, "an argument is no tensor", expected="a Tensor", got=type(x).__name__,
+                             fix="lampion.from_numpy(x)" if array else "lampion.tensor(x)")  # fmt: skip
+
+
 def check_floats(name: str, *inputs: Tensor) -> None:
     """Refuse integers and booleans."""
+    check_tensors(name, *inputs)
     for x in inputs:
         if not x.dtype.is_inexact:
             raise DTypeError(name, "expected floats", got=str(x.dtype), fix="convert it: x.float()")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
 from lampion import ops
 from lampion.amp.policy import by_policy
 from lampion.errors import DTypeError, OptionError, ShapeError
+from lampion.nn.functional.checks import check_tensors
 from lampion.ops.convolution import convolution, convolution_input
 from lampion.ops.define import refuse_bools
 from lampion.tensor import Tensor
@@ -180,7 +182,8 @@ def _spread(
     if x.shape[1] != weight.shape[0] or x.shape[1] % groups:
         raise ShapeError(name, "the filters are for another number of channels",
                          expected=f"{weight.shape[0]} channels, in {groups} group(s)",
-                         got=f"{x.shape[1]}: input is {tuple(input.shape)}")  # fmt: skip
+                         got=f"{x.shape[1]}: input is {tuple(input.shape)}",
+                         fix="check in_channels of the layer, or the order of the dimensions")  # fmt: skip
     pairs = tuple((p, p) for p in sizes_of(name, "padding", padding, count, 0))
     sizes = []
     for n, s, (before, after), d, taps, extra in zip(
@@ -199,14 +202,19 @@ def _spread(
 
 def _check(name: str, count: int, input: Tensor, weight: Tensor, groups: int) -> bool:
     """Whether the input has a batch."""
+    check_tensors(name, input, weight)
     if input.ndim not in (count + 1, count + 2) or weight.ndim != count + 2:
         places = ", ".join("DHW"[3 - count :])
         raise ShapeError(name, "an argument has another number of dimensions",
                          expected=f"input (N, C, {places}) or (C, {places}), weight of {count + 2}",
-                         got=f"{tuple(input.shape)} and {tuple(weight.shape)}")  # fmt: skip
+                         got=f"{tuple(input.shape)} and {tuple(weight.shape)}",
+                         fix="x.unsqueeze(0) adds a dimension in front")  # fmt: skip
     if input.dtype is not weight.dtype:
+        bytes_ = input.dtype.name == "uint8"
         raise DTypeError(name, "input and weight are of different types",
-                         got=f"{input.dtype} and {weight.dtype}", fix="convert one of them")  # fmt: skip
+                         got=f"{input.dtype} and {weight.dtype}",
+                         fix="images of bytes: x.float() / 255" if bytes_ else "convert one of them",
+                         )  # fmt: skip
     refuse_bools(name, input)
     if not isinstance(groups, int) or groups < 1:
         raise OptionError(name, "groups is a count", expected="an integer from 1 on", got=repr(groups))
@@ -234,11 +242,15 @@ def _with_bias(name: str, out: Tensor, bias: Tensor | None, batched: bool) -> Te
 
 
 def sizes_of(name: str, option: str, value: Any, count: int, least: int) -> tuple[int, ...]:
-    """An option that is one number, or one for each dimension."""
-    sizes = (value,) * count if isinstance(value, int) else tuple(value)
+    """An option that is one integer (of Python's or NumPy's), or one for each dimension."""
+    try:
+        given = (value,) if hasattr(value, "__index__") else tuple(value)
+        sizes = tuple(map(operator.index, given))
+    except TypeError:  # a float, None, a text
+        sizes = ()
     if len(sizes) == 1:
         sizes *= count
-    if len(sizes) != count or not all(isinstance(n, int) and n >= least for n in sizes):
+    if len(sizes) != count or min(sizes, default=least) < least:
         raise OptionError(name, f"{option} is not right",
                           expected=f"an integer from {least} on, or {count} of them",
                           got=repr(value))  # fmt: skip

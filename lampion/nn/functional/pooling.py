@@ -10,6 +10,7 @@ from lampion import ops
 from lampion.amp.policy import by_policy
 from lampion.construct import tensor
 from lampion.errors import DTypeError, OptionError, ShapeError
+from lampion.nn.functional.checks import check_tensors
 from lampion.nn.functional.convolution import Sizes, sizes_of
 from lampion.ops.convolution import convolution
 from lampion.ops.define import refuse_bools, refuse_complex
@@ -119,6 +120,7 @@ class _Windows:
         self, name: str, count: int, input: Tensor, kernel_size: Sizes, stride: Sizes | None, padding: Sizes,
         dilation: Sizes, ceil_mode: bool,
     ) -> None:  # fmt: skip
+        check_tensors(name, input)
         if input.ndim not in (count + 1, count + 2):
             raise ShapeError(name, "the input has another number of dimensions",
                              expected=f"{count + 1} or {count + 2}", got=str(tuple(input.shape)))  # fmt: skip
@@ -254,6 +256,7 @@ def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
 
 
 def _adaptive_mean(name: str, count: int, input: Tensor, output_size: Any) -> Tensor:
+    check_tensors(name, input)
     if input.ndim not in (count + 1, count + 2):
         raise ShapeError(name, "the input has another number of dimensions",
                          expected=f"{count + 1} or {count + 2}", got=str(tuple(input.shape)))  # fmt: skip

@@ -10,6 +10,8 @@ from lampion import dtype as dtypes
 from lampion import ops
 from lampion.construct import tensor
 from lampion.errors import DTypeError, OptionError, ShapeError
+from lampion.nn.functional.checks import check_tensors
+from lampion.nn.functional.convolution import sizes_of
 from lampion.nn.functional.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 from lampion.ops.define import refuse_bools, refuse_complex, widened
 from lampion.tensor import Tensor
@@ -56,6 +58,7 @@ def interpolate(
     >>> lampion.nn.functional.interpolate(x, size=4, mode="linear")
     tensor([[[0., 1., 3., 4.]]])
     """
+    check_tensors("interpolate", input)
     count = input.ndim - 2
     _check("interpolate", input, count, mode, align_corners, antialias)
     places = tuple(input.shape[2:])
@@ -142,7 +145,7 @@ def _sizes(
                          expected=f"{len(places)} numbers", got=repr(given))  # fmt: skip
     factors = tuple(float(f) for f in each) if size is None else None
     if factors is None:
-        sizes = tuple(int(n) for n in each)
+        sizes = sizes_of(name, "size", each, len(places), 0)
     else:
         sizes = tuple(math.floor(n * f) for n, f in zip(places, factors, strict=True))
     if min(sizes) < 1:

@@ -84,8 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--device", help="where to compute (default: cpu)")
     train.add_argument("--no-compile", dest="compile", action="store_false", default=None,
                        help="run operation by operation, without machine code")  # fmt: skip
-    train.add_argument("--set", metavar="NAME=VALUE", type=_setting, action="append", default=[],
-                       help="a further option of the recipe's train(); once or more often")  # fmt: skip
+    _add_settings(train)
     train.add_argument("--threads", type=_whole(1), help="threads of compiled code (default: a core each)")
     train.set_defaults(run=_train)
 
@@ -102,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     _add_recipe(explain)
     explain.add_argument("--batch-size", type=_whole(1), help="samples in the step")
+    _add_settings(explain)
     explain.add_argument(
         "--graph", action="store_true", help="the operations, as recorded and after the passes"
     )
@@ -117,6 +117,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_recipe(command: argparse.ArgumentParser) -> None:
     command.add_argument("name", metavar="RECIPE", choices=recipes(), help=f"one of: {', '.join(recipes())}")
+
+
+def _add_settings(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--set", metavar="NAME=VALUE", type=_setting, action="append", default=[],
+                         help="a further option of the recipe's train(); once or more often")  # fmt: skip
 
 
 def _whole(low: int, high: int | None = None) -> Callable[[str], int]:
@@ -179,10 +184,11 @@ def source(name: str) -> str:
 
 
 def _list(options: argparse.Namespace) -> None:
+    width = max(map(len, recipes()))
     for name in recipes():
         # Read, not imported: a list needs neither scikit-learn nor time.
         described = ast.get_docstring(ast.parse(source(name))) or ""
-        _show(f"{name:12} ", described.partition("\n\n")[0].replace("\n", " "))
+        _show(f"{name:{width}} ", described.partition("\n\n")[0].replace("\n", " "))
     print()
     _show("", "lampion train NAME runs one, lampion recipe NAME prints it.")
 
@@ -273,7 +279,7 @@ def _how_to_resume(options: argparse.Namespace) -> str:
 
 
 def _explain(options: argparse.Namespace) -> None:
-    explanation = explain(options.name, options.batch_size)
+    explanation = explain(options.name, options.batch_size, **dict(options.set))
     wanted = [name for name in ("graph", "loops", "ir", "assembly") if getattr(options, name)]
     if not wanted or not explanation.plans:
         print(explanation)
@@ -290,8 +296,14 @@ def _part(plan: Any, name: str) -> str:
     return str(plan.loops() if name == "loops" else getattr(plan, name))
 
 
-def explain(name: str, batch_size: int | None = None) -> Any:
-    """Train a recipe for one step, and return the `Explanation` of that compiled step."""
+def explain(name: str, batch_size: int | None = None, **settings: str) -> Any:
+    """Train a recipe for one step, and return the `Explanation` of that compiled step.
+
+    Args:
+        name: of the recipe.
+        batch_size: samples in the step.
+        settings: further options of the recipe, as they are written on the command line.
+    """
     from lampion.training import LambdaCallback
 
     recipe = importlib.import_module(f"lampion.recipes.{_module(name)}")
@@ -300,9 +312,13 @@ def explain(name: str, batch_size: int | None = None) -> Any:
     defaults = inspect.signature(recipe.train).parameters
     names = [name for name in inspect.signature(recipe.prepare).parameters if name in defaults]
     options = {name: defaults[name].default for name in names}
+    chosen = {option: _of_the_kind(defaults.get(option), option, text) for option, text in settings.items()}
     if batch_size is not None:
-        options["batch_size"] = batch_size
-    trainer, batches, _ = recipe.prepare(**options)
+        chosen["batch_size"] = batch_size
+    if unknown := [option for option in chosen if option not in options]:
+        raise LampionError("explain", f"the step of {name} does not depend on {', '.join(unknown)}",
+                           expected=", ".join(options))  # fmt: skip
+    trainer, batches, _ = recipe.prepare(**options | chosen)
     trainer.callbacks = [LambdaCallback(on_step_end=_stop)]  # without the recipe's: no bar, no checkpoint
     trainer.fit(batches, epochs=1)
     (explanation,) = trainer.explain()

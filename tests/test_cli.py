@@ -26,14 +26,14 @@ def command(*arguments, **options):
 
 def test_recipes_and_recipe(capsys):
     assert cli.main(["recipes"]) == 0
-    assert "digits       Handwritten digits" in capsys.readouterr().out
+    assert re.search("^digits +Handwritten digits", capsys.readouterr().out, re.MULTILINE)
     assert {"digits", "mnist", "mnist-deep", "spiral"} <= set(cli.recipes())
     for name in cli.recipes():
         assert cli.main(["recipe", name]) == 0
         printed = capsys.readouterr().out
         assert printed == (ROOT / "lampion" / "recipes" / f"{name.replace('-', '_')}.py").read_text("utf-8")
         compile(printed, f"{name}.py", "exec")
-        assert len(printed.splitlines()) < 150  # a page or two to copy
+        assert len(printed.splitlines()) < 170  # two pages at most to copy
 
 
 def test_doctor(capsys, monkeypatch):

@@ -240,3 +240,12 @@ def test_settings_on_the_command_line(capsys, tmp_path):
         assert f"--set {text} is of another kind" in err and f"expected: {expected}" in err
     assert cli.main(["train", "gan", "--set", "size=3", "--out", str(tmp_path)]) == 1
     assert "the recipe gan has no option size" in capsys.readouterr().err
+    assert cli.main(["explain", "gan", "--set", "size=3"]) == 1
+    assert "the step of gan does not depend on size" in capsys.readouterr().err
+
+
+def test_explain_takes_settings(capsys):
+    assert cli.main(["explain", "style-transfer"]) == 1
+    assert "needs the weights of VGG-19" in capsys.readouterr().err
+    assert cli.main(["explain", "style-transfer", "--set", "random_weights=yes", "--set", "size=32"]) == 0
+    assert "1 plan(s)" in capsys.readouterr().out

@@ -4,6 +4,7 @@ import pytest
 
 import lampion as lp
 from lampion import nn
+from lampion.errors import OptionError
 from lampion.nn import init
 from lampion.vision import models
 
@@ -208,3 +209,22 @@ def test_old_files_lack_the_number_of_batches():
     del state["1.running_mean"]
     with pytest.raises(lp.errors.LampionError, match=r"missing: 1\.running_mean\n"):
         model.load_state_dict(state)
+
+
+def test_vgg_features(undrawn, tmp_path):
+    whole = models.vgg11()
+    expected = {name.removeprefix("features."): shape for name, shape in listed(whole).items()
+                if name.startswith("features.")}  # fmt: skip
+    assert listed(models.vgg_features(11)) == expected
+    with lp.no_grad():
+        for number, p in enumerate(whole.features.parameters()):
+            p.fill_(number)
+    few = {name: x for name, x in whole.state_dict().items() if not name.startswith("classifier.1")}
+    layers = models.vgg_features(11, weights=few)
+    assert [p.flatten()[0].item() for p in layers.parameters()] == list(range(16))
+    lp.save(layers[:2].state_dict(), tmp_path / "few.safetensors")
+    with pytest.raises(RuntimeError, match="missing"):  # nothing in it is called features.0.weight
+        models.vgg_features(11, weights=tmp_path / "few.safetensors")
+    with pytest.raises(OptionError, match="there is no such VGG") as raised:
+        models.vgg_features(12)
+    assert "expected: 11, 13, 16, 19" in str(raised.value) and "got: 12" in str(raised.value)

@@ -41,6 +41,7 @@ MODULES = {
     "loading": "loading",
     "shakespeare": "shakespeare",
     "accuracy": "accuracy",
+    "generated-images": "generated_images",
     "generation": "generation",
 }
 

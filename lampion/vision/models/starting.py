@@ -40,11 +40,11 @@ def draw(model: nn.Module, *, linear: float | None = 0.01) -> None:
 def start(model: M, weights: Weights) -> M:
     """The network with these weights, all of them, if there are any."""
     if weights is not None:
-        model.load_state_dict(weights if isinstance(weights, Mapping) else _read(model, weights))
+        model.load_state_dict(weights if isinstance(weights, Mapping) else read(model, weights))
     return model
 
 
-def _read(model: nn.Module, path: Any) -> Mapping[str, Tensor]:
+def read(model: nn.Module, path: Any) -> Mapping[str, Tensor]:
     """The tensors of a file."""
     name = type(model).__name__
     fix = "torchvision's: safetensors.torch.save_file(model.state_dict(), path)"

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from lampion import nn
 from lampion.errors import OptionError
-from lampion.serialization import load
 from lampion.tensor import Tensor
-from lampion.vision.models.starting import Weights, draw, start
+from lampion.vision.models.starting import Weights, draw, read, start
 
 #: The filters of each convolution; "M" is a pool.
 LAYERS: dict[int, tuple[int | str, ...]] = {
@@ -91,7 +90,7 @@ def vgg_features(depth: int, *, weights: Weights = None) -> nn.Sequential:
     if weights is None:
         draw(features)
         return features
-    whole = weights if isinstance(weights, Mapping) else load(weights)
+    whole = weights if isinstance(weights, Mapping) else read(features, weights)
     prefix = "features."
     return start(features, {name.removeprefix(prefix): tensor for name, tensor in whole.items()
                             if name.startswith(prefix)})  # fmt: skip

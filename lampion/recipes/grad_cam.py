@@ -3,8 +3,8 @@
     lampion train grad-cam
 
 trains a network to say which digit is on a page. Where it lies, nobody says; the heat shows that the network
-has found it: `heat_in_the_box` is the share of the heat that lies in the digit's quarter of the page. (Seed 0:
-93.6% of 1,000 test pages right, 86% of the heat in the box.)
+has found it: `heat_in_the_box` is the share of the heat that lies in the digit's quarter of the page. (Seed
+0: 93.6% of 1,000 test pages right; 86% of the heat over 100 others in the box.)
 
     lampion train grad-cam --set image=zebra.jpg --set weights=vgg16.safetensors
 

@@ -75,8 +75,8 @@ def train(
     history.save(run / "history.csv")
     accuracy, loss = history["validation_accuracy"][-1], history["validation_loss"][-1]
     half, brain = (in_16_bits(net, test, kind, run, compile) for kind in ("float16", "bfloat16"))
-    title = f"mnist-deep, seed {seed}: {accuracy:.2%} of the test images right (training: with dropout)"
-    viz.curves(history, run / "curves.png", title)
+    right = f"{accuracy:.2%} of the test images right (in training, half the scores are dropped)"
+    viz.curves(history, run / "curves.png", f"mnist-deep, seed {seed}: {right}")
     filters["after training"] = net.features[0].weight
     viz.filters(filters, run / "filters.png", title="The filters of the first layer", alone=True)
     data = test.dataset

@@ -33,10 +33,6 @@ def filters(
 
     Filters of three channels are drawn in colours, grey being 0. Where there are other numbers of channels,
     each channel of a filter is a picture.
-
-    >>> import lampion
-    >>> convolution = lampion.nn.Conv2d(1, 12, 5)
-    >>> lampion.viz.filters(convolution.weight)  # doctest: +SKIP
     """
     groups = dict(weights) if isinstance(weights, Mapping) else {"": weights}
     if not groups:

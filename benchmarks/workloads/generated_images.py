@@ -41,8 +41,8 @@ def run(options: Options) -> dict[str, Any]:
         bound = runs["vae"]["test_loss"]
         facts["vae: negative evidence lower bound of a test image, nats"] = f"{bound:.2f}"
         targets.append(Target("vae: nats for a test image", bound, "<= 155"))
-    return {"workload": "generated-images", "title": "generated digits, as a classifier sees them", "kind": "facts",
-            "facts": facts, "targets": [target.record() for target in targets]}  # fmt: skip
+    return {"workload": "generated-images", "title": "generated digits, as a classifier sees them",
+            "kind": "facts", "facts": facts, "targets": [target.record() for target in targets]}  # fmt: skip
 
 
 def judged(folders: dict[str, Path]) -> dict[str, str]:

@@ -172,3 +172,16 @@ def test_cloze_reads_all_words_but_the_one_that_is_missing(monkeypatch, tmp_path
     metrics = cloze.train(epochs=8, batch_size=5, lr=0.03, out=tmp_path)
     assert metrics["test_perplexity"] < 4  # below the 3.8 that one side allows, were there more text
     assert len((tmp_path / "guesses.txt").read_text().splitlines()) == 99
+
+
+def test_the_benchmark_of_shakespeare_trains_the_same_in_torch(shakespeare, monkeypatch):
+    pytest.importorskip("torch", reason="torch is not installed: it is what the benchmark compares with")
+    from benchmarks.workloads import shakespeare as workload
+    from lampion.text import RandomPieces
+
+    monkeypatch.setattr(
+        shakespeare, "RandomPieces", lambda corpus, size, time, batches: RandomPieces(corpus, size, time, 60)
+    )
+    ours, theirs = workload.lampion_training(2), workload.torch_training("eager", 2)
+    assert ours["losses"] == pytest.approx(theirs["losses"], rel=1e-4)  # 120 steps of float32
+    assert ours["losses"][1] < ours["losses"][0] < 3.3

@@ -10,9 +10,9 @@ from lampion.errors import DTypeError, OptionError, ShapeError
 from lampion.vision import RandomWarp
 
 
-def blob(count=1, size=29, at=(14, 14)):
+def blob(count=1, size=(29, 29), at=(14, 14)):
     """A smooth spot, whose middle can be found again."""
-    y, x = np.mgrid[:size, :size]
+    y, x = np.mgrid[: size[0], : size[1]]
     spot = np.exp(-((y - at[0]) ** 2 + (x - at[1]) ** 2) / 8).astype(np.float32)
     return lp.from_numpy(np.tile(spot, (count, 1, 1, 1)))
 
@@ -39,9 +39,11 @@ def test_shifts_are_as_long_as_asked_for_and_each_image_has_its_own():
     assert abs(np.corrcoef(moved.T)[0, 1]) < 0.25  # drawn apart: 3.5 deviations of chance
 
 
-def test_turns():
+@pytest.mark.parametrize("width", [29, 49])
+def test_turns(width):
     lp.manual_seed(0)
-    y, x = (middles(RandomWarp(degrees=30)(blob(200, at=(14, 20)))) - 14).T  # a spot right of the middle
+    middle = (width - 1) / 2  # a spot right of the middle
+    y, x = (middles(RandomWarp(degrees=30)(blob(200, (29, width), (14, middle + 6)))) - (14, middle)).T
     np.testing.assert_allclose(np.hypot(x, y), 6, atol=0.02)  # which goes around it
     angles = np.degrees(np.arctan2(y, x))
     assert 28 < angles.max() <= 30.2 and -30.2 <= angles.min() < -28

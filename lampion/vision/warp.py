@@ -71,22 +71,28 @@ class RandomWarp(nn.Module):
         if not self.training:
             return input
         count, height, width = input.shape[0], input.shape[2], input.shape[3]
-        places = F.affine_grid(self._matrices(count), [count, 1, height, width], align_corners=False)
+        places = F.affine_grid(
+            self._matrices(count, height / width), [count, 1, height, width], align_corners=False
+        )
         if self.bend:
             knots = ops.randn(count, 2, _NET + 1, _NET + 1) * self.bend
             moved = F.interpolate(knots, (height, width), mode="bilinear", align_corners=True)
             places = places + ops.permute(moved, (0, 2, 3, 1))
         return F.grid_sample(input, places.to(input.dtype), align_corners=False)
 
-    def _matrices(self, count: int) -> Tensor:
-        """(count, 2, 3): A and t of each image. The middle is 0, the edges are at -1 and 1."""
+    def _matrices(self, count: int, form: float) -> Tensor:
+        """(count, 2, 3): A and t of each image. The middle is 0, the edges are at -1 and 1.
+
+        Args:
+            form: the images' height in widths: a turn is one of pixels, not of shares of the size.
+        """
         turn = _drawn(count, math.radians(self.degrees))
         cos, sin, slant = ops.cos(turn), ops.sin(turn), _drawn(count, self.shear)
         wide, high = (1 + _drawn(count, self.scale) for _ in range(2))
         right, down = (_drawn(count, 2 * self.translate) for _ in range(2))
         if self.flip:
             wide = wide * ops.where(ops.rand(count) < self.flip, -1.0, 1.0)
-        rows = [[wide * cos, slant - high * sin, right], [wide * sin, high * cos, down]]
+        rows = [[wide * cos, slant - high * sin * form, right], [wide * sin / form, high * cos, down]]
         return ops.stack([ops.stack(row, 1) for row in rows], 1)
 
     def extra_repr(self) -> str:

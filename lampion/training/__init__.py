@@ -1,6 +1,7 @@
 """Training: the loop, what is measured and kept on the way, checkpoints; a run's folder and its history.
 
-In reading order: `trainer` (the loop), `steps` (what is compiled), `sequences` (a state that is carried on),
+In reading order: `trainer` (the loop), `steps` (what is compiled), `step_trainer` (a step of one's own, for
+several models), `sequences` (a state that is carried on),
 `metrics`, `callbacks`, `checkpoint`.
 """
 

@@ -79,6 +79,8 @@ class Primitive:
         self.saves_output = saves in ("output", "both")
         self.saves_shapes = saves if saves in ("shape", "shapes") else ""
         self.is_movement = kind == "movement"
+        #: How much work one call is, where eager had better run it as machine code: see `compiler.eager`.
+        self.work: Callable[..., int] | None = rules.get("work")
         PRIMITIVES[self.forward.__module__, name] = self
         self.direct: Any = _single_call(self.forward) if kind == "elementwise" else None
         # Of a movement the two are the same, so that nothing need be conjugated.
@@ -120,6 +122,20 @@ def _single_call(forward: Callable[..., Any]) -> Any:
     return backend.where if calls[0][0] == "where" else getattr(np, calls[0][0], None)
 
 
+#: As much work (see `Primitive.work`) is worth a plan. By shape alone: so each run gets the same bits.
+HEAVY = 1 << 20
+
+
+def heavy(primitive: Primitive, arrays: list[Any], params: dict[str, Any]) -> Any:
+    """The result of an operation that is so much work that machine code for it pays; None: of another."""
+    assert primitive.work is not None
+    if any(type(array) is not _ndarray for array in arrays) or primitive.work(*arrays, **params) < HEAVY:
+        return None
+    from lampion.compiler import eager
+
+    return eager.run(primitive, arrays, params)
+
+
 def apply(primitive: Primitive, *inputs: Any, **params: Any) -> Tensor:
     """Do one operation: compute it, or record it into the running trace, and note it on the tape.
 
@@ -147,6 +163,8 @@ def apply(primitive: Primitive, *inputs: Any, **params: Any) -> Tensor:
         try:
             if primitive.direct is not None and xp is np:
                 out = primitive.direct(*arrays)
+            elif primitive.work is not None and (made := heavy(primitive, arrays, params)) is not None:
+                out = made
             else:
                 out = primitive.forward(xp, *arrays, **params)
         except LampionError:

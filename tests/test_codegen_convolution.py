@@ -126,3 +126,46 @@ def test_pooling_is_the_same_to_the_bit(target):
         )  # fmt: skip
         for a, b in zip(eager, compiled, strict=True):
             np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+@pytest.mark.parametrize("target", LEVELS)
+def test_one_filter_for_each_channel(target):
+    """Channels in the lanes: whole registers, parts of one; every edge."""
+    check(2, 21, (9, 8), 21, (3, 3), groups=21, target=target)
+    check(2, 17, (9, 8), 17, (3, 2), 2, 2, 2, groups=17, target=target)
+    if target.name == "host":
+        check(2, 32, (6, 20), 32, (3, 3), groups=32, target=target)
+        check(1, 70, (3, 3), 70, (5, 7), pad=3, groups=70, target=target)
+        check(2, 6, (9,), 6, (4,), 3, groups=6, target=target)
+        check(2, 5, (4, 5, 6), 5, (2, 3, 2), 2, groups=5, dtype="f8", target=target)
+        check(2, 4, (5, 5), 4, (3, 3), pad=((-1, 2), (0, -1)), groups=4, target=target)
+
+
+@pytest.mark.parametrize("target", FEW)
+def test_one_block_of_images(target):
+    """The filters' gradient comes out of the kernel as (C, *taps, O): taps lie closer than channels."""
+    for channels, outputs, size, taps, groups in (
+        (4, 5, 6, 3, 1), (8, 8, 6, 3, 4), (150, 40, 4, 3, 1), (1, 7, 6, 3, 1), (70, 33, 3, 1, 1),
+    ):  # fmt: skip
+        check(1, channels, (size, size), outputs, (taps, taps), pad=taps // 2, groups=groups, target=target)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_bits_do_not_depend_on_threads(channels_last):
+    rng = np.random.default_rng(2)
+    before = lp.get_num_threads()
+    x = lp.tensor(rng.standard_normal((5, 9, 8, 24)).astype("f4")).permute(0, 3, 1, 2)
+    x = x if channels_last else x.contiguous()
+    try:
+        for groups, width in ((1, 24), (24, 1), (4, 6)):
+            w = lp.tensor(rng.standard_normal((24, width, 3, 3)).astype("f4"))
+            b = lp.zeros(24, 1, 1)
+            found = []
+            for threads in (1, 2, 3, 8):
+                lp.set_num_threads(threads)
+                geometry = (1, 1), ((1, 1),) * 2, (1, 1), groups
+                made = run_as("compiled", lambda *ts, g=geometry: step(*ts, *g), x, w, b)
+                found.append([t.numpy().tobytes() for t in made])
+            assert all(one == found[0] for one in found), groups
+    finally:
+        lp.set_num_threads(before)

@@ -19,7 +19,8 @@ class Convolution:
     Attributes:
         x: (N, *sizes of the input, C).
         w: as the kernel reads it: (panels of outputs of all groups, blocks of channels, *taps, channels of
-            a block, outputs of a panel). The last panel of a group may be filled in part.
+            a block, outputs of a panel). The last panel of a group may be filled in part. Where each channel
+            has one filter of its own, all of them are one panel.
         outputs: O.
         sizes: of the output.
         stride, dilation: for each dimension.

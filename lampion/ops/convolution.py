@@ -40,6 +40,10 @@ class convolution:
         padding: a pair for each dimension.
     """
 
+    def work(x, w, stride, padding, dilation, groups):
+        sizes = out_sizes(x.shape[2:], w.shape[2:], stride, padding, dilation)
+        return x.shape[0] * math.prod(sizes) * w.size
+
     def infer(x, w, stride, padding, dilation, groups):
         sizes = out_sizes(x.shape[2:], w.shape[2:], stride, padding, dilation)
         return (x.shape[0], w.shape[0], *sizes), x.dtype
@@ -72,6 +76,9 @@ class convolution_input:
         w: (O, C / groups, *taps).
         sizes: of x, which y and w alone do not determine.
     """
+
+    def work(y, w, sizes, stride, padding, dilation, groups):
+        return y.shape[0] * math.prod(y.shape[2:]) * w.size
 
     def infer(y, w, sizes, stride, padding, dilation, groups):
         return (y.shape[0], w.shape[1] * groups, *sizes), y.dtype
@@ -120,6 +127,9 @@ class convolution_weight:
         x: (N, C, *sizes of the input).
         taps: the sizes of w's filters.
     """
+
+    def work(y, x, taps, stride, padding, dilation, groups):
+        return y.size * x.shape[1] // groups * math.prod(taps)
 
     def infer(y, x, taps, stride, padding, dilation, groups):
         return (y.shape[1], x.shape[1] // groups, *taps), y.dtype

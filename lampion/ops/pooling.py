@@ -35,6 +35,9 @@ class pool_pick:
         stride, dilation: a number for each dimension; padding: a pair.
     """
 
+    def work(z, x, taps, stride, padding, dilation):
+        return z.size * math.prod(taps)
+
     def infer(z, x, taps, stride, padding, dilation):
         return (*z.shape[:2], *_sizes(x, taps, stride, padding, dilation)), z.dtype
 
@@ -60,6 +63,9 @@ class pool_spread:
         y: (N, C, *windows).
         x: (N, C, *sizes).
     """
+
+    def work(y, x, taps, stride, padding, dilation):
+        return x.size * math.prod(taps)
 
     def infer(y, x, taps, stride, padding, dilation):
         return x.shape, y.dtype

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from lampion.compiler.codegen import convolution_depthwise as depthwise
 from lampion.compiler.codegen import tile
 from lampion.compiler.codegen.builder import IRValue, KernelBuilder
 from lampion.compiler.codegen.convolution_blocks import PANEL, Blocks, Geometry, even_runs, three
@@ -41,14 +42,19 @@ def geometry(kernel: Convolution) -> Geometry:
 
 def chunks(kernel: Convolution, target: Target | None = None) -> int:
     """The number of chunks, which no processor changes."""
-    return 0 if 0 in kernel.shape else Blocks(geometry(kernel), kernel.w.shape[-2]).chunks
+    if 0 in kernel.shape:
+        return 0
+    g = geometry(kernel)
+    return depthwise.forward_chunks(g) if depthwise.one_each(g) else Blocks(g, kernel.w.shape[-2]).chunks
 
 
 def emit(module: Any, name: str, kernel: Convolution, target: Target) -> None:
     """Add the kernel's function to the module."""
     k = KernelBuilder(module, name, kernel.operands, target)
     if 0 not in kernel.shape:
-        _Emission(k, kernel).emit()
+        g = geometry(kernel)
+        emission = depthwise.Forward(k, kernel, g) if depthwise.one_each(g) else _Emission(k, kernel)
+        emission.emit()
     k.finish()
 
 

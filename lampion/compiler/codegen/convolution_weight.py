@@ -15,6 +15,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from lampion.compiler.codegen import convolution_depthwise as depthwise
 from lampion.compiler.codegen import tile
 from lampion.compiler.codegen.builder import IRValue, KernelBuilder
 from lampion.compiler.codegen.convolution_blocks import Geometry, channel_block, even_runs, three
@@ -67,19 +68,26 @@ class Blocks:
 
 def image_blocks(g: Geometry, wanted: int = 16) -> int:
     """In how many blocks the images are to be cut, so that there are chunks enough for threads to share."""
+    if depthwise.one_each(g):
+        return depthwise.image_blocks(g, wanted)
     return max(1, min(g.images, -(-wanted // Blocks(g, 1).chunks)))
 
 
 def chunks(kernel: ConvolutionWeight, target: Target | None = None) -> int:
     """The number of chunks, which no processor changes."""
-    return 0 if 0 in kernel.shape else Blocks(geometry(kernel), kernel.shape[0]).chunks
+    if 0 in kernel.shape:
+        return 0
+    g, blocks = geometry(kernel), kernel.shape[0]
+    return depthwise.filter_chunks(g, blocks) if depthwise.one_each(g) else Blocks(g, blocks).chunks
 
 
 def emit(module: Any, name: str, kernel: ConvolutionWeight, target: Target) -> None:
     """Add the kernel's function to the module."""
     k = KernelBuilder(module, name, kernel.operands, target)
     if 0 not in kernel.shape:
-        _Emission(k, kernel).emit()
+        g = geometry(kernel)
+        emission = depthwise.Filters(k, kernel, g) if depthwise.one_each(g) else _Emission(k, kernel)
+        emission.emit()
     k.finish()
 
 
@@ -89,8 +97,9 @@ class _Emission:
         self.geometry = g = geometry(kernel)
         self.blocks = Blocks(g, kernel.shape[0])
         self.lanes = k.target.lanes(kernel.dtype)
-        self.most, vectors = tile.shape(k.target)
+        most, vectors = tile.shape(k.target)
         self.width = min(vectors, -(-g.outputs // self.lanes)) * self.lanes
+        self.most = most if self.width > self.lanes or k.target.registers < 32 else 2 * most
         by_image, *steps, _ = kernel.y.strides
         self.y_steps = (by_image, *three(steps, 0))
         self.out_steps = three(kernel.out.strides[1:-2], 0)
@@ -151,10 +160,9 @@ class _Emission:
                         self._add(out, y, rows, columns, outputs)
 
     def _lines(self) -> list[tuple[int, int, int]]:
-        """Rows of `out` that are one behind the other: where in out, where in the buffer, how many."""
-        g, count = self.geometry, self.blocks.channels
-        by_tap = self.out_steps[2] // max(1, self.out_row)  # in rows
-        if count == by_tap == g.channels and g.dilation[2] == 1:
+        """Rows of `out` that are equally far apart: where in out, where in the buffer, how many."""
+        g, count, by_tap = self.geometry, self.blocks.channels, self.out_steps[2]
+        if count == g.channels and by_tap == count * self.out_row and g.dilation[2] == 1:
             return [(0, 0, g.taps[2] * count)]
         step = g.dilation[2] * count
         return [(tap * by_tap, tap * step, count) for tap in range(g.taps[2])]
@@ -163,10 +171,9 @@ class _Emission:
         k = self.k
         zero = k.constant(self.dtype, 0, self.lanes)
         for start, _, count in self._lines():
-            with k.loop(start, start + count) as loop:
-                store_row(
-                    k, [zero] * -(-outputs // self.lanes), out.at(k, loop.index, 0), self.dtype, outputs
-                )
+            with k.loop(0, count) as loop:
+                row = k.address(out.at(k, loop.index, 0), self.dtype, start)
+                store_row(k, [zero] * -(-outputs // self.lanes), row, self.dtype, outputs)
 
     def _add(self, out: Matrix, y: IRValue, rows: int, columns: int, outputs: int) -> None:
         """Add what a block of places gives."""
@@ -184,7 +191,7 @@ class _Emission:
         for start, at, count in self._lines():
             for height, (low, high) in even_runs(count, self.most):
                 with k.loop(low, high, height) as loop:
-                    target = out.part(k, k.affine(start, (loop.index, 1)), output)
+                    target = out.part(k, loop.index, k.affine(start, (output, 1)))
                     sums = [
                         vector for i in range(height)
                         for vector in load_row(k, target.at(k, i, 0), self.dtype, width, self.lanes)

@@ -46,7 +46,7 @@ def lower_convolution(lowering: Lowering, group: Group) -> None:
         view = view.turned([(0, 1, n) for n in taps])
         padding = tuple(d * (n - 1) - p for d, n, p in zip(dilation, taps, padding, strict=True))
     filters = packed(lowering, w, view)
-    seen = adjacent_channels(lowering, x, FEW)
+    seen = adjacent_channels(lowering, x, _few(main))
     record = Record(lowering)
     windows = channels_last(record.window(seen, x.dtype)), record.window(filters, w.dtype)
     epilogue = Body(lowering, record, main.output.shape)
@@ -77,6 +77,11 @@ def lower_convolution_input(lowering: Lowering, main: Equation) -> None:
     ]  # fmt: skip
     for parts in itertools.product(*phases):
         _lower_phase(lowering, main, parts)
+
+
+def _few(main: Equation) -> int:
+    """How many channels the kernel may gather one by one; in groups of one channel they fill the lanes."""
+    return FEW if main.params["groups"] == 1 else 1
 
 
 def _is_plain_float(main: Equation) -> bool:
@@ -111,7 +116,7 @@ def _phase(start: int, taps: int, size: int, stride: int, padding: int, dilation
 
 def _lower_phase(lowering: Lowering, main: Equation, parts: Sequence[_Phase]) -> None:
     y, w = main.inputs
-    slopes = adjacent_channels(lowering, y, FEW)
+    slopes = adjacent_channels(lowering, y, _few(main))
     whole = lowering.layouts[main.output]
     n, c, *_ = whole.shape
     out = Layout(
@@ -160,7 +165,7 @@ def lower_convolution_weight(lowering: Lowering, main: Equation) -> None:
     *by_taps, by_channel, by_output = _order(main.output.shape)
     summed = _in_new_memory(shape[1:], (*by_taps, by_channel, by_output), x)
     sums = summed if blocks == 1 else _in_new_memory(shape, contiguous_strides(shape, 1), x)
-    slopes, seen = adjacent_channels(lowering, y), adjacent_channels(lowering, x, FEW)
+    slopes, seen = adjacent_channels(lowering, y), adjacent_channels(lowering, x, _few(main))
     record = Record(lowering)
     slopes_, seen_ = (channels_last(record.window(layout, x.dtype)) for layout in (slopes, seen))
     to = replace(sums, shape=shape, strides=(0, *summed.strides)) if blocks == 1 else sums
@@ -247,6 +252,8 @@ class _View:
 def packed(lowering: Lowering, w: Value, view: _View) -> Layout:
     """The filters as the kernel reads them (see `ir.Convolution`), in memory of their own."""
     groups, outputs, channels, *taps = view.shape
+    if groups > 1 and outputs == channels == 1:
+        return _packed_one_each(lowering, w, view)
     block = channel_block(channels, math.prod(taps), w.dtype.itemsize)
     panels = -(-outputs // PANEL)
     shape = (groups * panels, channels // block, *taps, block, PANEL)
@@ -269,6 +276,18 @@ def packed(lowering: Lowering, w: Value, view: _View) -> Layout:
         target = Layout(copy, part, strides, first // PANEL * by_panel)
         lowering.copy(source, target, "filters, as they are read")
     return to
+
+
+def _packed_one_each(lowering: Lowering, w: Value, view: _View) -> Layout:
+    """The same where each channel has a filter of its own: tap by tap, channels adjacent."""
+    groups, _, _, *taps = view.shape
+    by_group, _, _, *by_taps = view.strides
+    source, copy = (Value(-1, (groups, *taps), w.dtype) for _ in range(2))
+    lowering.layouts[source] = Layout(view.root, source.shape, (by_group, *by_taps), view.offset)
+    *steps, _ = contiguous_strides((*taps, groups), 1)
+    lowering.copy(source, Layout(copy, copy.shape, (1, *steps)), "filters, as they are read")
+    shape = (1, 1, *taps, 1, groups)
+    return Layout(copy, shape, contiguous_strides(shape, 1))
 
 
 def channels_last(window: ir.Window) -> ir.Window:

@@ -1,0 +1,88 @@
+"""Heavy operations of eager code: each runs as a plan of one primitive.
+
+What is a matrix product NumPy's library does well; for a convolution it has nothing, and copying each number
+as often as a filter has taps costs more than the arithmetic. So convolutions, pooling and their gradients are
+compiled where they are, for each shape once, and kept on disk as all plans are. Whether one is worth it says
+the shape alone (`primitive.HEAVY`), so a run gets the same bits each time.
+
+Results lie in memory as NumPy's do. All plans share their scratch memory, and run one at a time.
+
+LAMPION_EAGER_PLANS=0 turns this off; without llvmlite it is off.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lampion.compiler.address import address
+from lampion.compiler.engine import Native, make_engine
+from lampion.compiler.graph import Graph
+from lampion.primitive import Primitive
+
+_MOST = 512  # plans in memory
+_TYPES = (np.dtype(np.float32), np.dtype(np.float64))
+
+_lock = threading.RLock()
+_plans: dict[tuple[Any, ...], _Plan | None] = {}  # in the order of their last use
+_scratch = np.empty(0, np.uint8)
+
+
+def on() -> bool:
+    """Whether eager code may compile."""
+    return os.environ.get("LAMPION_EAGER_PLANS", "1").strip().lower() not in ("0", "off", "false", "no")
+
+
+def run(primitive: Primitive, arrays: Sequence[Any], params: dict[str, Any]) -> Any:
+    """The result, or None where machine code cannot be had: then `forward` is to compute it."""
+    if not all(array.dtype in _TYPES and array.flags.aligned for array in arrays) or not on():
+        return None
+    key = (primitive, *((a.shape, a.strides, a.dtype) for a in arrays), *sorted(params.items()))
+    with _lock:
+        if key in _plans:
+            plan = _plans.pop(key)
+        else:
+            plan = _make(primitive, arrays, params)
+            if len(_plans) >= _MOST:
+                del _plans[next(iter(_plans))]
+        _plans[key] = plan
+        return None if plan is None else plan.run(arrays)
+
+
+class _Plan:
+    """Machine code for one primitive and arrays of these shapes and strides."""
+
+    def __init__(self, engine: Native, shape: tuple[int, ...], dtype: Any) -> None:
+        self.engine, self.shape, self.dtype = engine, shape, dtype
+        self.arena_bytes = engine.memory.nbytes
+        engine.memory = _scratch[:0]  # all share one
+
+    def run(self, arrays: Sequence[Any]) -> Any:
+        out = np.empty(self.shape, self.dtype)
+        places = [*map(address, arrays), address(out)]
+        table = (ctypes.c_void_p * len(places))(*places)
+        failure = self.engine.parts.run(table, ctypes.addressof(table), _arena(self.arena_bytes))
+        assert failure is None, "these kernels cannot fail"
+        return out
+
+
+def _arena(nbytes: int) -> int:
+    """The address of so much scratch memory."""
+    global _scratch
+    if _scratch.nbytes < nbytes:
+        _scratch = np.empty(nbytes, np.uint8)
+    return (address(_scratch) + 63) & ~63
+
+
+def _make(primitive: Primitive, arrays: Sequence[Any], params: dict[str, Any]) -> _Plan | None:
+    graph = Graph()
+    inputs = [graph.input(array.shape, array.dtype) for array in arrays]
+    shape, dtype = primitive.infer(*arrays, **params)
+    graph.outputs = [graph.add(primitive, inputs, params, shape, dtype)]
+    engine = make_engine(graph, list(arrays), [None])
+    return _Plan(engine, tuple(shape), dtype) if isinstance(engine, Native) else None

@@ -127,9 +127,9 @@ def train(
 
     lampion.save(trainer.model.state_dict(), run / "model.safetensors")
     history.save(run / "history.csv")
-    viz.curves(
-        history, run / "curves.png", f"babi, seed {seed}: the next word, the last of a line, an answer"
-    )
+    shares = [name for name in history.rows[0] if name.endswith("accuracy") and "validation" in name]
+    panels = {"Loss": ["loss", "validation_loss"], "Test stories": shares}
+    viz.curves(history, run / "curves.png", f"babi, seed {seed}", panels=panels)
     last = history.rows[-1]
     found = {name.replace("validation", "test"): last[name] for name in last if name.startswith("validation")}
     return run.finish(**found, seconds=round(seconds, 3))

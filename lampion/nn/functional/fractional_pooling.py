@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from lampion import dtype as dtypes
 from lampion import ops
 from lampion.errors import DTypeError, OptionError, ShapeError
 from lampion.nn.functional.convolution import Sizes, sizes_of
@@ -125,7 +126,7 @@ def ratios_of(name: str, ratio: Any, count: int) -> tuple[float, ...]:
 
 def _wide(x: Tensor) -> Any:
     """The type in which the places are computed: halves could not tell far places apart."""
-    return "float32" if x.dtype.is_half else x.dtype
+    return dtypes.float32 if x.dtype.is_half else x.dtype
 
 
 def _members(

@@ -11,11 +11,15 @@ from lampion.compiler.kernel_ir import Load, Matmul, Store, Window
 _BLOCK = 128  # bytes in a row of a block of columns: a whole number of any processor's panels
 _DEPTH = 160  # steps along k that are summed up in registers, at most: more would lose digits
 _PANELS = 128 << 10  # bytes of packed panels
-_SUMS = 80 << 10  # bytes of sums that wait for the next block of k, where they wait on the stack
+_SUMS = 96 << 10  # bytes of sums that wait for the next block of k, where they wait on the stack
 _CHUNK = 1 << 15  # multiplications that a chunk is worth
 _CHUNKS = 128  # chunks that are enough for any number of threads
 _GROUPS = 48  # chunks that must remain when columns are grouped
 _ROWS = 28  # rows that a chunk is worth
+_PACKED_ROWS = 256  # rows that are worth packing columns of b anew
+_FEW_CHUNKS = 32  # chunks for which columns are packed anew, however few rows there are
+_FAR = 8192  # bytes from one step along k to the next from which on columns of a are far apart
+_OUTSIDE = 16 << 20  # bytes that no cache holds
 _CLOSE = 2048  # bytes from one row of b to the next, at most, where any number of rows reads it in place
 
 
@@ -66,11 +70,14 @@ def _outer_windows(kernel: Matmul) -> list[Window]:
 def _work(kernel: Matmul) -> float:
     """A guess at the cycles of a product, to choose between it and its transpose."""
     (m, k), n = kernel.a.shape[-2:], kernel.b.shape[-1]
-    lanes = 64 // kernel.dtype.itemsize
+    itemsize = kernel.dtype.itemsize
+    lanes = 64 // itemsize
     across, down = kernel.b.strides[-1], kernel.b.strides[-2]
     packing = 0.15 if across == 1 else 0.3 if down == 1 else 1.5
     outer = [0.1 if window.strides[-1] in (0, 1) else 2.0 for window in _outer_windows(kernel)]
-    return m * k * -(-n // lanes) + k * n * packing * (m > 14) + m * n * sum(outer)
+    # Columns of a that come from memory, line by line, each from another page: packed as b, they cost less.
+    far = 1.1 if kernel.a.strides[-1] * itemsize > _FAR and kernel.a.size * itemsize > _OUTSIDE else 1.0
+    return far * m * k * -(-n // lanes) + k * n * packing * (m > 14) + m * n * sum(outer)
 
 
 @dataclass
@@ -127,11 +134,17 @@ class Blocking:
         most = max(1, _PANELS // (max(1, self.depth) * self.block * itemsize))  # blocks whose panels fit
         enough = min(wanted, _GROUPS // 2 if self.packs_a else _GROUPS)  # a is packed once a group
         group = min(most, max(1, batch * self.blocks * pieces // enough), max(1, self.blocks))
+        waits = self.blocks_of_k > 1 and self.into is None
+        if waits:  # with the sums of all rows, if they are few: else columns are packed for each part of them
+            group = max(1, min(group, _SUMS // max(1, self.m * self.block * itemsize)))
         self.groups = -(-self.blocks // group)
         self.group = -(-self.blocks // max(1, self.groups))  # blocks in a group, at most
         self.row_groups = min(pieces, -(-wanted // max(1, batch * self.groups)))
+        if not self.in_place:
+            needed = -(-_FEW_CHUNKS // max(1, batch * self.groups))
+            self.row_groups = min(self.row_groups, max(1, self.m // _PACKED_ROWS, needed))
         self.waiting = self.m
-        if self.blocks_of_k > 1 and self.into is None:
+        if waits:
             self.waiting = max(_ROWS, _SUMS // (self.group * self.block * itemsize))
             self.row_groups = max(self.row_groups, -(-self.m // self.waiting))
         self.chunks = batch * self.groups * self.row_groups if self.m else 0

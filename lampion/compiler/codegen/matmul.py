@@ -27,6 +27,8 @@ from lampion.compiler.codegen.pack import Matrix, copy, load_row, pack_panel, pa
 from lampion.compiler.codegen.target import Target
 from lampion.compiler.kernel_ir import Matmul, Window
 
+_ROWS_AHEAD = 8  # rows of b that are fetched while others are packed
+
 
 def chunks(kernel: Matmul, target: Target | None = None) -> int:
     """The number of chunks, which no processor changes."""
@@ -205,6 +207,8 @@ class _Chunk:
         if source.column == 1:  # row after row, since a row of all panels is a few cache lines together
             with k.loop(0, depth) as row, k.loop(0, self.full) as loop:
                 start = source.at(k, row.index, k.affine(0, (loop.index, e.width)))
+                later = k.address(start, e.dtype, _ROWS_AHEAD * source.row)  # perhaps on another page
+                k.prefetch(later, e.width * e.dtype.itemsize)
                 to = k.affine(0, (loop.index, e.width * e.blocking.depth), (row.index, e.width))
                 copy(k, start, k.address(e.panels, e.dtype, to), e.dtype, e.width, e.lanes)
         else:

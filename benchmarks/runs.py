@@ -8,6 +8,8 @@ deterministic: the first epochs of a record can be had again, bit for bit, witho
 from __future__ import annotations
 
 import csv
+import importlib
+import inspect
 import json
 import math
 import sys
@@ -27,6 +29,7 @@ def record(folder: Path) -> dict[str, Any]:
     with open(folder / "history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     options = [f"--{name.replace('_', '-')} {settings[name]}" for name in OPTIONS if name in settings]
+    options += [f"--set {name}={value}" for name, value in own_options(settings).items()]
     return {
         "command": " ".join(["lampion train", settings["recipe"], *options]),
         "settings": settings,
@@ -35,6 +38,15 @@ def record(folder: Path) -> dict[str, Any]:
         "processor": machine.processor(),
         "cores": machine.cores(),
     }
+
+
+def own_options(settings: dict[str, Any]) -> dict[str, Any]:
+    """The recipe's own options, where they are not what they are unless set."""
+    recipe = importlib.import_module(f"lampion.recipes.{settings['recipe'].replace('-', '_')}")
+    defaults = {name: option.default for name, option in inspect.signature(recipe.train).parameters.items()}
+    known = (*OPTIONS, "compile", "device")
+    return {name: value for name, value in settings.items()
+            if name in defaults and name not in known and value != defaults[name]}  # fmt: skip
 
 
 def number(text: str) -> int | float | str:
@@ -58,7 +70,8 @@ def keep(folder: Path, results: Path | None = None) -> Path:
     kept = record(folder)
     target = (results or report.folder()) / "runs"
     target.mkdir(parents=True, exist_ok=True)
-    path = target / f"{kept['settings']['recipe']}-seed{kept['settings']['seed']}.json"
+    own = "".join(f"-{name}-{value}" for name, value in own_options(kept["settings"]).items())
+    path = target / f"{kept['settings']['recipe']}{own}-seed{kept['settings']['seed']}.json"
     path.write_text(text(kept))
     return path
 

@@ -23,3 +23,17 @@ def test_a_record_holds_what_the_run_left(tmp_path: Path) -> None:
     assert kept["history"] == {"epoch": [1, 2], "loss": [1 / 3, "nan"], "lr": [0.004, 0.0]}
     assert kept["metrics"]["test_perplexity"] == 99.5 and kept["settings"]["lr"] == 4e-3
     assert len(path.read_text().splitlines()) < 16
+
+
+def test_a_record_names_the_options_of_the_recipe(tmp_path: Path) -> None:
+    run = Run("addition", 1, tmp_path / "run", epochs=1, reverse=True, peeky=False, compile=True)
+    history = History()
+    history.add(epoch=1, loss=0.5)
+    history.save(run / "history.csv")
+    run.finish(test_accuracy=0.5, seconds=1.0)
+    path = runs.keep(run.folder, tmp_path / "results")
+    assert path.name == "addition-peeky-False-seed1.json"
+    assert (
+        json.loads(path.read_text())["command"]
+        == "lampion train addition --epochs 1 --seed 1 --set peeky=False"
+    )

@@ -32,7 +32,8 @@ class Seq2Seq(nn.Module):
 
     def forward(self, question: Tensor, answer: Tensor) -> Tensor:
         """Scores of what follows each of the answer's letters: (N, Q) and (N, A) -> (N, letters, A)."""
-        return self.write(answer, self.read(question))[0].transpose(1, 2)
+        scores: Tensor = self.write(answer, self.read(question))[0]
+        return scores.transpose(1, 2)
 
     def read(self, question: Tensor) -> Any:
         """What is known after the question: (N, hidden), and the state of the LSTM."""

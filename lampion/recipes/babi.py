@@ -42,7 +42,8 @@ class NextWord(nn.Module):
     def forward(self, words: Tensor) -> Tensor:
         x = self.from_input(self.embedding(words))  # (N, T, 3 hidden)
         _, h = lampion.func.scan(self.cell, lampion.zeros(len(words), self.hidden), x, dim=1)
-        return self.output(self.dropout(h)).transpose(1, 2)
+        scores: Tensor = self.output(self.dropout(h))  # (N, T, words)
+        return scores.transpose(1, 2)
 
 
 class Stories:
@@ -72,7 +73,7 @@ class Stories:
     def renamed(self, story: Tensor) -> Tensor:
         names = lampion.arange(len(self.vocab))
         for kind in self.kinds:
-            names[kind] = kind[lampion.randperm(len(kind))]
+            names = names.scatter(0, kind, kind[lampion.randperm(len(kind))])
         return names[story]
 
 

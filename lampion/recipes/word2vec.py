@@ -38,8 +38,9 @@ class Word2Vec(nn.Module):
 
     def forward(self, given: Tensor, guessed: Tensor) -> Tensor:
         """(N, C) and (N, K) -> (N, K)."""
-        h: Tensor = self.given(given).mean(1)  # (N, width)
-        return (self.guessed(guessed) * h.unsqueeze(1)).sum(-1)
+        h = self.given(given).mean(1)  # (N, width)
+        scores: Tensor = (self.guessed(guessed) * h.unsqueeze(1)).sum(-1)
+        return scores
 
 
 class Guesses:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from lampion.errors import GradientError
 from lampion.mode import mode
@@ -111,9 +111,10 @@ class Hooks:
 
 def _checked(replaced: Any, gradient: Tensor) -> Tensor:
     """What a hook returned in a gradient's place: it must be of the same form."""
+    from lampion.autograd.sparse import SparseGradient
     from lampion.tensor import Tensor
 
-    if not isinstance(replaced, Tensor):
+    if not isinstance(replaced, Tensor | SparseGradient):
         raise GradientError("hook", "a hook returned something that is no gradient",
                             expected="a Tensor, or None to leave the gradient as it is",
                             got=type(replaced).__name__)  # fmt: skip
@@ -121,7 +122,7 @@ def _checked(replaced: Any, gradient: Tensor) -> Tensor:
         raise GradientError("hook", "a hook returned a gradient of another shape or type",
                             expected=f"{tuple(gradient.shape)}, {gradient.dtype}",
                             got=f"{tuple(replaced.shape)}, {replaced.dtype}")  # fmt: skip
-    return replaced
+    return cast("Tensor", replaced)
 
 
 def keep_retaining(tensor: Tensor, old: Node, new: Node | None) -> None:

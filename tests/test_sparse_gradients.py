@@ -272,3 +272,57 @@ def test_functional_embedding_of_what_is_no_leaf():
     weight = lp.tensor(W, requires_grad=True)
     F.embedding(BATCH, weight * 2, sparse=True).sum().backward()
     assert isinstance(weight.grad, lp.Tensor)
+
+
+# -- other ways to it ----------------------------------------------------------------------------------------
+
+
+def test_hooks_hear_it_and_may_change_it():
+    layer, heard = table(), []
+    layer.weight.register_hook(lambda g: (heard.append(g), g * 2)[1])
+    layer.weight.register_post_accumulate_grad_hook(lambda p: heard.append(p.grad))
+    layer(BATCH).sum().backward()
+    assert [type(g) for g in heard] == [SparseGradient] * 2 and heard[1] is layer.weight.grad
+    assert_close(heard[1].to_dense(), heard[0].to_dense() * 2)
+
+
+def test_where_only_the_forward_pass_is_compiled_it_is_whole():
+    layer, other = table(), table()
+    compiled = lp.compile(lambda batch: layer(batch) ** 2)
+    for _ in range(2):
+        layer.zero_grad()
+        compiled(BATCH).sum().backward()
+    (other(BATCH) ** 2).sum().backward()
+    assert isinstance(layer.weight.grad, lp.Tensor)
+    assert_close(layer.weight.grad, other.weight.grad.to_dense())
+
+
+def test_compiled_steps_clip_accumulate_and_return_it():
+    layer = table()
+
+    def step(batch):
+        layer.zero_grad()
+        layer(batch).sum().backward()
+        (layer(batch + 1) ** 2).sum().backward()
+        norm = nn.utils.clip_grad_norm_(layer.parameters(), 0.1)
+        return norm, layer.weight.grad
+
+    compiled = lp.compile(step)
+    for _ in range(3):  # the third takes the short way
+        norm, g = compiled(BATCH)
+        assert isinstance(g, SparseGradient) and g._nnz() == 12
+    expected, whole = step(BATCH)
+    assert compiled.traces == 1 and not compiled.refused
+    assert_close(norm, expected, rtol=1e-5)
+    assert_close(g.to_dense(), whole.to_dense(), rtol=1e-5, atol=1e-7)
+
+
+def test_a_scaler_for_gradients():
+    layer, other = table(), table()
+    for one, scale in ((layer, 8.0), (other, None)):
+        optimizer = lp.optim.SGD(one.parameters(), lr=0.5)
+        scaler = lp.amp.GradScaler("cpu", init_scale=scale or 1.0, enabled=scale is not None)
+        scaler.scale((one(BATCH) ** 2).sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+    assert_close(layer.weight, other.weight, rtol=1e-6)

@@ -19,6 +19,9 @@ class SparseGradient:
     at `.grad` reads the same. A row may be there several times; then the entries add up. Nothing is ever
     written in place: what changes it puts new arrays into it.
 
+    Gradients are whole, in spite of `sparse`, where the table is no leaf, where they are to have gradients
+    themselves, and where only the forward pass is compiled.
+
     Args:
         index: which rows, int64 (N,).
         rows: the rows, (N, D).

@@ -267,10 +267,13 @@ def _gradients(outs: list[Tensor], targets: list[Tensor], seeds: list[Tensor], c
     )
 
 
-def _settled(trace: GradientTrace, gradient: Tensor) -> Tensor:
-    """A gradient, with the value that it has now (it may be a view of what was written to)."""
+def _settled(trace: GradientTrace, gradient: Any) -> Tensor:
+    """A gradient, with the value that it has now (it may be a view of what was written to); never sparse."""
+    if not isinstance(gradient, Tensor):
+        gradient = gradient.to_dense()
     gradient._array = trace.read(gradient)
-    return gradient
+    result: Tensor = gradient
+    return result
 
 
 def _merged(graph: Graph, outputs: list[Value]) -> Graph:

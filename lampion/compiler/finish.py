@@ -8,6 +8,7 @@ from typing import Any, NoReturn, cast
 
 import numpy as np
 
+from lampion.autograd.sparse import SparseGradient
 from lampion.autograd.tape import Node, spent
 from lampion.autograd.walk import reachable
 from lampion.compiler.bind import Binding, Returned
@@ -174,9 +175,14 @@ class Finisher:
             return item
         if leaf is None or is_plain(leaf) or isinstance(leaf, DType):
             return Returned("plain", leaf)
+        if isinstance(leaf, SparseGradient):
+            return self._sparse(leaf)
         return self._refuse(
             f"returns a {type(leaf).__name__}", "return tensors, numbers, and tuples, lists or dicts of them"
         )
+
+    def _sparse(self, gradient: SparseGradient) -> Returned:
+        return Returned("sparse", (self._tensor(gradient.index), self._tensor(gradient.rows), gradient.shape))
 
     def _tensor(self, leaf: Tensor, node: Node | None = None) -> Returned:
         """How to hand out a tensor: it exists, or it is an output, or it is a view of one of these."""
@@ -262,9 +268,8 @@ class Finisher:
             if grad is None:
                 grads.append((owner, Returned("plain", None)))
                 continue
-            if not isinstance(grad, Tensor):
-                parts = (self._tensor(grad.index), self._tensor(grad.rows))
-                grads.append((owner, Returned("sparse", (*parts, grad.shape))))
+            if isinstance(grad, SparseGradient):
+                grads.append((owner, self._sparse(grad)))
                 continue
             if type(grad._array) is Tracer and (grad._node is not None or grad._requires_grad):
                 self._refuse("leaves a .grad with a graph", "use autograd.grad for higher derivatives")

@@ -94,6 +94,7 @@ class SparseAdam(Optimizer):
                 raise OptionError(
                     "SparseAdam", "SparseAdam does not support dense gradients, please consider Adam instead",
                     got=f"the gradient of a parameter of shape {tuple(p.shape)}",
-                    fix="Embedding(..., sparse=True); a table that is used otherwise too has a dense one",
+                    fix="Embedding(..., sparse=True), used for nothing else; where it is compiled: the whole "
+                    "step, backward() included",
                 )  # fmt: skip
         super()._update_tensors(params, h, group)

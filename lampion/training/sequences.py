@@ -32,8 +32,9 @@ class SequenceTrainer(Trainer):
     Args:
         model: ``model(words, state)`` with words (B, T) gives the scores of the words that follow, (B, T, V),
             and the state after them: a Tensor, or tuples of them (an empty one, if it has no state). With
-            None as the state it begins at zeros, as the layers of `nn` do. If it gives a third result, that is added to the loss that is minimised, and left out of the loss and
-            perplexity that are told: a price on large activations, say.
+            None as the state it begins at zeros, as the layers of `nn` do. If it gives a third result, that
+            is added to the loss that is minimised, and left out of the loss and perplexity that are told: a
+            price on large activations, say.
         optimizer: of the model's parameters.
         clip_norm, scheduler, callbacks, compile, out: as of `Trainer`.
 

@@ -9,6 +9,7 @@ import pytest
 import lampion
 from lampion import cli, nn
 from lampion.datasets import Addition, BAbI, Dates
+from lampion.errors import LampionError, OptionError
 from lampion.text import UnknownWordError, Vocab
 
 COMMON = {"settings.json", "metrics.json", "history.csv", "checkpoints", "curves.png"}
@@ -123,6 +124,19 @@ def test_word2vec_touches_the_rows_used_and_is_compiled_whole(monkeypatch):
     given, guessed, answers = batch
     assert given.shape == (50, 10) and guessed.shape == answers.shape == (50, 6)
     assert not (guessed[:, 1:] == guessed[:, :1]).any()  # what is drawn as wrong is not the right one
+
+
+def test_word2vec_says_what_is_wrong(monkeypatch):
+    from lampion.recipes import word2vec
+
+    monkeypatch.setattr(word2vec, "PTB", MadeUpText)
+    with pytest.raises(OptionError, match=r"(?s)no such method.*cbow or skip-gram.*'bag'"):
+        word2vec.prepare(1, 50, 0.1, "cpu", True, method="bag")
+    with pytest.raises(LampionError, match="the text is too short"):
+        word2vec.Guesses(lampion.arange(10), "cbow", 2)
+    vocab = MadeUpText().vocab
+    with pytest.raises(UnknownWordError, match="'queer' is not in the vocabulary"):
+        word2vec.analogy("king", "man", "queer", vocab, lampion.randn(len(vocab), 3))
 
 
 def test_word2vec_goes_on(monkeypatch, tmp_path):

@@ -28,6 +28,7 @@ MODULES = {
     "deepconvnet": "deepconvnet",
     "deepconvnet-eager": "deepconvnet_eager",
     "lenet": "lenet",
+    "gradient-penalty": "gradient_penalty",
     "conv-bn-relu": "conv_bn_relu",
     "resnet18": "resnet18",
     "conv-grid": "conv_grid",
@@ -41,6 +42,7 @@ MODULES = {
     "loading": "loading",
     "shakespeare": "shakespeare",
     "accuracy": "accuracy",
+    "accuracy-words": "accuracy_words",
     "generated-images": "generated_images",
     "generation": "generation",
 }

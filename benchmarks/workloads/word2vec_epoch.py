@@ -105,7 +105,7 @@ def lampion_child() -> dict[str, Any]:
         trainer.stop_now = trainer.step == 10
 
     lampion.manual_seed(0)
-    trainer, guesses, _ = word2vec.prepare(1, BATCH, word2vec.RATE, "cpu", True)
+    trainer, guesses, _ = word2vec.prepare(2, BATCH, word2vec.RATE, "cpu", True)
     trainer.callbacks = [LambdaCallback(on_step_end=stop)]
     trainer.fit(guesses, epochs=1)  # compilation is no part of an epoch
     start = time.perf_counter()

@@ -16,12 +16,14 @@ from typing import Any
 import lampion
 from lampion import Tensor, nn, viz
 from lampion.datasets import PTB
-from lampion.optim import Adagrad
+from lampion.errors import OptionError
+from lampion.optim import SparseAdam
+from lampion.optim.lr_scheduler import LambdaLR
 from lampion.recipes.counts import SHOWN
 from lampion.text import UnigramSampler, analogy, contexts_targets
-from lampion.training import Checkpoint, ProgressBar, Run, Trainer
+from lampion.training import Checkpoint, ProgressBar, Run, Schedule, Trainer
 
-RATE = 0.2
+RATE = 0.006
 ANALOGIES = (("king", "man", "queen", "woman"), ("take", "took", "go", "went"),
              ("car", "cars", "child", "children"), ("good", "better", "bad", "worse"))  # fmt: skip
 
@@ -47,6 +49,8 @@ class Guesses:
     """Batches of words that are given, (N, C), words to judge, (N, K), and which of these are right."""
 
     def __init__(self, corpus: Tensor, method: str, batch_size: int, window: int = 5, wrong: int = 5) -> None:
+        if method not in ("cbow", "skip-gram"):
+            raise OptionError("word2vec", "no such method", expected="cbow or skip-gram", got=repr(method))
         self.contexts, self.targets = contexts_targets(corpus, window)
         self.sampler = UnigramSampler(lampion.bincount(corpus))
         self.method, self.batch_size, self.wrong = method, batch_size, wrong
@@ -74,12 +78,16 @@ def prepare(
 ) -> tuple[Trainer, Guesses, None]:
     """The trainer, and what it is to guess."""
     data = PTB()
+    guesses = Guesses(data.corpus, method, batch_size)
     model = Word2Vec(len(data.vocab)).to(device)
+    optimizer = SparseAdam(list(model.parameters()), lr=lr)
+    steps = epochs * len(guesses)
+    rate = LambdaLR(optimizer, lambda step: max(1 - step / steps, 0))
     trainer = Trainer(
-        model, nn.BCEWithLogitsLoss(), Adagrad(model.parameters(), lr=lr), compile=compile, out=out,
-        callbacks=[ProgressBar(), Checkpoint(every=1, keep=1)],
+        model, nn.BCEWithLogitsLoss(), optimizer, scheduler=Schedule(rate, every="step"), compile=compile,
+        callbacks=[ProgressBar(), Checkpoint(every=1, keep=1)], out=out,
     )  # fmt: skip
-    return trainer, Guesses(data.corpus, method, batch_size), None
+    return trainer, guesses, None
 
 
 def train(

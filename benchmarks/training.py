@@ -64,7 +64,9 @@ class Training:
 
 def load(model: Any, weights: dict[str, Any]) -> None:
     """Give a network all its parameters; buffers (running statistics) stay as they are made."""
-    model.load_state_dict(dict(model.named_buffers()) | weights)
+    buffers = dict(model.named_buffers())
+    kept = {name: value for name, value in model.state_dict().items() if name in buffers}
+    model.load_state_dict(kept | weights)
 
 
 def noisy(labels: np.ndarray, classes: int, rng: np.random.Generator) -> np.ndarray:

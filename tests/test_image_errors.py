@@ -1,5 +1,7 @@
-"""What image layers say about calls that are wrong: see `image_errors.py`."""
+"""What image layers say about calls that are wrong (see `image_errors.py`), and that rare ones are right."""
 
+import copy
+import pickle
 import re
 
 import numpy as np
@@ -55,3 +57,17 @@ def test_empty_batches_are_batches(layer, sample):
         out.sum().backward()
         assert x.grad.shape == x.shape
         assert all(p.grad is None or not bool(p.grad.any()) for p in layer.parameters())
+
+
+@pytest.mark.parametrize(("layer", "sample"), LAYERS, ids=lambda x: type(x).__name__)
+def test_copies_and_other_processes(layer, sample):
+    layer.eval()
+    x = lp.rand(2, *sample)
+    lp.manual_seed(0)
+    expected = layer(x).detach().numpy()
+    for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert repr(other) == repr(layer) and list(other.state_dict()) == list(layer.state_dict())
+        assert not {id(p) for p in other.parameters()} & {id(p) for p in layer.parameters()}
+        other.load_state_dict(layer.state_dict())
+        lp.manual_seed(0)
+        np.testing.assert_array_equal(other(x).detach().numpy(), expected)

@@ -236,7 +236,11 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+SLOW = ("resnet50", "vgg16")
+NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in NETWORKS]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_outputs_and_gradients(name, tmp_path):
     define, make, shape = NETWORKS[name]
     torch.manual_seed(0)

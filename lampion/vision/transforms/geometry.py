@@ -326,25 +326,41 @@ def _warped(name: str, image: Tensor, inverse: Any, size: tuple[int, int], mode:
     if mode not in _TURNS:
         raise OptionError(name, "tensors have no such interpolation here", expected=", ".join(_TURNS),
                           got=repr(mode))  # fmt: skip
-    height, width = image.shape[-2:]
-    x = as_floats(ops.reshape(image, (-1, *image.shape[-3:])))
-    grid = from_numpy(_grid(inverse, (height, width), size).astype(x.dtype.numpy))
-    out = F.grid_sample(x, ops.broadcast_to(grid, (len(x), *grid.shape)), mode, "zeros", align_corners=False)
-    numbers = colours(name, fill, image.shape[-3])
-    if any(numbers):
-        share = F.grid_sample(
-            ops.ones(1, 1, height, width, dtype=x.dtype), grid[None], mode, "zeros", align_corners=False
-        )
-        out = out + (1 - share) * _per_channel(numbers, x)
+    x = as_floats(ops.reshape(image, (-1, image.shape[-3], math.prod(image.shape[-2:]))))
+    numbers, shares = _sources(inverse, tuple(image.shape[-2:]), size, mode)
+    weights = from_numpy(shares.astype(x.dtype.numpy))
+    seen = ops.index_select(x, -1, from_numpy(numbers.ravel()))
+    seen = ops.reshape(seen, (*x.shape[:-1], *numbers.shape))  # (N, C, neighbours, places)
+    out = ops.sum(ops.where(weights > 0, seen * weights, 0.0), -2)
+    fills = colours(name, fill, image.shape[-3])
+    if any(fills):
+        out = out + (1 - ops.sum(weights, 0)) * ops.reshape(_per_channel(fills, x), (-1, 1))
     return ops.reshape(rounded(out, image.dtype), (*image.shape[:-2], *size))
 
 
-def _grid(inverse: Any, have: tuple[int, int], size: tuple[int, int]) -> Any:
-    """As `grid_sample` takes it: (H', W', 2), where -1 and 1 are the edges of the image."""
+def _sources(inverse: Any, have: tuple[int, ...], size: tuple[int, int], mode: str) -> tuple[Any, Any]:
+    """Where each place of the result comes from: numbers of places of the image, and how much each counts.
+
+    Both are (neighbours, H' * W'): one neighbour, or the four around. What lies outside counts 0.
+    """
     rows, columns = (np.arange(n) + 0.5 - n / 2 for n in size)
-    places = np.stack(np.broadcast_arrays(columns, rows[:, None]), -1)
-    found: Any = (places @ inverse[:, :2].T + inverse[:, 2]) / (np.array([have[1], have[0]]) / 2)
-    return found
+    places = np.stack(np.broadcast_arrays(columns, rows[:, None]), -1).reshape(-1, 2)
+    x, y = (places @ inverse[:, :2].T + inverse[:, 2] + np.array(have[::-1]) / 2 - 0.5).T
+    if mode == "nearest":
+        taps = [(np.rint(y), np.rint(x), np.ones_like(x))]
+    else:
+        top, left = np.floor(y), np.floor(x)
+        down, right = y - top, x - left
+        taps = [
+            (top + i, left + j, (down if i else 1 - down) * (right if j else 1 - right))
+            for i in (0, 1) for j in (0, 1)
+        ]  # fmt: skip
+    numbers, shares = [], []
+    for row, column, share in taps:
+        inside = (row >= 0) & (row < have[0]) & (column >= 0) & (column < have[1])
+        numbers.append(np.where(inside, row * have[1] + column, 0).astype(np.int64))
+        shares.append(np.where(inside, share, 0.0))
+    return np.stack(numbers), np.stack(shares)
 
 
 def erase(image: Tensor, i: int, j: int, h: int, w: int, v: Any, inplace: bool = False) -> Tensor:

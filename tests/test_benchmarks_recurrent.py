@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import workloads
 from benchmarks.training import Training
-from benchmarks.workloads import recurrent, rnnlm_better, seq2seq_attention
+from benchmarks.workloads import generation, recurrent, rnnlm_better, seq2seq_attention
 from benchmarks.workloads.recurrent import Language
 
 
@@ -40,7 +40,8 @@ def test_language_models_agree(monkeypatch: pytest.MonkeyPatch, name: str) -> No
     assert losses("jax", training) == pytest.approx(ours, rel=1e-6)
 
 
-def test_translators_agree() -> None:
+def test_translators_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seq2seq_attention, "BATCH", 4)
     training = seq2seq_attention.TRAINING
     ours = losses("lampion", training, compiled=True)
     assert losses("torch", training, mode="eager") == pytest.approx(ours, rel=1e-5)
@@ -59,3 +60,14 @@ def test_common_words_are_common() -> None:
     assert text.shape == following.shape == (35, 20)
     assert 0 <= text.min() <= text.max() < recurrent.WORDS
     assert (text < 100).mean() > 0.2
+
+
+@pytest.mark.parametrize("form", [generation.STEP, generation.TEXT, "torch, eager", "jax, jitted text"])
+def test_texts_are_written(monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    package, how = generation.FORMS[form]
+    pytest.importorskip(package)
+    monkeypatch.setattr(generation, "LENGTH", 40)
+    write = generation.with_jax(how) if package == "jax" else generation.with_modules(package, how)
+    text = write()
+    assert len(text) == 40
+    assert 5 < len(set(text)) <= max(text) + 1 <= generation.CHARACTERS

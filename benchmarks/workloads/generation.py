@@ -1,115 +1,185 @@
-"""What the recipes that make images are worth, in numbers: one seed, no setting changed.
+"""Writing text one character at a time: an LSTM of 256 units, which carries its state, and a random choice.
 
-A classifier, trained by the recipe `mnist`, looks at generated digits: how many it is sure about (more than
-90%), whether all classes are there, and how far its second layer's answers to them are distributed from those
-to test images (Fréchet's distance, as in "GANs trained by a two time-scale update rule", with this network in
-place of Inception: comparable within this table alone). Test images themselves are the best that can be had.
-
-MNIST is read from the folder that LAMPION_DATA names, or fetched.
+What is timed is a character: the network's step from one character and a state to scores and the next state,
+and drawing the next character from their softmax. PyTorch's forms are a step in a loop, eager and compiled,
+under `inference_mode`; Lampion's, a compiled step in a loop, and a whole text as one compiled call, in which
+the steps are a `lampion.func.scan`; JAX's, a jitted step, and a text as a `lax.scan`.
 """
 
 from __future__ import annotations
 
-import tempfile
+import importlib
+import importlib.util
+import json
+import sys
+import time
 from collections.abc import Callable
-from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 
-import lampion
-from benchmarks.harness import Options, Target
-from benchmarks.workloads.accuracy import trained
-from lampion import Tensor
+from benchmarks.harness import Options, Target, ask_child
+from benchmarks.unlocked import preload_library
+from benchmarks.workloads.recurrent import layer_shapes
 
-COUNT = 10_000  # generated digits
-SURE = 0.9
+CHARACTERS, EMBEDDED, WIDTH, LENGTH = 65, 64, 256, 200
+STEP, TEXT = "lampion, compiled step", "lampion, compiled text"
+#: Who takes part: the package, and how the text is made.
+FORMS = {
+    STEP: ("lampion", "step"),
+    TEXT: ("lampion", "text"),
+    "lampion, eager": ("lampion", "eager"),
+    "torch, eager": ("torch", "eager"),
+    "torch, compiled step": ("torch", "step"),
+    "torch, eager, unlocked": ("torch", "eager"),
+    "torch, compiled step, unlocked": ("torch", "step"),
+    "jax, jitted step": ("jax", "step"),
+    "jax, jitted text": ("jax", "text"),
+}
+
+
+def weights() -> dict[str, np.ndarray]:
+    """Small random ones, the same in every form."""
+    rng = np.random.default_rng(7)
+    shapes = {
+        "characters.weight": (CHARACTERS, EMBEDDED),
+        "scores.weight": (CHARACTERS, WIDTH),
+        "scores.bias": (CHARACTERS,),
+        **layer_shapes("layer.{}_l0", "LSTM", EMBEDDED, WIDTH),
+    }
+    return {
+        name: (rng.standard_normal(shape) / shape[-1] ** 0.5).astype(np.float32)
+        for name, shape in shapes.items()
+    }
+
+
+def with_modules(package: str, how: str) -> Callable[[], Any]:
+    """Writes a text with Lampion or PyTorch, which say it in the same words."""
+    library = importlib.import_module(package)
+    nn = importlib.import_module(f"{package}.nn")
+
+    class Model(nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.characters = nn.Embedding(CHARACTERS, EMBEDDED)
+            self.layer, self.scores = nn.LSTM(EMBEDDED, WIDTH), nn.Linear(WIDTH, CHARACTERS)
+
+        def forward(self, character: Any, h: Any, c: Any) -> Any:  # (1, 1), and states (1, 1, width)
+            output, (h, c) = self.layer(self.characters(character), (h, c))
+            chances = self.scores(output[0]).softmax(-1)
+            return library.multinomial(chances, 1), h, c
+
+    model = Model()
+    tensors = {name: library.from_numpy(value) for name, value in weights().items()}
+    model.load_state_dict(tensors)
+    model.eval()
+    start = [library.zeros(1, 1, dtype=library.int64), *(library.zeros(1, 1, WIDTH) for _ in range(2))]
+    if how == "text":
+
+        def advance(carry: Any, _: Any) -> Any:
+            carry = model(*carry)
+            return carry, carry[0]
+
+        rounds = library.arange(LENGTH)
+        whole = library.compile(lambda *start: library.func.scan(advance, start, rounds)[1])
+        return _without_gradients(library, lambda: whole(*start).flatten().tolist())
+    step = library.compile(model) if how == "step" else model
+
+    def write() -> Any:
+        carry, text = start, []
+        for _ in range(LENGTH):
+            carry = step(*carry)
+            text.append(int(carry[0]))
+        return text
+
+    return _without_gradients(library, write)
+
+
+def _without_gradients(library: Any, function: Callable[[], Any]) -> Callable[[], Any]:
+    def run() -> Any:
+        with library.inference_mode():
+            return function()
+
+    return run
+
+
+def with_jax(how: str) -> Callable[[], Any]:
+    """The same in JAX."""
+    jax = importlib.import_module("jax")
+    jnp, w = jax.numpy, {name: jax.numpy.array(value) for name, value in weights().items()}
+
+    def step(carry: Any, _: Any = None) -> Any:
+        character, h, c, key = carry
+        x = w["characters.weight"][character]
+        gates = x @ w["layer.weight_ih_l0"].T + w["layer.bias_ih_l0"]
+        gates = gates + h @ w["layer.weight_hh_l0"].T + w["layer.bias_hh_l0"]
+        i, f, g, o = jnp.split(gates, 4, -1)
+        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        h = jax.nn.sigmoid(o) * jnp.tanh(c)
+        key, own = jax.random.split(key)
+        character = jax.random.categorical(own, h @ w["scores.weight"].T + w["scores.bias"])
+        return (character, h, c, key), character
+
+    zeros = jnp.zeros((1, WIDTH), jnp.float32)
+    start = (jnp.zeros(1, jnp.int32), zeros, zeros, jax.random.key(0))
+    if how == "text":
+        whole = jax.jit(lambda start: jax.lax.scan(step, start, None, LENGTH)[1])
+        return lambda: np.asarray(whole(start)).ravel().tolist()
+    single = jax.jit(step)
+
+    def write() -> Any:
+        carry, text = start, []
+        for _ in range(LENGTH):
+            carry, character = single(carry)
+            text.append(int(character[0]))
+        return text
+
+    return write
+
+
+def child(form: str, seconds: float) -> dict[str, Any]:
+    """Microseconds of a character: the median over texts; and how many different ones were written."""
+    package, how = FORMS[form]
+    write = with_jax(how) if package == "jax" else with_modules(package, how)
+    text = write()
+    write()
+    slices = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(slices) < 3:
+        begin = time.perf_counter()
+        write()
+        slices.append((time.perf_counter() - begin) / LENGTH * 1e6)
+    return {"us": median(slices), "different": len(set(text))}
 
 
 def run(options: Options) -> dict[str, Any]:
-    facts: dict[str, Any] = {"seed": 0, "generated digits": COUNT}
-    targets: list[Target] = []
-    with tempfile.TemporaryDirectory() as folder:
-        runs = {}
-        for recipe in ("mnist", "vae") if options.quick else ("mnist", "vae", "gan", "wgan-gp"):
-            options.say(f"generation: {recipe}")
-            runs[recipe] = trained(recipe, 0, Path(folder) / recipe)
-            facts[f"lampion train {recipe} --seed 0: epochs, seconds"] = (
-                f"{runs[recipe]['epochs']}, {runs[recipe]['seconds']:.0f}"
-            )
-        facts |= judged({recipe: Path(folder) / recipe for recipe in runs})
-        bound = runs["vae"]["test_loss"]
-        facts["vae: negative evidence lower bound of a test image, nats"] = f"{bound:.2f}"
-        targets.append(Target("vae: nats for a test image", bound, "<= 155"))
-    return {"workload": "generation", "title": "generated digits, as a classifier sees them", "kind": "facts",
-            "facts": facts, "targets": [target.record() for target in targets]}  # fmt: skip
+    present = [form for form, (package, _) in FORMS.items() if importlib.util.find_spec(package) is not None]
+    if sys.platform != "linux":
+        present = [form for form in present if "unlocked" not in form]
+    rounds: dict[str, list[float]] = {form: [] for form in present}
+    for number in range(2 if options.quick else 4):
+        for form in present[number % len(present) :] + present[: number % len(present)]:
+            options.say(f"generation: round {number + 1}, {form}")
+            extra = {"LD_PRELOAD": str(preload_library())} if "unlocked" in form else {}
+            rounds[form].append(ask_child(__name__, form, str(options.seconds), **extra)["us"])
+    us = {form: median(times) for form, times in rounds.items()}
+    facts = {f"{form}: us a character": round(time, 1) for form, time in us.items()}
+    theirs = [form for form in us if form.startswith("torch")]
+    targets = []
+    if theirs:
+        best = min(theirs, key=us.__getitem__)
+        for form, bound in ((STEP, ">= 5"), (TEXT, None)):
+            ratio = median(a / b for a, b in zip(rounds[best], rounds[form], strict=True))
+            targets.append(Target(f"{form} against {best}", ratio, bound, "x"))
+    return {
+        "workload": "generation",
+        "title": f"a text of {LENGTH} characters, one at a time: LSTM of {WIDTH}, softmax, a random choice",
+        "kind": "facts",
+        "facts": facts,
+        "targets": [target.record() for target in targets],
+    }
 
 
-def judged(folders: dict[str, Path]) -> dict[str, str]:
-    """A line for the test images, and one for each recipe whose folder is given; one must be of `mnist`."""
-    from lampion.datasets import MNIST
-    from lampion.recipes import mnist
-
-    classifier = mnist.network().eval()
-    classifier.load_state_dict(lampion.load(folders["mnist"] / "model.safetensors"))
-    real = seen(classifier, MNIST(train=False).images)
-    facts = {"test images": described(real, real)}
-    for recipe, folder in folders.items():
-        if recipe != "mnist":
-            facts[recipe] = described(seen(classifier, drawn(recipe, folder)), real)
-    return facts
-
-
-def drawn(recipe: str, folder: Path) -> Tensor:
-    """Digits from random numbers, with values from 0 to 1."""
-    from lampion.recipes import gan, vae, wgan_gp
-
-    noise = lampion.Generator().manual_seed(0)
-    if recipe == "vae":
-        model: Any = vae.VAE()
-        make: Callable[[Tensor], Tensor] = model.draw
-        points = lampion.randn(COUNT, 2, generator=noise)
-    else:
-        model = (gan if recipe == "gan" else wgan_gp).networks()
-        network = model["generator"]
-        make = (lambda z: network(z) / 2 + 0.5) if recipe == "gan" else network
-        points = lampion.randn(COUNT, gan.NOISE, generator=noise)
-    model.load_state_dict(lampion.load(folder / "model.safetensors"))
-    model.eval()
-    with lampion.no_grad():
-        return lampion.cat([make(part) for part in points.chunk(10)])
-
-
-def seen(classifier: Any, images: Tensor) -> tuple[Any, Any]:
-    """The probabilities of the classes, and what the second hidden layer answers: (N, 10), (N, 512)."""
-    with lampion.no_grad():
-        hidden = classifier[:-1](images)
-        return classifier[-1](hidden).softmax(1).numpy(), hidden.numpy()
-
-
-def described(found: tuple[Any, Any], real: tuple[Any, Any]) -> str:
-    """A line about images: how many are surely digits, the rarest class, how far from the real ones."""
-    probabilities, hidden = found
-    sure = float((probabilities.max(1) > SURE).mean())
-    shares = np.bincount(probabilities.argmax(1), minlength=10) / len(probabilities)
-    rarest = int(shares.argmin())
-    text = f"sure about {sure:.1%}; rarest class {rarest}: {shares[rarest]:.1%}"
-    return text if found is real else f"{text}; Fréchet distance {frechet(hidden, real[1]):.1f}"
-
-
-def frechet(a: Any, b: Any) -> float:
-    """The distance of two sets of vectors, each taken to be distributed normally.
-
-    |m_a - m_b|^2 + tr(A + B - 2 (A^1/2 B A^1/2)^1/2), with means m and covariances A, B.
-    """
-    gap = a.mean(0) - b.mean(0)
-    first, second = (np.cov(x, rowvar=False, dtype=np.float64) for x in (a, b))
-    root = matrix_root(first)
-    middle = np.linalg.eigvalsh(root @ second @ root).clip(0)
-    return float(gap @ gap + np.trace(first) + np.trace(second) - 2 * np.sqrt(middle).sum())
-
-
-def matrix_root(matrix: Any) -> Any:
-    """The square root of a symmetric matrix without negative eigenvalues."""
-    values, vectors = np.linalg.eigh(matrix)
-    return (vectors * np.sqrt(values.clip(0))) @ vectors.T
+if __name__ == "__main__":
+    print(json.dumps(child(sys.argv[1], float(sys.argv[2]))))

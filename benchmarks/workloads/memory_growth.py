@@ -23,7 +23,7 @@ from benchmarks.workloads.memory import MIB, resident
 
 TRAINED = (
     "spiral", "mlp", "mlp-deep", "chargpt", "adam", "cross-entropy", "deepconvnet", "lenet", "conv-bn-relu",
-    "resnet18",
+    "resnet18", "rnnlm", "rnnlm-better", "gru", "bi-lstm", "seq2seq-attention",
 )  # fmt: skip
 _TORCH = ("torch eager", "torch fused", "torch compile")
 TORCH = (*_TORCH, *(f"{name} channels-last" for name in _TORCH))

@@ -65,7 +65,7 @@ def scan(
     length = _length(sequences, dim)
     round_ = _Round(combine_fn, shape, spec, first)
     along = [ops.movedim(x, dim, 0) if dim % x.ndim else x for x in sequences]
-    if mode.trace is not None and _records(mode.trace):
+    if mode.trace is not None and length != 1 and _records(mode.trace):  # one round is no loop
         carry, outputs = _recorded(round_, first, along, length, reverse)
     else:
         carry, outputs = _looped(round_, first, along, length, reverse)

@@ -149,19 +149,26 @@ def test_mixed_batches():
         T.MixUp(num_classes=4)((images * 255).to(lp.uint8), labels)
 
 
+def rgba():
+    return pytest.importorskip("PIL.Image").fromarray(PIXELS).convert("RGBA")
+
+
 #: What is wrong, and the words that say so.
 WRONG = {
     "size": (lambda: T.RandomResizedCrop((1, 2, 3)), OptionError, "a height and a width"),
     "scale": (lambda: T.RandomResizedCrop(8, scale=(1, 0.1)), OptionError, "scale is a range"),
     "p": (lambda: T.RandomVerticalFlip(1.5), OptionError, "p is a probability"),
     "shares": (lambda: T.RandomChoice([len], p=[1, 2]), OptionError, "a share for each"),
+    "half a pixel": (lambda: T.CenterCrop(2.5), OptionError, "a height and a width"),
+    "half a size": (lambda: T.Resize(2.5), OptionError, "a height and a width"),
+    "see-through": (lambda: T.functional.adjust_hue(rgba(), 0.1), ShapeError, "got: mode RGBA.*\\n.*convert"),
     "degrees": (lambda: T.RandomRotation(-3), OptionError, "degrees is a range"),
     "shear": (lambda: T.RandomAffine(3, shear=(1, 2, 3)), OptionError, "one number, two or four"),
     "translate": (lambda: T.RandomAffine(3, translate=(0.1, 2)), OptionError, "from 0 to 1"),
     "hue": (lambda: T.ColorJitter(hue=0.6), OptionError, "hue is a range.*\n.*within -0.5 and 0.5"),
     "brightness": (lambda: T.ColorJitter(brightness=-1), OptionError, "brightness is a range"),
     "mode": (lambda: T.RandomCrop(3, padding_mode="mirror"), OptionError, "padding mode is not known"),
-    "padding": (lambda: T.Pad((1, 2, 3)), OptionError, "1, 2 or 4 numbers"),
+    "padding": (lambda: T.Pad((1, 2, 3)), OptionError, "1, 2 or 4 integers"),
     "too much": (lambda: T.Pad(30, padding_mode="reflect")(PIXELS), ShapeError, "as wide as the image"),
     "nothing left": (lambda: T.Pad(-20)(PIXELS), ShapeError, "nothing is left"),
     "colours": (lambda: T.Pad(1, fill=(1, 2))(PIXELS), ShapeError, "fill has another number of channels"),

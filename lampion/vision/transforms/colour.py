@@ -83,10 +83,10 @@ def adjust_hue(image: Any, hue_factor: float) -> Any:
     if not -0.5 <= hue_factor <= 0.5:
         raise OptionError("adjust_hue", "hue_factor is a part of the circle", expected="from -0.5 to 0.5",
                           got=str(hue_factor))  # fmt: skip
-    if not isinstance(image, Tensor):
-        return _pillow_hue(image, hue_factor)
     if channels_of("adjust_hue", image, 1, 3) == 1:
         return image
+    if not isinstance(image, Tensor):
+        return _pillow_hue(image, hue_factor)
     x = convert_image_dtype(image, "float32") if not image.dtype.is_floating_point else image
     hue, span, value = _hue_span_value(x)
     return convert_image_dtype(_colours(hue + hue_factor, span, value), image.dtype)
@@ -96,11 +96,10 @@ def adjust_hue(image: Any, hue_factor: float) -> Any:
 def adjust_gamma(image: Any, gamma: float, gain: float = 1) -> Any:
     """gain * image ** gamma, of values from 0 to 1: above 1, shadows become darker; below, lighter."""
     _check_factor("adjust_gamma", gamma)
+    channels_of("adjust_gamma", image, 1, 3)
     if not isinstance(image, Tensor):
-        channels_of("adjust_gamma", image)
         table = [int((256 - 1e-3) * gain * (n / 255) ** gamma) for n in range(256)]
         return image.convert("RGB").point(table * 3).convert(image.mode)
-    channels_of("adjust_gamma", image, 1, 3)
     x = image if image.dtype.is_floating_point else convert_image_dtype(image, "float32")
     return convert_image_dtype(ops.clamp(gain * ops.pow(x, gamma), 0, 1), image.dtype)
 
@@ -108,7 +107,7 @@ def adjust_gamma(image: Any, gamma: float, gain: float = 1) -> Any:
 @on_images
 def invert(image: Any) -> Any:
     """The negative: black is white."""
-    channels_of("invert", image)
+    channels_of("invert", image, 1, 3)
     if not isinstance(image, Tensor):
         from PIL import ImageOps
 
@@ -143,8 +142,6 @@ def _merged(mode: str, bands: Any) -> Any:
 def _pillow_hue(image: Any, factor: float) -> Any:
     from PIL import Image
 
-    if channels_of("adjust_hue", image) == 1:
-        return image
     hue, saturation, value = image.convert("HSV").split()
     turned = (np.asarray(hue).astype(np.int32) + int(factor * 255)) % 256  # Pillow's hues have 8 bits
     moved = Image.fromarray(turned.astype(np.uint8))

@@ -14,12 +14,13 @@ from lampion.errors import OptionError, ShapeError
 from lampion.nn import functional as F
 from lampion.tensor import Tensor, from_numpy
 from lampion.vision.transforms.image import (
-    colours,
+    fill_of,
+    integers,
     interpolation_of,
     is_pillow,
     on_images,
     pair,
-    pillow_colour,
+    pillow_fill,
     pillow_filter,
     size_of,
 )  # fmt: skip
@@ -66,12 +67,12 @@ def resize(
 
 def resized(height: int, width: int, size: Any, max_size: int | None = None) -> tuple[int, int]:
     """The height and width that an image gets."""
-    if not isinstance(size, int) and len(size) == 1:
-        size = size[0]
-    if not isinstance(size, int):
+    sizes = integers(size)
+    if len(sizes) != 1:
         if max_size is not None:
             raise OptionError("resize", "max_size is for a size of one number", got=f"size={size!r}")
         return pair("resize", size)
+    size = sizes[0]
     if size < 1 or (max_size is not None and max_size <= size):
         raise OptionError("resize", "a size is a count, and max_size is larger", expected="from 1 on",
                           got=f"size={size}, max_size={max_size}")  # fmt: skip
@@ -146,13 +147,13 @@ def pad(image: Any, padding: Any, fill: Any = 0, padding_mode: str = "constant")
     if height + above + below < 1 or width + left + right < 1:
         raise ShapeError("pad", "nothing is left of the image", got=f"{(height, width)}, padding {padding}")
     if padding_mode != "constant":
-        rows = _numbers("pad", height, above, below, padding_mode)
-        columns = _numbers("pad", width, left, right, padding_mode)
+        rows = _places_behind("pad", height, above, below, padding_mode)
+        columns = _places_behind("pad", width, left, right, padding_mode)
         return _picked(image, rows, columns)
     if not isinstance(image, Tensor):
         return _pillow_padded(image, (left, above, right, below), fill)
     amounts = (left, right, above, below)
-    numbers = colours("pad", fill, image.shape[-3])
+    numbers = fill_of("pad", fill, image.shape[-3])
     if len(set(numbers)) == 1:
         return F.pad(image, amounts, "constant", numbers[0])
     inside = F.pad(ops.ones(height, width, dtype="bool"), amounts, "constant", False)
@@ -165,10 +166,10 @@ def _pillow_padded(image: Any, around: tuple[int, int, int, int], fill: Any) -> 
     inner = tuple(max(-n, 0) for n in around)
     kept = (inner[0], inner[1], image.width - inner[2], image.height - inner[3])
     image = image if not any(inner) else image.crop(kept)
-    return ImageOps.expand(image, tuple(max(n, 0) for n in around), pillow_colour("pad", fill, image))
+    return ImageOps.expand(image, tuple(max(n, 0) for n in around), pillow_fill("pad", fill, image))
 
 
-def _numbers(name: str, count: int, before: int, after: int, mode: str) -> Any:
+def _places_behind(name: str, count: int, before: int, after: int, mode: str) -> Any:
     """Which of `count` places stands at each place of the padded image."""
     if mode == "reflect" and max(before, after) >= count:
         raise ShapeError(name, "the padding is as wide as the image", expected=f"below {count}",
@@ -186,7 +187,9 @@ def _picked(image: Any, rows: Any, columns: Any) -> Any:
     from PIL import Image
 
     pixels = np.asarray(image)[rows[:, None], columns]
-    out = Image.fromarray(pixels)
+    if image.mode == "1":  # which packs eight pixels into a byte
+        return Image.fromarray(pixels)
+    out = Image.frombytes(image.mode, (len(columns), len(rows)), pixels.tobytes())
     if image.mode == "P":
         out.putpalette(image.getpalette())
     return out
@@ -194,9 +197,9 @@ def _picked(image: Any, rows: Any, columns: Any) -> Any:
 
 def sides(name: str, padding: Any) -> tuple[int, int, int, int]:
     """Left, above, right, below."""
-    given = (padding,) if isinstance(padding, int) else tuple(padding)
-    if len(given) not in (1, 2, 4) or not all(isinstance(n, int) for n in given):
-        raise OptionError(name, "the padding is not right", expected="1, 2 or 4 numbers", got=repr(padding))
+    given = integers(padding)
+    if len(given) not in (1, 2, 4):
+        raise OptionError(name, "the padding is not right", expected="1, 2 or 4 integers", got=repr(padding))
     left, above, right, below = given * (4 // len(given))
     return left, above, right, below
 
@@ -242,7 +245,7 @@ def rotate(
     height, width = size_of("rotate", image)
     if is_pillow(image):
         return image.rotate(angle, pillow_filter("rotate", mode, *_TURNS, "bicubic"), expand, center,
-                            fillcolor=pillow_colour("rotate", fill, image))  # fmt: skip
+                            fillcolor=pillow_fill("rotate", fill, image))  # fmt: skip
     inverse = inverse_matrix(-angle, (0, 0), 1.0, (0.0, 0.0), _from_middle(center, height, width))
     size = _size_of_turned(inverse, height, width) if expand else (height, width)
     return _warped("rotate", image, inverse, size, mode, fill)
@@ -280,7 +283,7 @@ def affine(
     return image.transform(
         image.size, Image.Transform.AFFINE, _from_corner(inverse, height, width),
         pillow_filter("affine", mode, *_TURNS, "bicubic"),
-        fillcolor=pillow_colour("affine", fill, image),
+        fillcolor=pillow_fill("affine", fill, image),
     )  # fmt: skip
 
 
@@ -332,7 +335,7 @@ def _warped(name: str, image: Tensor, inverse: Any, size: tuple[int, int], mode:
     seen = ops.index_select(x, -1, from_numpy(numbers.ravel()))
     seen = ops.reshape(seen, (*x.shape[:-1], *numbers.shape))  # (N, C, neighbours, places)
     out = ops.sum(ops.where(weights > 0, seen * weights, 0.0), -2)
-    fills = colours(name, fill, image.shape[-3])
+    fills = fill_of(name, fill, image.shape[-3])
     if any(fills):
         out = out + (1 - ops.sum(weights, 0)) * ops.reshape(_per_channel(fills, x), (-1, 1))
     return ops.reshape(rounded(out, image.dtype), (*image.shape[:-2], *size))

@@ -7,6 +7,7 @@ too, as tensors whose channels stand last.
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, TypeVar
@@ -16,7 +17,7 @@ import numpy as np
 from lampion.errors import DTypeError, OptionError, ShapeError
 from lampion.tensor import Tensor, from_numpy
 
-F = TypeVar("F", bound=Callable[..., Any])
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 #: How many channels an array may have: more of them are sizes that stand in another order.
 _CHANNELS = (1, 2, 3, 4)
@@ -63,7 +64,7 @@ def pillow_filter(name: str, mode: str, *known: str) -> Any:
     return Image.Resampling["NEAREST" if mode.startswith("nearest") else mode.upper()]
 
 
-def on_images(function: F) -> F:
+def on_images(function: Function) -> Function:
     """A function of a tensor or a Pillow image, which takes arrays (H, W) and (H, W, C) too."""
 
     @functools.wraps(function)
@@ -78,12 +79,16 @@ def on_images(function: F) -> F:
 
 def tensor_of(name: str, pixels: np.ndarray[Any, Any]) -> Tensor:
     """An array as a tensor (C, H, W); a copy, whose memory is its own."""
+    _check_array(name, pixels)
+    channels = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
+    return from_numpy(np.array(channels, order="C"))
+
+
+def _check_array(name: str, pixels: np.ndarray[Any, Any]) -> None:
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[-1] not in _CHANNELS):
         raise ShapeError(name, "the array is no image", got=str(pixels.shape),
                          expected="(H, W) or (H, W, C) with 1 to 4 channels",
                          fix="(C, H, W) is the order of tensors: lampion.from_numpy(array)")  # fmt: skip
-    channels = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
-    return from_numpy(np.array(channels, order="C"))
 
 
 def is_pillow(image: Any) -> bool:
@@ -99,8 +104,8 @@ def size_of(name: str, image: Any) -> tuple[int, int]:
                              got=str(tuple(image.shape)))  # fmt: skip
         return image.shape[-2], image.shape[-1]
     if isinstance(image, np.ndarray):
-        height, width = tensor_of(name, image).shape[-2:]
-        return height, width
+        _check_array(name, image)
+        return image.shape[0], image.shape[1]
     if not is_pillow(image):
         raise DTypeError(name, "there is no image", got=type(image).__name__,
                          expected="a tensor (..., C, H, W), an array (H, W, C), or a Pillow image",
@@ -112,16 +117,20 @@ def size_of(name: str, image: Any) -> tuple[int, int]:
 def channels_of(name: str, image: Any, *allowed: int) -> int:
     """How many channels there are; an error, if not as many as are allowed."""
     size_of(name, image)
-    count: int = image.shape[-3] if isinstance(image, Tensor) else len(image.getbands())
+    if isinstance(image, Tensor):
+        count, got = image.shape[-3], str(tuple(image.shape))
+    elif isinstance(image, np.ndarray):
+        count, got = image.shape[2] if image.ndim == 3 else 1, str(image.shape)
+    else:
+        count, got = len(image.getbands()), f"mode {image.mode}"
     if allowed and count not in allowed:
-        raise ShapeError(name, "the image has another number of channels",
+        raise ShapeError(name, "the image has another number of channels", got=got,
                          expected=" or ".join(map(str, allowed)),
-                         got=str(tuple(image.shape)) if isinstance(image, Tensor) else f"mode {image.mode}",
-                         fix="" if isinstance(image, Tensor) else 'image.convert("RGB")')  # fmt: skip
+                         fix='image.convert("RGB")' if is_pillow(image) else "")  # fmt: skip
     return count
 
 
-def colours(name: str, fill: Any, channels: int) -> list[float]:
+def fill_of(name: str, fill: Any, channels: int) -> list[float]:
     """What is filled in, a number for each channel."""
     numbers = [0.0] if fill is None else [fill] if isinstance(fill, int | float) else list(fill)
     if len(numbers) not in (1, channels):
@@ -130,20 +139,28 @@ def colours(name: str, fill: Any, channels: int) -> list[float]:
     return numbers * (channels // len(numbers))
 
 
-def pillow_colour(name: str, fill: Any, image: Any) -> Any:
+def pillow_fill(name: str, fill: Any, image: Any) -> Any:
     """What is filled in, as Pillow takes it."""
-    numbers = colours(name, fill, channels_of(name, image))
+    numbers = fill_of(name, fill, channels_of(name, image))
     numbers = numbers if image.mode == "F" else [int(n) for n in numbers]
     return numbers[0] if len(numbers) == 1 else tuple(numbers)
 
 
-def pair(name: str, size: Any, option: str = "size") -> tuple[int, int]:
+def integers(value: Any) -> tuple[int, ...]:
+    """One integer, or several, as a tuple; an empty one, where it is something else."""
+    try:
+        return tuple(map(operator.index, [value] if hasattr(value, "__index__") else value))
+    except TypeError:
+        return ()
+
+
+def pair(name: str, size: Any) -> tuple[int, int]:
     """Height and width, from one number for both or from two."""
-    sizes = (size, size) if isinstance(size, int) else tuple(size)
+    sizes = integers(size)
     sizes = sizes * 2 if len(sizes) == 1 else sizes
-    if len(sizes) != 2 or not all(isinstance(n, int) and n >= 1 for n in sizes):
-        raise OptionError(name, f"a {option} is a height and a width", got=repr(size),
-                          expected="two numbers from 1 on, or one")  # fmt: skip
+    if len(sizes) != 2 or min(sizes) < 1:
+        raise OptionError(name, "a size is a height and a width", got=repr(size),
+                          expected="two integers from 1 on, or one")  # fmt: skip
     return sizes
 
 

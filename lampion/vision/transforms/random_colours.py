@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from lampion import nn
-from lampion.errors import OptionError
-from lampion.tensor import Tensor
 from lampion.vision.transforms import colour
 from lampion.vision.transforms.drawing import happens, order_of, probability, uniform
 from lampion.vision.transforms.image import channels_of, interval, size_of, span
@@ -86,19 +84,8 @@ class RandomGrayscale(nn.Module):
         self.p = probability("RandomGrayscale", p)
 
     def forward(self, image: Any) -> Any:
-        size_of("RandomGrayscale", image)
-        if not happens(self.p):
-            return image
-        if isinstance(image, Tensor):
-            count = channels_of("RandomGrayscale", image, 1, 3)
-        elif hasattr(image, "getbands"):
-            count = len(image.getbands())
-        else:
-            count = 1 if image.ndim == 2 else image.shape[-1]
-        if count not in (1, 3):
-            raise OptionError("RandomGrayscale", "the image has another number of channels",
-                              expected="1 or 3", got=str(count))  # fmt: skip
-        return colour.rgb_to_grayscale(image, count)
+        count = channels_of("RandomGrayscale", image, 1, 3)
+        return colour.rgb_to_grayscale(image, count) if happens(self.p) else image
 
     def extra_repr(self) -> str:
         return f"p={self.p}"

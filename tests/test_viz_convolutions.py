@@ -113,3 +113,17 @@ def test_heat_maps_that_cannot_be():
         viz.heat_maps(images, lp.rand(2, 4, 4))
     with pytest.raises(OptionError, match="one caption for each image"):
         viz.heat_maps(images, lp.rand(2, 8, 8), captions=["one"])
+
+
+def test_mistakes_in_colours_with_long_names(tmp_path, monkeypatch):
+    figures = []
+    save = viz.canvas.save
+    monkeypatch.setattr(viz.canvas, "save", lambda figure, path: (figures.append(figure), save(figure, path)))
+    images, labels = lp.rand(2, 3, 4, 4), lp.tensor([0, 1])
+    scores = lp.tensor([[0.0, 9.0], [0.0, 9.0]])
+    viz.misclassified(images, labels, scores, tmp_path / "m.png", ["Sandal", "Ankle boot"])
+    viz.misclassified(images, labels, scores, tmp_path / "m.png")
+    long, short = (figure.axes[0] for figure in figures)
+    assert long.get_title() == "is Sandal,\nseen as Ankle boot\n100% sure"
+    assert short.get_title() == "is 0, seen as 1\n100% sure"
+    np.testing.assert_array_equal(long.get_images()[0].get_array(), images[0].numpy().transpose(1, 2, 0))

@@ -19,7 +19,8 @@ def misclassified(
     """Draw the images that a classifier got wrong, the surest mistakes first, into a PNG file.
 
     Args:
-        images: (N, 1, height, width), or without the 1; 0 is drawn white, 1 black.
+        images: (N, 1, height, width), or without the 1; 0 is drawn white, 1 black. Or (N, 3, height, width),
+            colours from 0 to 1.
         labels: (N,), the right answers.
         scores: (N, C), the classifier's scores before softmax.
         path: the file to write.
@@ -34,17 +35,20 @@ def misclassified(
     wrong = wrong[np.argsort(-probabilities[wrong, answers[wrong]], kind="stable")]
     names = classes if classes is not None else [str(c) for c in range(logits.shape[1])]
     shown = wrong[:limit]
+    answered = [(names[truth[i]], names[answers[i]]) for i in shown]
+    long = any(len(right) + len(seen) > 14 for right, seen in answered)  # for one line above an image
     with canvas.style():
         columns = min(6, max(3, len(shown)))
         rows = max(1, -(-len(shown) // columns))
-        drawing = canvas.figure(1.8 * columns, 2.15 * rows + 0.45)
+        drawing = canvas.figure(1.8 * columns, (2.3 if long else 2.15) * rows + 0.45)
         drawing.suptitle(_headline(len(wrong), len(truth), len(shown)), x=0.012, ha="left", fontweight="bold")
         cells = drawing.subplots(rows, columns, squeeze=False).ravel()
         for cell in cells:
             cell.axis("off")
-        for cell, i in zip(cells, shown, strict=False):
-            _draw(cell, pixels[i], f"is {names[truth[i]]}, "
-                  f"seen as {names[answers[i]]}\n{probabilities[i, answers[i]]:.0%} sure")  # fmt: skip
+        for cell, i, (right, seen) in zip(cells, shown, answered, strict=False):
+            between = "\n" if long else " "
+            _draw(cell, pixels[i], f"is {right},{between}seen as {seen}\n"
+                  f"{probabilities[i, answers[i]]:.0%} sure")  # fmt: skip
         canvas.save(drawing, path)
 
 
@@ -58,7 +62,9 @@ def _headline(wrong: int, total: int, shown: int) -> str:
 def _draw(cell: Any, pixels: Any, caption: str) -> None:
     cell.axis("on")
     cell.grid(False)
-    cell.imshow(pixels.reshape(pixels.shape[-2:]), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+    colours = pixels.ndim == 3 and len(pixels) == 3
+    shown = pixels.transpose(1, 2, 0).clip(0, 1) if colours else pixels.reshape(pixels.shape[-2:])
+    cell.imshow(shown, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
     cell.set_xticks([])
     cell.set_yticks([])
     for spine in cell.spines.values():

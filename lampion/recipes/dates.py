@@ -59,7 +59,7 @@ def prepare(
 
 
 def train(
-    epochs: int = 3, batch_size: int = 64, lr: float = 4e-3, seed: int = 0, out: str | None = None,
+    epochs: int = 3, batch_size: int = 32, lr: float = 3e-3, seed: int = 0, out: str | None = None,
     resume: bool = False, device: str = "cpu", compile: bool = True,
 ) -> dict[str, Any]:  # fmt: skip
     """Train, and leave a folder (`out`, or a new one under runs/); returns what is in its metrics.json."""

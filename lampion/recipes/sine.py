@@ -14,7 +14,8 @@ import lampion.nn.functional as F
 from lampion import Tensor, nn, viz
 from lampion.datasets import SinCurve
 from lampion.optim import Adam
-from lampion.training import Checkpoint, ProgressBar, Run, StepTrainer
+from lampion.optim.lr_scheduler import CosineAnnealingLR
+from lampion.training import Checkpoint, ProgressBar, Run, Schedule, StepTrainer
 
 
 class Wave(nn.Module):
@@ -40,11 +41,12 @@ def prepare(
     x, y = SinCurve(train=True).tensors
     length = len(x) // batch_size  # the curve, cut into rows that are read side by side
     x, y = (part[: batch_size * length].reshape(batch_size, length, 1) for part in (x, y))
-    size = max(1, length // 6)  # how far gradients reach back
+    size = max(1, length // 11)  # how far gradients reach back
     pieces = [(x[:, t : t + size], y[:, t : t + size], lampion.tensor(float(t > 0)))
               for t in range(0, length - size + 1, size)]  # fmt: skip
     model = Wave(batch_size).to(device)
     optimizer = Adam(model.parameters(), lr=lr)
+    rate = Schedule(CosineAnnealingLR(optimizer, epochs))
 
     def step(x: Tensor, y: Tensor, carried: Tensor) -> dict[str, Tensor]:
         """Truncated back-propagation: the state of the piece before is carried on, its history is not."""
@@ -62,13 +64,13 @@ def prepare(
 
     trainer = StepTrainer(
         model, step, {"adam": optimizer}, evaluation=evaluation,
-        callbacks=[ProgressBar(), Checkpoint(every=10, keep=1)], compile=compile, out=out,
+        callbacks=[rate, ProgressBar(), Checkpoint(every=10, keep=1)], compile=compile, out=out,
     )  # fmt: skip
     return trainer, pieces, [tuple(part.unsqueeze(0) for part in SinCurve(train=False).tensors)]
 
 
 def train(
-    epochs: int = 100, batch_size: int = 30, lr: float = 1e-2, seed: int = 0, out: str | None = None,
+    epochs: int = 100, batch_size: int = 30, lr: float = 1.5e-2, seed: int = 0, out: str | None = None,
     resume: bool = False, device: str = "cpu", compile: bool = True,
 ) -> dict[str, Any]:  # fmt: skip
     """Train, and leave a folder (`out`, or a new one under runs/); returns what is in its metrics.json."""

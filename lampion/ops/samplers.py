@@ -130,7 +130,10 @@ def multinomial(input, num_samples: int, replacement: bool = False, *, generator
     if replacement:
         shares = running_sum(weights, x.ndim - 1)
         where = rand(*x.shape[:-1], num_samples, generator=generator, dtype=dtypes.float64)
-        return places_among(shares, where * shares[..., -1:], True)
+        wanted = where * shares[..., -1:]
+        if num_samples == 1:  # the same by counting, which is machine code: the next word of a text
+            return sum(shares <= wanted, -1, True)
+        return places_among(shares, wanted, True)
     waits = neg(log1p(neg(rand(*x.shape, generator=generator, dtype=dtypes.float64))))
     return topk(div(weights, clamp_min(waits, 1e-300)), num_samples).indices
 

@@ -17,6 +17,7 @@ from lampion.text import (
     generate,
     rotary_table,
     rotate,
+    sample,
     sinusoidal_positions,
 )
 
@@ -101,6 +102,28 @@ def test_one_plan_for_all_positions_that_copies_no_cache(rotary):
     assert "index_put: base" not in report, report
     copies = re.findall(r"^.*write back.*$", report, re.MULTILINE)
     assert all(re.search(r"\s1\s", line) for line in copies), copies  # of the position alone
+
+
+def test_the_choice_of_the_next_word_in_the_same_plan():
+    model, cache = setup()
+
+    def following(words):
+        return sample(model(words, cache)[:, -1], 0.8, top_k=5).reshape(-1, 1)
+
+    texts = []
+    with lp.no_grad():
+        compiled = lp.compile(following)
+        for step in (following, compiled):
+            lp.manual_seed(3)
+            cache.reset()
+            words = [lp.tensor([[1]])]
+            for _ in range(LENGTH):
+                words.append(step(words[-1]))
+            texts.append(lp.cat(words, 1).tolist())
+    assert texts[0] == texts[1] and compiled.traces == 1
+    report = str(compiled.explain())
+    # The logits that are not kept are written anew, and the position: nothing of the cache.
+    assert "index_put: base" not in report and "call-outs 0" in report, report
 
 
 def test_a_written_text_is_the_one_without_a_cache():

@@ -39,7 +39,11 @@ class KeyValueCache:
         step = lampion.compile(lambda words: model(words, cache)[:, -1])
         generate(lambda words, state: (step(words), state), prompt, 63)
 
-    after which `reset` makes it ready for another one.
+    after which `reset` makes it ready for another one. It is quicker to have the choice in the plan, too:
+
+        @lampion.compile
+        def following(words):
+            return sample(model(words, cache)[:, -1], top_k=10).reshape(-1, 1)
 
     Args:
         layers: how many layers of attention the model has.

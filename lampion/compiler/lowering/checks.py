@@ -80,6 +80,8 @@ class _Bounds:
             return None
         if maker.primitive.name == "full":
             return (int(maker.params["value"]),) * 2
+        if maker.primitive.name in ("order", "leading"):  # of sort() and topk()
+            return 0, maker.values[0].shape[maker.params["dim"]] - 1
         if maker.primitive.kind == "movement" or maker.primitive.name == "index":
             return self.of(maker.values[0])
         if maker.primitive.name == "index_put" and not maker.params["accumulate"]:

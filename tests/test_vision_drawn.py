@@ -73,6 +73,27 @@ def test_what_is_filled_in_meets_the_image():
     assert out[0, :, 0, 0].tolist() == [0.25, 0.5, 0.75] and float(out[0, 2, 4, 4]) == 0.25
 
 
+def test_where_an_affine_map_puts_things():
+    """One bright place, 1 to the right of the middle and 3 above it."""
+    x = lp.zeros(1, 11, 13)
+    x[0, 2, 7] = 1.0
+
+    def place(*args):
+        found = T.functional.affine(x, *args)
+        lit = np.argwhere(found[0].numpy() > 0)
+        return tuple(lit.mean(0).tolist()), len(lit)
+
+    assert place(0, (0, 0), 1.0, 0) == ((2, 7), 1)
+    assert place(0, (4, 1), 1.0, 0) == ((3, 11), 1)  # to the right, and down
+    assert place(90, (0, 0), 1.0, 0) == ((6, 9), 1)  # clockwise
+    assert place(90, (1, 2), 1.0, 0) == ((8, 10), 1)  # turned first, shifted then
+    (row, column), count = place(0, (0, 0), 1.5, 0)
+    assert abs(row - 0.5) <= 0.5 and abs(column - 7.5) <= 0.5 and count in (1, 2, 4)
+    assert place(0, (0, 0), 1.0, 45) == ((2, 10), 1)  # what is above leans to the right
+    assert place(0, (0, 0), 1.0, (0, 45)) == ((1, 7), 1)  # what is to the right rises
+    assert place(90, (0, 0), 1.0, 0, "nearest", 0, (7.5, 5.5)) == ((5, 10), 1)  # around (7, 5)
+
+
 def test_turns_by_right_angles_are_exact():
     x = lp.arange(32.0).view(2, 4, 4)
     for quarter in range(4):
@@ -108,6 +129,8 @@ def test_parts_of_images_lie_where_they_should():
     assert 0.19 < min(areas) < 0.25 and 0.45 < max(areas) < 0.52
     assert 0.45 < min(forms) < 0.7 and 1.4 < max(forms) < 2.2
     assert abs(np.mean(np.log(forms))) < 0.15  # half as probable as double
+    _, _, height, width = T.RandomResizedCrop(8, (0.2, 0.3), (1.8, 2.0))._part(60, 60)
+    assert 1.7 < width / height < 2.1  # widths in heights, not the other way round
     # Nothing fits: the largest part in the middle.
     assert T.RandomResizedCrop(8, (5, 6))._part(40, 60) == (0, 3, 40, 53)
     assert T.RandomResizedCrop(8, (5, 6))._part(60, 40) == (3, 0, 53, 40)

@@ -150,6 +150,36 @@ def test_one_block_of_images(target):
         check(1, channels, (size, size), outputs, (taps, taps), pad=taps // 2, groups=groups, target=target)
 
 
+@pytest.mark.parametrize("target", LEVELS)
+def test_few_channels(target):
+    """The filters' gradient takes all rows of taps at once."""
+    check(3, 1, (9, 9), 6, (5, 5), pad=2, target=target)
+    check(2, 3, (9, 7), 40, (3, 3), 2, target=target)
+    if target.name == "host":
+        check(2, 2, (8, 8), 20, (3, 3), groups=2, target=target)
+        check(2, 1, (8, 9), 3, (3, 2), 3, 0, 2, target=target)
+        check(2, 2, (4, 5, 6), 5, (2, 3, 2), 2, dtype="f8", target=target)
+
+
+def test_means_of_windows_stay_channels_last():
+    """The gradient of such a mean spreads each number over its window, in the order of the images."""
+
+    def pooled(x, w):
+        x, w = (t.detach().requires_grad_() for t in (x, w))
+        out = F.avg_pool2d(F.conv2d(x, w).tanh(), 2).tanh().flatten(1)
+        return (out.detach(), *lp.autograd.grad((out * out).sum(), (x, w)))
+
+    rng = np.random.default_rng(4)
+    x, w = (lp.tensor(rng.standard_normal(shape).astype("f4")) for shape in ((3, 2, 10, 8), (20, 2, 3, 3)))
+    compiled = lp.compile(pooled)
+    for a, b in zip(compiled(x, w), pooled(x, w), strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-5, atol=1e-5)
+    for call in compiled.explain().plans[0].kernels:
+        if type(call.kernel).__name__ == "ConvolutionWeight":
+            assert call.kernel.y.strides[-1] == 1
+            assert "channels last" not in [call.label for call in compiled.explain().plans[0].kernels]
+
+
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_bits_do_not_depend_on_threads(channels_last):
     rng = np.random.default_rng(2)

@@ -172,7 +172,9 @@ class Schedule:
         Images (N, C, *sizes) come out of convolutions with the channels last, and stay so through what is
         done with each element: no kernel in between has to turn them.
         """
-        if group.main is not None and group.main.primitive.name in IMAGES:
+        if group.main is not None and (
+            group.main.primitive.name in IMAGES or self._reshapes_images(group.main)
+        ):
             n, c, *sizes = value.shape
             by_n, *steps, by_c = contiguous_strides((n, *sizes, c), 1)
             return (by_n, by_c, *steps)
@@ -186,6 +188,16 @@ class Schedule:
                     if layout.shape == value.shape and layout.strides != plain:
                         return layout.strides
         return plain
+
+    def _reshapes_images(self, equation: Equation) -> bool:
+        """Whether it copies images whose channels are adjacent and changes their sizes alone, as the gradient
+        of a mean of windows does.
+        """
+        if equation.primitive.name != "reshape" or len(equation.output.shape) < 3:
+            return False
+        (source,) = equation.inputs
+        same = source.shape[:2] == equation.output.shape[:2] and len(source.shape) > 2
+        return same and source.shape[1] > 1 and self.layouts[source].strides[1] == 1
 
     def _move(self, equation: Equation) -> None:
         (source,) = equation.inputs

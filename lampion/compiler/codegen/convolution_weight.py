@@ -6,7 +6,8 @@ the taps of that row see there, (place, tap and channel), and the gradient, (pla
 lie one behind the other. A register tile is a few of those by a panel of outputs, summed over all places of
 some rows.
 
-A chunk is a block of images, a plane and a row of taps, and a block of channels and one of outputs.
+A chunk is a block of images, a plane and a row of taps, and a block of channels and one of outputs. Where
+there are few channels, a row of taps would not fill a tile: then all rows of a plane are one.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from lampion.compiler.kernel_ir import ConvolutionWeight
 _OUTPUTS = 128  # of a chunk, at most
 _BUFFER = 96 << 10  # bytes of the input's part that a block sees
 _ROWS = 8  # of the output in a block, at most
+_FEW = 32  # taps of a plane and their channels that are one tile
 
 
 def geometry(kernel: ConvolutionWeight) -> Geometry:
@@ -45,14 +47,17 @@ class Blocks:
 
     def __init__(self, g: Geometry, image_blocks: int) -> None:
         self.geometry = g
+        self.down = g.taps[1] if g.channels * g.taps[1] * g.taps[2] <= _FEW else 1  # rows of taps at a time
         self.channels = channel_block(g.channels, g.taps[2], g.itemsize)
         self.outputs = min(g.outputs, _OUTPUTS)
         self.columns = g.sizes[2]
         while self.columns > 8 and self._bytes(1) > _BUFFER:
             self.columns = -(-self.columns // 2)
-        self.rows = max(1, min(g.sizes[1], _ROWS, _BUFFER // max(1, self._bytes(1))))
+        self.rows = max(1, min(g.sizes[1], _ROWS))
+        while self.rows > 1 and self._bytes(self.rows) > _BUFFER:
+            self.rows -= 1
         self.counts = (
-            image_blocks, g.taps[0], g.taps[1], g.groups, g.channels // self.channels,
+            image_blocks, g.taps[0], g.taps[1] // self.down, g.groups, g.channels // self.channels,
             -(-g.outputs // self.outputs),
         )  # fmt: skip
         self.chunks = math.prod(self.counts)
@@ -62,8 +67,13 @@ class Blocks:
         g = self.geometry
         return g.stride[2] * (columns - 1) + g.dilation[2] * (g.taps[2] - 1) + 1
 
+    def seen_rows(self, rows: int) -> int:
+        """Rows of the input that are looked at; of those, one row of taps sees one for each of the output."""
+        g = self.geometry
+        return rows if self.down == 1 else g.stride[1] * (rows - 1) + g.dilation[1] * (self.down - 1) + 1
+
     def _bytes(self, rows: int) -> int:
-        return rows * self.seen(self.columns) * self.channels * self.geometry.itemsize
+        return self.seen_rows(rows) * self.seen(self.columns) * self.channels * self.geometry.itemsize
 
 
 def image_blocks(g: Geometry, wanted: int = 16) -> int:
@@ -108,11 +118,9 @@ class _Emission:
 
     def emit(self) -> None:
         k, blocks = self.k, self.blocks
-        seen = blocks.seen(blocks.columns)
-        room = k.room(self.dtype, blocks.rows * seen * blocks.channels)
-        self.buffer = Buffer(
-            k, room, self.dtype, self.geometry, self.kernel.x, blocks.channels, (1, blocks.rows, seen)
-        )
+        seen = (1, blocks.seen_rows(blocks.rows), blocks.seen(blocks.columns))
+        room = k.room(self.dtype, math.prod(seen) * blocks.channels)
+        self.buffer = Buffer(k, room, self.dtype, self.geometry, self.kernel.x, blocks.channels, seen)
         with k.loop(k.lo, k.hi) as loop:
             block, plane, down, group, channels, outputs = k.unravel(loop.index, blocks.counts)
             output = k.affine(0, (outputs, blocks.outputs))
@@ -150,9 +158,10 @@ class _Emission:
                 for columns, (left, right) in even_runs(g.sizes[2], blocks.columns):
                     with k.loop(low, high, rows) as row, k.loop(left, right, columns) as column:
                         start = (plane.index, row.index, column.index)
-                        seen = (1, rows, blocks.seen(columns))
+                        seen = (1, blocks.seen_rows(rows), blocks.seen(columns))
                         at = self.buffer.first_seen(start, (*tap, 0))
-                        self.buffer.fill((image.index, 1), first_channel, at, seen, g.stride[1])
+                        step = g.stride[1] if blocks.down == 1 else 1
+                        self.buffer.fill((image.index, 1), first_channel, at, seen, step)
                         y = k.affine(
                             kernel.y.offset, (first_output, 1),
                             *zip((image.index, *start), self.y_steps, strict=True),
@@ -162,10 +171,12 @@ class _Emission:
     def _lines(self) -> list[tuple[int, int, int]]:
         """Rows of `out` that are equally far apart: where in out, where in the buffer, how many."""
         g, count, by_tap = self.geometry, self.blocks.channels, self.out_steps[2]
+        found = [(tap * by_tap, tap * g.dilation[2] * count, count) for tap in range(g.taps[2])]
         if count == g.channels and by_tap == count * self.out_row and g.dilation[2] == 1:
-            return [(0, 0, g.taps[2] * count)]
-        step = g.dilation[2] * count
-        return [(tap * by_tap, tap * step, count) for tap in range(g.taps[2])]
+            found = [(0, 0, g.taps[2] * count)]
+        down = range(self.blocks.down)
+        below = self.out_steps[1], g.dilation[1] * self.buffer.row
+        return [(r * below[0] + to, r * below[1] + at, n) for r in down for to, at, n in found]
 
     def _clear(self, out: Matrix, outputs: int) -> None:
         k = self.k
@@ -178,11 +189,42 @@ class _Emission:
     def _add(self, out: Matrix, y: IRValue, rows: int, columns: int, outputs: int) -> None:
         """Add what a block of places gives."""
         k, whole = self.k, outputs // self.width * self.width
+        panel = self._panel if self.blocks.down == 1 else self._whole_plane
         if whole:
             with k.loop(0, whole, self.width) as loop:
-                self._panel(out, y, rows, columns, loop.index, self.width)
+                panel(out, y, rows, columns, loop.index, self.width)
         if outputs > whole:
-            self._panel(out, y, rows, columns, whole, outputs - whole)
+            panel(out, y, rows, columns, whole, outputs - whole)
+
+    def _whole_plane(
+        self, out: Matrix, y: IRValue, rows: int, columns: int, output: IRValue | int, width: int
+    ) -> None:
+        """All rows of taps at once: tiles whose rows lie anywhere."""
+        k, g, vectors = self.k, self.geometry, -(-width // self.lanes)
+        lines = [(to + i * self.out_row, at + i) for to, at, n in self._lines() for i in range(n)]
+        pieces = -(-len(lines) // self.most)
+        for part in (lines[n::pieces] for n in range(pieces)):
+            targets = [k.address(out.at(k, 0, output), self.dtype, to) for to, _ in part]
+            sums = [v for at in targets for v in load_row(k, at, self.dtype, width, self.lanes)]
+            with k.loop(0, rows * columns, carried=sums) as loop:
+                row, column = k.unravel(loop.index, (rows, columns))
+                steps = ((row, g.stride[1] * self.buffer.row), (column, g.stride[2] * self.blocks.channels))
+                seen = self.buffer.at(k.affine(0, *steps))
+                place = ((y, 1), (output, 1), (row, self.y_steps[2]), (column, self.y_steps[3]))
+                slopes = load_row(
+                    k, k.at(self.kernel.y.operand, k.affine(0, *place)), self.dtype, width, self.lanes
+                )
+                found: list[IRValue] = []
+                for _, at in part:
+                    value = k.splat(k.load(k.address(seen, self.dtype, at), self.dtype), self.lanes)
+                    found += [
+                        tile.multiply_add(k, value, slope, loop.values[len(found) + v])
+                        for v, slope in enumerate(slopes)
+                    ]
+                loop.carry(*found)
+            for number, at in enumerate(targets):
+                line = loop.results[number * vectors : (number + 1) * vectors]
+                store_row(k, line, at, self.dtype, width)
 
     def _panel(
         self, out: Matrix, y: IRValue, rows: int, columns: int, output: IRValue | int, width: int

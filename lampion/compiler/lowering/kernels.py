@@ -36,10 +36,13 @@ def call_out(lowering: Lowering, main: Equation) -> None:
 @lowers("reshape", safe=True)
 def lower_reshape(lowering: Lowering, main: Equation) -> None:
     # Read the source in its own shape, and store it through the new shape's strides, which are plain:
-    # so in the source's shape they are plain too.
+    # so in the source's shape they are plain too. (Of images whose channels come last, the sizes' are.)
     out = lowering.layouts[main.output]
     source = main.inputs[0]
-    lowering.copy(source, Layout(out.root, source.shape, contiguous_strides(source.shape, 1)), "reshape")
+    strides = contiguous_strides(source.shape, 1)
+    if out.strides != contiguous_strides(out.shape, 1):
+        strides = (*out.strides[:2], *contiguous_strides(source.shape[2:], out.shape[1]))
+    lowering.copy(source, Layout(out.root, source.shape, strides), "reshape")
 
 
 @lowers("put", safe=True)

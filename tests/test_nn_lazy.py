@@ -84,6 +84,13 @@ def test_wrong_inputs_leave_it_waiting():
         nn.LazyBatchNorm2d().running_mean.shape  # noqa: B018  # the access is the test
 
 
+def test_inputs_without_a_batch():
+    layer = nn.LazyInstanceNorm2d()
+    assert layer(lp.rand(3, 5, 5)).shape == (3, 5, 5) and layer.num_features == 3
+    layer = nn.LazyConvTranspose1d(4, 2)
+    assert layer(lp.rand(3, 5)).shape == (4, 6) and layer.in_channels == 3
+
+
 def test_weights_for_another_input():
     layer = nn.LazyLinear(4)
     layer.load_state_dict(nn.Linear(3, 4).state_dict())

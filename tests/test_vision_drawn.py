@@ -145,6 +145,17 @@ def test_shares_of_choices():
     assert counts[1] == 0 and abs(counts[0] - 100) < 36  # four standard deviations
 
 
+def test_every_order_occurs():
+    lp.manual_seed(0)
+    words = T.RandomOrder([lambda text: text + "a", lambda text: text + "b", lambda text: text + "c"])
+    assert {words("") for _ in range(60)} == {"abc", "acb", "bac", "bca", "cab", "cba"}
+    x = lp.rand(1, 4, 4)
+    jitter = T.ColorJitter(
+        brightness=(0.5, 0.5), contrast=(3, 3)
+    )  # of which the order decides what is cut off
+    assert len({jitter(x).numpy().tobytes() for _ in range(20)}) == 2
+
+
 def test_mixed_batches():
     lp.manual_seed(1)
     images, labels = lp.rand(6, 3, 16, 16), lp.tensor([0, 1, 2, 3, 0, 1])

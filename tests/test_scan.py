@@ -66,6 +66,12 @@ def test_few_rounds(length):
         np.testing.assert_array_equal(g, h.numpy())
 
 
+def test_one_round_is_no_loop():
+    x, h = randn(1, N), randn(N)
+    binding, _ = recorded(lambda x, h: scan(lambda h, x: (h * x, h), h, x), x, h)
+    assert not [equation for equation in binding.graph if equation.primitive.name == "scan"]
+
+
 def test_carries_that_stand_still_or_change_places():
     x, a, b = randn(T, N), randn(N, seed=1), randn(N, seed=2)
 

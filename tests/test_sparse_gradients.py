@@ -326,3 +326,23 @@ def test_a_scaler_for_gradients():
         scaler.step(optimizer)
         scaler.update()
     assert_close(layer.weight, other.weight, rtol=1e-6)
+
+
+def test_a_rule_of_the_users_own_in_a_compiled_step():
+    layer, other = table(), table()
+
+    def step(layer, batch):
+        layer.weight.grad = None
+        (layer(batch) ** 2).sum().backward()
+        with lp.no_grad():
+            g = layer.weight.grad
+            if g.is_sparse:
+                layer.weight.index_add_(0, g._indices()[0], g._values() * -0.1)
+        return batch
+
+    compiled = lp.compile(lambda batch: step(layer, batch))
+    for _ in range(3):
+        compiled(BATCH)
+        step(other, BATCH)
+    assert compiled.traces == 1 and not compiled.refused
+    assert_close(layer.weight, other.weight, rtol=1e-5)

@@ -218,6 +218,8 @@ WRONG = {
     "grey": (lambda: T.Grayscale(2), OptionError, "1 or 3"),
     "max_size": (lambda: T.Resize(8, max_size=8), OptionError, "max_size is larger"),
     "picture": (lambda: T.ToPILImage()(lp.rand(2, 3, 5, 5)), ShapeError, "one image of the batch at a time"),
+    "too bright": (lambda: T.ToPILImage()(lp.rand(3, 5, 5) + 1), OptionError, "0, black, and 1, white"),
+    "no number": (lambda: T.ToPILImage()(lp.full((1, 2, 2), float("nan"))), OptionError, "got: nan to nan"),
     "longs": (lambda: T.ToPILImage()(lp.ones(3, 5, 5).long()), DTypeError, "no image of this kind"),
     "picture mode": (lambda: T.ToPILImage("RGB")(lp.rand(1, 5, 5)), OptionError, "mode='RGB' is not for 1"),
 }  # fmt: skip

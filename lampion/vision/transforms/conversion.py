@@ -62,7 +62,7 @@ def to_pil_image(pic: Any, mode: str | None = None) -> Any:
 
     pixels = _channels_last(pic)
     if pixels.dtype.kind == "f" and mode != "F" and isinstance(pic, Tensor):
-        pixels = (pixels * 255).astype(np.uint8)
+        pixels = _as_bytes(pixels)
     elif pixels.dtype.kind == "b":
         pixels = pixels.astype(np.uint8) * np.uint8(255)
     channels = pixels.shape[-1]
@@ -81,6 +81,16 @@ def to_pil_image(pic: Any, mode: str | None = None) -> Any:
                           expected=", ".join(known), got=f"{pixels.dtype} {pixels.shape}")  # fmt: skip
     height, width = pixels.shape[:2]
     return Image.frombytes(mode, (width, height), np.ascontiguousarray(pixels).tobytes())
+
+
+def _as_bytes(pixels: Any) -> Any:
+    """Floats from 0 to 1 as bytes; others are refused, where a conversion would take them modulo 256."""
+    scaled = np.trunc(pixels * 255)
+    if not ((scaled >= 0) & (scaled <= 255)).all():
+        raise OptionError("to_pil_image", "floats lie between 0, black, and 1, white",
+                          got=f"{pixels.min():g} to {pixels.max():g}",
+                          fix="image.clamp(0, 1), or undo Normalize")  # fmt: skip
+    return scaled.astype(np.uint8)
 
 
 def _channels_last(pic: Any) -> Any:

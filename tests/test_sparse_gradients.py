@@ -219,6 +219,20 @@ def test_sparse_adam_is_adam_where_all_rows_are_used():
     assert_close(here[0].weight, there[0].weight, rtol=1e-8)
 
 
+@pytest.mark.parametrize("name", ["SGD", "Adagrad", "SparseAdam"])
+def test_entries_of_one_row_count_as_their_sum(name):
+    layers = table(dtype=lp.float64), table(dtype=lp.float64)
+    optimizers = [getattr(lp.optim, name)(layer.parameters(), lr=0.1) for layer in layers]
+    for batch in BATCHES:
+        for layer in layers:
+            layer.zero_grad()
+            (layer(batch) ** 2).sum().backward()
+        layers[1].weight.grad = layers[1].weight.grad.coalesce()
+        for optimizer in optimizers:
+            optimizer.step()
+        assert_close(layers[0].weight, layers[1].weight, rtol=1e-12)
+
+
 def test_rows_that_are_not_used_stay_as_they_are():
     layer, optimizer, step = problem("SparseAdam", {"lr": 0.1})
     step(lp.tensor([[1, 2]]))

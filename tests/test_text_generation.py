@@ -146,6 +146,29 @@ def test_generation_with_the_state_of_an_lstm_is_as_without():
         assert score == pytest.approx(again, abs=1e-5)  # float32
 
 
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_generation_with_a_compiled_model_and_its_state(kind):
+    lampion.manual_seed(0)
+    embed, out = nn.Embedding(7, 5), nn.Linear(6, 7)
+    recurrent = getattr(nn, kind)(5, 6, 2, batch_first=True)
+
+    def step(words, state):
+        h, state = recurrent(embed(words), state)
+        return out(h[:, -1]), state
+
+    with lampion.no_grad():
+        compiled = lampion.compile(step)
+        for prompt in ([3, 1], [4, 2]):
+            assert generate(compiled, prompt, 8).equal(generate(step, prompt, 8))
+    # The prompt without a state, and then one word at a time: one plan for all of these.
+    assert compiled.traces == 2 and not compiled.refused
+    sampled = []
+    for one in (step, compiled):
+        lampion.manual_seed(1)
+        sampled.append(generate(one, [3, 1], 12, lambda x: sample(x, 0.7, top_k=4, top_p=0.9)))
+    assert sampled[0].equal(sampled[1])
+
+
 def ranked(first, length, end=None, penalty=0.0):
     """All texts with their scores, best first."""
     chances = lampion.log_softmax(TABLE.double(), -1).numpy()

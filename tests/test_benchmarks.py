@@ -42,6 +42,7 @@ def test_targets_name_the_contenders(name: str) -> None:
     [
         ("spiral", 10), ("mlp", 10), ("mlp-deep", 2), ("chargpt", 2), ("chargpt-written", 1), ("adam", 1),
         ("adam-many", 2), ("cross-entropy", 1),
+        ("deepconvnet", 1), ("lenet", 2), ("conv-bn-relu", 1),
     ],
 )  # fmt: skip
 def test_lampion_trains_what_pytorch_trains(name: str, steps: int) -> None:
@@ -53,3 +54,33 @@ def test_lampion_trains_what_pytorch_trains(name: str, steps: int) -> None:
     theirs = Worker("torch eager", name).check(checked)["losses"]
     for step in checked:
         assert ours[str(step)] == pytest.approx(theirs[str(step)], rel=TOLERANCE[step]), step
+
+
+@pytest.mark.parametrize(
+    ("name", "model"), [("deepconvnet", "DeepConvNet"), ("lenet", "LeNet"), ("resnet18", "resnet18")]
+)
+def test_networks_for_images_are_those_of_vision(name: str, model: str) -> None:
+    """The same layers in the same order, but for the first of ResNet-18, which is for small images."""
+    import lampion
+
+    ours = list(workloads.load(name).TRAINING.shapes.values())
+    found = getattr(lampion.vision.models, model)(num_classes=10)
+    theirs = [tuple(p.shape) for p in found.parameters()]
+    start = 1 if name == "resnet18" else 0
+    assert ours[start:] == theirs[start:]
+    written = workloads.load(name).TRAINING.network(lampion.nn)
+    assert [tuple(p.shape) for p in written.parameters()] == ours
+
+
+def test_convolutions_of_the_grid() -> None:
+    """Names are unique, and libraries compute the same."""
+    pytest.importorskip("torch")
+    from benchmarks.workloads import conv_grid
+
+    assert len(set(map(str, conv_grid.SHAPES))) == len(conv_grid.SHAPES)
+    shape = "3x3 13>40 16x17x17 stride 2"
+    answers = {name: conv_grid.measure(name, shape, 1, 0.001) for name in ("lampion", "torch")}
+    for kernel in conv_grid.KERNELS:
+        ours, theirs = (answers[name][shape][kernel] for name in answers)
+        assert ours["us"] > 0
+        assert ours["norm"] == pytest.approx(theirs["norm"], rel=1e-5)

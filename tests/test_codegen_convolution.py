@@ -141,6 +141,14 @@ def test_one_filter_for_each_channel(target):
         check(2, 4, (5, 5), 4, (3, 3), pad=((-1, 2), (0, -1)), groups=4, target=target)
 
 
+@pytest.mark.parametrize("target", LEVELS)
+def test_small_groups(target):
+    """Groups smaller than a register, and larger; registers filled in part."""
+    for stride, size, channels in ((1, 2, 6), (2, 4, 40), (1, 8, 24)):
+        check(2, channels, (7, 8), channels, (3, 3), stride, groups=channels // size, target=target)
+    check(2, 16, (5, 6), 16, (3, 2), 1, 1, 2, groups=2, dtype="f8", target=target)
+
+
 @pytest.mark.parametrize("target", FEW)
 def test_one_block_of_images(target):
     """The filters' gradient comes out of the kernel as (C, *taps, O): taps lie closer than channels."""

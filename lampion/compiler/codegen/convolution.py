@@ -45,7 +45,7 @@ def chunks(kernel: Convolution, target: Target | None = None) -> int:
     if 0 in kernel.shape:
         return 0
     g = geometry(kernel)
-    return depthwise.forward_chunks(g) if depthwise.one_each(g) else Blocks(g, kernel.w.shape[-2]).chunks
+    return depthwise.forward_chunks(g) if depthwise.small_groups(g) else Blocks(g, kernel.w.shape[-2]).chunks
 
 
 def emit(module: Any, name: str, kernel: Convolution, target: Target) -> None:
@@ -53,7 +53,7 @@ def emit(module: Any, name: str, kernel: Convolution, target: Target) -> None:
     k = KernelBuilder(module, name, kernel.operands, target)
     if 0 not in kernel.shape:
         g = geometry(kernel)
-        emission = depthwise.Forward(k, kernel, g) if depthwise.one_each(g) else _Emission(k, kernel)
+        emission = depthwise.Forward(k, kernel, g) if depthwise.small_groups(g) else _Emission(k, kernel)
         emission.emit()
     k.finish()
 

@@ -1,4 +1,5 @@
-"""Emits convolutions in which each channel has a filter of its own, and the gradients of such filters.
+"""Emits convolutions in which channels have filters of their own, alone or in small groups; and the gradients
+of such filters.
 
 There is no product to speak of, so channels themselves are in the lanes of registers. Images are read where
 they lie, channels adjacent; what a tap sees outside of them is a register's width of zeros somewhere else: a
@@ -6,13 +7,18 @@ pointer is chosen for each row of taps, and near the left and right edge for eac
 
     forward: for a few neighbouring places:  sums += x[places under the tap] * w[tap], tap by tap
     filters: for some rows of taps at once:  sums += x[place under the tap] * y[place], place by place
+
+In groups of 2, 4 or 8, that is done for one channel of each group after the other, in all lanes of its group.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
 
 from lampion.compiler.codegen import tile
 from lampion.compiler.codegen.builder import IRValue, KernelBuilder
@@ -20,31 +26,32 @@ from lampion.compiler.codegen.convolution_blocks import Geometry, even_runs, thr
 from lampion.compiler.codegen.pack import Matrix
 from lampion.compiler.kernel_ir import Convolution, ConvolutionWeight, Window
 
+SIZES = (1, 2, 4, 8)  # of groups
 _WORK = 1 << 15  # multiplications that a chunk is worth
 _CHANNELS = 64  # of a chunk of the filters' gradient
 
 Numbers = Sequence[IRValue | int]
 
 
-def one_each(g: Geometry) -> bool:
-    """Whether every channel has one filter of its own."""
-    return g.groups > 1 and g.channels == g.outputs == 1
+def small_groups(g: Geometry) -> bool:
+    """Whether channels are by themselves, or in small groups with as many outputs."""
+    return g.groups > 1 and g.channels == g.outputs and g.channels in SIZES
 
 
 def forward_chunks(g: Geometry) -> int:
     """The number of chunks, which no processor changes."""
     items = g.images * math.prod(g.sizes[:2])
-    work = g.sizes[2] * g.groups * math.prod(g.taps)
+    work = g.sizes[2] * g.groups * g.channels**2 * math.prod(g.taps)
     return max(1, min(items, items * work // _WORK))
 
 
 def image_blocks(g: Geometry, wanted: int = 16) -> int:
     """In how many blocks the images are to be cut for the filters' gradient."""
-    return max(1, min(g.images, -(-wanted // -(-g.groups // _CHANNELS))))
+    return max(1, min(g.images, -(-wanted // filter_chunks(g, 1))))
 
 
 def filter_chunks(g: Geometry, blocks: int) -> int:
-    return blocks * -(-g.groups // _CHANNELS)
+    return blocks * -(-g.groups * g.channels // _CHANNELS)
 
 
 class _Images:
@@ -55,8 +62,9 @@ class _Images:
         self.lanes = k.target.lanes(dtype)
         by_image, *steps, _ = x.strides
         self.by_image, self.steps = by_image, three(steps, 0)
-        self.zeros = k.room(dtype, self.lanes)
-        k.store(k.constant(dtype, 0, self.lanes), k.address(self.zeros, dtype, 0), dtype)
+        self.zeros = k.room(dtype, max(self.lanes, g.channels))
+        for at in range(0, max(self.lanes, g.channels), self.lanes):
+            k.store(k.constant(dtype, 0, self.lanes), k.address(self.zeros, dtype, at), dtype)
         # The places of a row all of whose taps see something: from here to there.
         size, reach = g.inputs[2], g.dilation[2] * (g.taps[2] - 1)
         low = min(g.sizes[2], max(0, -(-g.padding[2] // g.stride[2])))
@@ -78,26 +86,38 @@ class _Images:
             (at[1], self.steps[1]),
             (channel, 1),
         )
+        if g.channels > self.lanes:  # the first channel of the group
+            within = k.ir.urem(k.i64(channel), k.i64(g.channels))
+            start = k.affine(0, (start, 1), (within, -1))
         first = k.ir.select(inside, k.at(self.x.operand, start), k.address(self.zeros, self.dtype, 0))
         return first, k.ir.select(inside, k.i64(self.steps[2]), k.i64(0))
 
     def load(
-        self, line: tuple[IRValue, IRValue], column: IRValue | int, offset: int, mask: Any, edge: bool
-    ) -> IRValue:
-        """The channels at the column under the first tap of output column `column`, plus an offset."""
+        self, line: tuple[IRValue, IRValue], column: IRValue | int, offset: int, mask: Any, edge: bool,
+        number: int = 0,
+    ) -> IRValue:  # fmt: skip
+        """The channels at the column under the first tap of output column `column`, plus an offset: of each
+        group the one of that number.
+        """
         k, g = self.k, self.geometry
         seen = k.i64(k.affine(offset - g.padding[2], (column, g.stride[2])))
         at = k.address(line[0], self.dtype, k.ir.mul(seen, line[1]))
         if edge:
             inside = k.ir.icmp_unsigned("<", seen, k.i64(g.inputs[2]))
             at = k.ir.select(inside, at, k.address(self.zeros, self.dtype, 0))
-        return k.load(at, self.dtype, self.lanes, mask)
+        size = g.channels
+        if size > self.lanes:  # `line` begins within a group (see `start`)
+            return k.splat(k.load(k.address(at, self.dtype, number), self.dtype), self.lanes)
+        seen = k.load(at, self.dtype, self.lanes, mask)
+        if size == 1:
+            return seen
+        return k.shuffle(seen, seen, [lane // size * size + number for lane in range(self.lanes)])
 
     def channels(
         self, first: IRValue | int, last: IRValue | int, body: Callable[[IRValue, int], None]
     ) -> None:
         """body(channel, width) for channels from `first`, a whole number of registers, to `last`."""
-        k, count = self.k, self.geometry.groups
+        k, count = self.k, self.geometry.groups * self.geometry.channels
         rest = count % self.lanes
         whole = k.larger(k.smaller(last, count - rest), first)
         with k.loop(first, whole, self.lanes) as loop:
@@ -122,7 +142,7 @@ class _Images:
 
 
 class Forward:
-    """The code of a `Convolution`. Its filters, (1, 1, *taps, 1, channels), lie in this order."""
+    """The code of a `Convolution`. Its filters, (1, 1, *taps, of a group, outputs), lie in this order."""
 
     def __init__(self, k: KernelBuilder, kernel: Convolution, g: Geometry) -> None:
         self.k, self.kernel, self.geometry, self.dtype = k, kernel, g, kernel.dtype
@@ -147,7 +167,7 @@ class Forward:
 
                 self.images.columns(self.most, tiles, ())
 
-            self.images.channels(0, g.groups, line)
+            self.images.channels(0, g.groups * g.channels, line)
 
     def _sums(
         self, image: IRValue, place: Numbers, channel: IRValue, width: int, column: IRValue, columns: int,
@@ -160,15 +180,19 @@ class Forward:
         with k.loop(0, g.taps[0] * g.taps[1], carried=zeros) as loop:
             tap = k.unravel(loop.index, g.taps[:2])
             line = self.images.line(image, place, tap, channel)
-            sums, seen = list(loop.values), {}
-            for number in range(g.taps[2]):
-                at = k.affine(w.offset + number * g.groups, (loop.index, g.taps[2] * g.groups), (channel, 1))
-                factor = k.load(k.at(w.operand, at), self.dtype, self.lanes, mask)
-                for i in range(columns):
-                    offset = i * g.stride[2] + number * g.dilation[2]
-                    if offset not in seen:
-                        seen[offset] = self.images.load(line, column, offset, mask, edge)
-                    sums[i] = tile.multiply_add(k, seen[offset], factor, sums[i])
+            sums: list[Any] = list(loop.values)
+            size, count = g.channels, g.groups * g.channels
+            for member in range(size):
+                seen: dict[int, IRValue] = {}
+                for number in range(g.taps[2]):
+                    start = w.offset + (number * size + member) * count
+                    at = k.affine(start, (loop.index, g.taps[2] * size * count), (channel, 1))
+                    factor = k.load(k.at(w.operand, at), self.dtype, self.lanes, mask)
+                    for i in range(columns):
+                        offset = i * g.stride[2] + number * g.dilation[2]
+                        if offset not in seen:
+                            seen[offset] = self.images.load(line, column, offset, mask, edge, member)
+                        sums[i] = tile.multiply_add(k, seen[offset], factor, sums[i])
             loop.carry(*sums)
         return loop.results
 
@@ -203,13 +227,15 @@ class Filters:
     def emit(self) -> None:
         k, g = self.k, self.geometry
         with k.loop(k.lo, k.hi) as chunk:
-            block, part = k.unravel(chunk.index, (self.kernel.shape[0], -(-g.groups // _CHANNELS)))
+            block, part = k.unravel(chunk.index, (self.kernel.shape[0], filter_chunks(g, 1)))
             first = k.affine(0, (part, _CHANNELS))
-            last = k.smaller(k.affine(_CHANNELS, (first, 1)), g.groups)
+            last = k.smaller(k.affine(_CHANNELS, (first, 1)), g.groups * g.channels)
 
             def channels(channel: IRValue, width: int) -> None:
                 with k.loop(0, g.taps[0]) as plane:
-                    for rows, (low, high) in even_runs(g.taps[1], max(1, self.sums // g.taps[2])):
+                    for rows, (low, high) in even_runs(
+                        g.taps[1], max(1, self.sums // (g.taps[2] * g.channels))
+                    ):
                         with k.loop(low, high, rows) as row:
                             self._rows_of_taps(block, plane.index, row.index, rows, channel, width)
 
@@ -224,7 +250,7 @@ class Filters:
         first = k.affine(0, (block, self.kernel.images))
         last = k.smaller(k.affine(self.kernel.images, (first, 1)), g.images)
         places = math.prod(g.sizes[:2])
-        zeros = [k.constant(self.dtype, 0, self.lanes)] * (rows * g.taps[2])
+        zeros = [k.constant(self.dtype, 0, self.lanes)] * (rows * g.taps[2] * g.channels)
         with k.loop(k.affine(0, (first, places)), k.affine(0, (last, places)), carried=zeros) as loop:
             image, *place = k.unravel(loop.index, (g.images, *g.sizes[:2]))
             lines = [
@@ -239,9 +265,10 @@ class Filters:
             loop.carry(*self.images.columns(self.most, along, loop.values))
         by_plane, by_row, by_tap = self.out_steps
         for number, total in enumerate(loop.results):
-            i, tap = divmod(number, g.taps[2])
+            i, tap, member = (int(n) for n in np.unravel_index(number, (rows, g.taps[2], g.channels)))
+            start = i * by_row + tap * by_tap + member * self.kernel.out.strides[-2]
             at = k.affine(
-                self.kernel.out.offset + i * by_row + tap * by_tap, (block, self.kernel.out.strides[0]),
+                self.kernel.out.offset + start, (block, self.kernel.out.strides[0]),
                 (plane, by_plane), (row, by_row), (channel, 1),
             )  # fmt: skip
             k.store(total, k.at(self.kernel.out.operand, at), self.dtype, mask)
@@ -259,12 +286,11 @@ class Filters:
         ]  # fmt: skip
         found: list[Any] = list(sums)
         for number, line in enumerate(lines):
-            seen: dict[int, IRValue] = {}
-            for i, slope in enumerate(slopes):
-                for tap in range(g.taps[2]):
-                    offset = i * g.stride[2] + tap * g.dilation[2]
-                    if offset not in seen:
-                        seen[offset] = self.images.load(line, column, offset, mask, edge)
-                    which = number * g.taps[2] + tap
-                    found[which] = tile.multiply_add(k, seen[offset], slope, found[which])
+            seen: dict[tuple[int, int], IRValue] = {}
+            for i, tap, member in itertools.product(range(columns), range(g.taps[2]), range(g.channels)):
+                offset = i * g.stride[2] + tap * g.dilation[2]
+                if (offset, member) not in seen:
+                    seen[offset, member] = self.images.load(line, column, offset, mask, edge, member)
+                which = (number * g.taps[2] + tap) * g.channels + member
+                found[which] = tile.multiply_add(k, seen[offset, member], slopes[i], found[which])
         return found

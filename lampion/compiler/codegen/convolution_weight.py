@@ -78,7 +78,7 @@ class Blocks:
 
 def image_blocks(g: Geometry, wanted: int = 16) -> int:
     """In how many blocks the images are to be cut, so that there are chunks enough for threads to share."""
-    if depthwise.one_each(g):
+    if depthwise.small_groups(g):
         return depthwise.image_blocks(g, wanted)
     return max(1, min(g.images, -(-wanted // Blocks(g, 1).chunks)))
 
@@ -88,7 +88,7 @@ def chunks(kernel: ConvolutionWeight, target: Target | None = None) -> int:
     if 0 in kernel.shape:
         return 0
     g, blocks = geometry(kernel), kernel.shape[0]
-    return depthwise.filter_chunks(g, blocks) if depthwise.one_each(g) else Blocks(g, blocks).chunks
+    return depthwise.filter_chunks(g, blocks) if depthwise.small_groups(g) else Blocks(g, blocks).chunks
 
 
 def emit(module: Any, name: str, kernel: ConvolutionWeight, target: Target) -> None:
@@ -96,7 +96,7 @@ def emit(module: Any, name: str, kernel: ConvolutionWeight, target: Target) -> N
     k = KernelBuilder(module, name, kernel.operands, target)
     if 0 not in kernel.shape:
         g = geometry(kernel)
-        emission = depthwise.Filters(k, kernel, g) if depthwise.one_each(g) else _Emission(k, kernel)
+        emission = depthwise.Filters(k, kernel, g) if depthwise.small_groups(g) else _Emission(k, kernel)
         emission.emit()
     k.finish()
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from lampion.compiler import kernel_ir as ir
-from lampion.compiler.codegen import convolution_weight
+from lampion.compiler.codegen import convolution_depthwise, convolution_weight
 from lampion.compiler.codegen.convolution_blocks import PANEL, Geometry, channel_block, three
 from lampion.compiler.graph import Equation, Value
 from lampion.compiler.lowering.body import Body, Record
@@ -80,7 +80,7 @@ def lower_convolution_input(lowering: Lowering, main: Equation) -> None:
 
 
 def _few(main: Equation) -> int:
-    """How many channels the kernel may gather one by one; in groups of one channel they fill the lanes."""
+    """How many channels the kernel may gather one by one; those of small groups fill the lanes."""
     return FEW if main.params["groups"] == 1 else 1
 
 
@@ -252,8 +252,8 @@ class _View:
 def packed(lowering: Lowering, w: Value, view: _View) -> Layout:
     """The filters as the kernel reads them (see `ir.Convolution`), in memory of their own."""
     groups, outputs, channels, *taps = view.shape
-    if groups > 1 and outputs == channels == 1:
-        return _packed_one_each(lowering, w, view)
+    if groups > 1 and outputs == channels and channels in convolution_depthwise.SIZES:
+        return _packed_groups(lowering, w, view)
     block = channel_block(channels, math.prod(taps), w.dtype.itemsize)
     panels = -(-outputs // PANEL)
     shape = (groups * panels, channels // block, *taps, block, PANEL)
@@ -278,16 +278,16 @@ def packed(lowering: Lowering, w: Value, view: _View) -> Layout:
     return to
 
 
-def _packed_one_each(lowering: Lowering, w: Value, view: _View) -> Layout:
-    """The same where each channel has a filter of its own: tap by tap, channels adjacent."""
-    groups, _, _, *taps = view.shape
-    by_group, _, _, *by_taps = view.strides
-    source, copy = (Value(-1, (groups, *taps), w.dtype) for _ in range(2))
-    lowering.layouts[source] = Layout(view.root, source.shape, (by_group, *by_taps), view.offset)
-    *steps, _ = contiguous_strides((*taps, groups), 1)
-    lowering.copy(source, Layout(copy, copy.shape, (1, *steps)), "filters, as they are read")
-    shape = (1, 1, *taps, 1, groups)
-    return Layout(copy, shape, contiguous_strides(shape, 1))
+def _packed_groups(lowering: Lowering, w: Value, view: _View) -> Layout:
+    """The same for small groups: tap by tap, channel of a group by channel, all outputs adjacent."""
+    groups, outputs, channels, *taps = view.shape
+    source, copy = (Value(-1, view.shape, w.dtype) for _ in range(2))
+    lowering.layouts[source] = Layout(view.root, view.shape, view.strides, view.offset)
+    shape = (1, 1, *taps, channels, groups * outputs)
+    _, _, *by_taps, by_channel, _ = strides = contiguous_strides(shape, 1)
+    to = Layout(copy, view.shape, (outputs, 1, by_channel, *by_taps))
+    lowering.copy(source, to, "filters, as they are read")
+    return Layout(copy, shape, strides)
 
 
 def channels_last(window: ir.Window) -> ir.Window:

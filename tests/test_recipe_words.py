@@ -122,7 +122,7 @@ def test_word2vec_touches_the_rows_used_and_is_compiled_whole(monkeypatch):
     moved = (trainer.model.given.weight != before).any(1).nonzero().flatten().tolist()
     assert moved == sorted(set(batch[0].flatten().tolist()))
     given, guessed, answers = batch
-    assert given.shape == (50, 10) and guessed.shape == answers.shape == (50, 16)
+    assert given.shape == (50, 10) and guessed.shape == answers.shape == (50, 6)
     assert not (guessed[:, 1:] == guessed[:, :1]).any()  # what is drawn as wrong is not the right one
 
 

@@ -105,8 +105,7 @@ def lampion_child() -> dict[str, Any]:
         trainer.stop_now = trainer.step == 10
 
     lampion.manual_seed(0)
-    trainer, _, _ = word2vec.prepare(2, BATCH, word2vec.RATE, "cpu", True)
-    guesses = word2vec.Guesses(word2vec.PTB().corpus, "cbow", BATCH, WINDOW, WRONG)  # as many as in the book
+    trainer, guesses, _ = word2vec.prepare(2, BATCH, word2vec.RATE, "cpu", True)
     trainer.callbacks = [LambdaCallback(on_step_end=stop)]
     trainer.fit(guesses, epochs=1)  # compilation is no part of an epoch
     start = time.perf_counter()

@@ -5,7 +5,7 @@
 learns the vectors of the 10,000 words of the Penn Treebank, and leaves them, the history, curves and a
 picture in a folder under runs/. `--set method=skip-gram` chooses the other question.
 
-Each answer is a few times yes or no: is it this word (it is), or one of 15 that are drawn at random (it is
+Each answer is a few times yes or no: is it this word (it is), or one of five that are drawn at random (it is
 not)? So a step needs a few rows of the tables only, and changes no others: their gradients are sparse.
 """
 
@@ -48,9 +48,7 @@ class Word2Vec(nn.Module):
 class Guesses:
     """Batches of words that are given, (N, C), words to judge, (N, K), and which of these are right."""
 
-    def __init__(
-        self, corpus: Tensor, method: str, batch_size: int, window: int = 5, wrong: int = 15
-    ) -> None:
+    def __init__(self, corpus: Tensor, method: str, batch_size: int, window: int = 5, wrong: int = 5) -> None:
         if method not in ("cbow", "skip-gram"):
             raise OptionError("word2vec", "no such method", expected="cbow or skip-gram", got=repr(method))
         self.contexts, self.targets = contexts_targets(corpus, window)

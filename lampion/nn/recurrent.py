@@ -2,7 +2,7 @@
 
 The input projection is one product over all time steps; what is left for the loop is one product and a few
 elementwise operations a step. In a compiled function the loop is part of the machine code, and so is its
-gradient.
+gradient; in eager a layer that is large enough is a compiled function by itself (`compiler.pieces`).
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ Each answer is a few times yes or no: is it this word (it is), or one of five th
 not)? So a step needs a few rows of the tables only, and changes no others: their gradients are sparse.
 
 (The answers' places after ten epochs of CBOW, seeds 0-2: king is to man as queen to woman 1, 1, 3; take is to
-took as go to went 2, 1, 1; car is to cars as child to children 2, 2, 2, behind "a.m"; good is to better as bad
-to worse 7, 4, 4.)
+took as go to went 2, 1, 1; car is to cars as child to children 2, 2, 2, behind "a.m"; good is to better as
+bad to worse 7, 4, 4.)
 """
 
 import time

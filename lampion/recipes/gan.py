@@ -38,7 +38,7 @@ def networks() -> nn.ModuleDict:
         nn.Conv2d(1, 32, 4, stride=2, padding=1), nn.LeakyReLU(0.2),
         nn.Conv2d(32, 64, 4, stride=2, padding=1, bias=False),
         nn.BatchNorm2d(64), nn.LeakyReLU(0.2),
-        nn.Flatten(), nn.Dropout(0.3), nn.Linear(64 * 7 * 7, 1),
+        nn.Flatten(), nn.Linear(64 * 7 * 7, 1),
     )  # fmt: skip
     for layer in (*generator, *discriminator):
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
@@ -80,7 +80,7 @@ def prepare(
 
 
 def train(
-    epochs: int = 15, batch_size: int = 64, lr: float = 2e-4, seed: int = 0, out: str | None = None,
+    epochs: int = 15, batch_size: int = 64, lr: float = 1e-3, seed: int = 0, out: str | None = None,
     resume: bool = False, device: str = "cpu", compile: bool = True,
 ) -> dict[str, Any]:  # fmt: skip
     """Train, and leave a folder (`out`, or a new one under runs/); returns what is in its metrics.json."""

@@ -84,7 +84,46 @@ def test_what_is_wrong_is_said():
         grad_cam(model, model[0], images, 3)
     with pytest.raises(ShapeError, match=r"(?s)one class for each image.*\(2,\)"):
         grad_cam(model, model[0], images, lp.tensor([0, 1, 2]))
-    for p in model.parameters():
-        p.requires_grad_(False)
-    with pytest.raises(LampionError, match="no gradient reaches the layer"):
+    silent = pytest.raises(LampionError, match=r"(?s)inference_mode records no gradients.*no_grad")
+    with silent, lp.inference_mode():
         grad_cam(model, model[0], images)
+
+
+class Cut(nn.Module):
+    """A network whose scores do not lead back to its maps."""
+
+    def __init__(self, whole):
+        super().__init__()
+        self.maps, self.scores = whole[:2], whole[2:]
+
+    def forward(self, x):
+        return self.scores.requires_grad_(False)(self.maps(x).detach())
+
+
+def test_scores_that_do_not_lead_back():
+    model = Cut(net())
+    with pytest.raises(LampionError, match=r"(?s)no gradient reaches the layer.*detach"):
+        grad_cam(model, model.maps, lp.rand(2, 1, 8, 8))
+
+
+def of_maps(inplace):
+    lp.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(inplace=inplace), nn.Flatten(), nn.Linear(144, 3))
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_layers_that_overwrite_come_after(layer):
+    """The maps are those that the layer put out, even if the next one writes over them."""
+    images = lp.rand(2, 1, 8, 8)
+    plain, inplace = of_maps(False), of_maps(True)
+    expected = grad_cam(plain, plain[layer], images, 1)
+    np.testing.assert_array_equal(grad_cam(inplace, inplace[layer], images, 1), expected)
+    assert bool(expected.any())
+
+
+def test_frozen_networks():
+    model, images = net(), lp.rand(2, 1, 8, 8)
+    expected = grad_cam(model, model[1], images)
+    model.requires_grad_(False)
+    np.testing.assert_array_equal(grad_cam(model, model[1], images), expected)
+    assert not images.requires_grad and not any(p.requires_grad for p in model.parameters())

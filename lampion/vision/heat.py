@@ -6,7 +6,7 @@ from typing import Any
 
 from lampion import autograd, ops
 from lampion.errors import LampionError, ShapeError
-from lampion.mode import enable_grad, uncompiled
+from lampion.mode import enable_grad, mode, uncompiled
 from lampion.nn import Module
 from lampion.nn import functional as F
 from lampion.tensor import Tensor, as_tensor
@@ -23,13 +23,19 @@ def grad_cam(model: Module, layer: Module, images: Tensor, classes: Any = None) 
     largest number; it is 0 everywhere where no map speaks for the class.
 
     Args:
-        model: from images to scores, (N, classes); it is run in evaluation mode, and left as it was.
+        model: from images to scores, (N, classes); it is run in evaluation mode, and left as it was. Its
+            parameters need not ask for gradients.
         layer: a module in it; the last convolution, as a rule: later layers know no places.
         images: (N, C, H, W).
         classes: whose heat: (N,), or one number for all; unless given, what the network answers.
 
     Shape:
         (N, C, H, W) to (N, H, W).
+
+    Raises:
+        ShapeError: images, maps, scores or classes of another shape.
+        LampionError: a layer that is not run, or that no gradient reaches; no such class; a call inside
+            `inference_mode`.
 
     Source: R. Selvaraju et al.: "Grad-CAM: visual explanations from deep networks via gradient-based
     localization" (ICCV 2017).
@@ -42,6 +48,9 @@ def grad_cam(model: Module, layer: Module, images: Tensor, classes: Any = None) 
     if images.ndim != 4:
         raise ShapeError("grad_cam", "these are no images", expected="(N, C, H, W)",
                          got=str(tuple(images.shape)), fix="unsqueeze(0) for a single image")  # fmt: skip
+    if mode.inference:
+        raise LampionError("grad_cam", "inference_mode records no gradients, and heat is made of them",
+                           got="a call inside inference_mode()", fix="no_grad() instead")  # fmt: skip
     with enable_grad(), uncompiled():
         scores, maps = _run(model, layer, images)
         chosen = _chosen(scores, classes)
@@ -56,9 +65,18 @@ def grad_cam(model: Module, layer: Module, images: Tensor, classes: Any = None) 
 
 
 def _run(model: Module, layer: Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    """The scores, and what the layer put out on the way, still on the tape."""
+    """The scores, and the maps that they were computed from: where the tape begins."""
     found: list[Any] = []
-    handle = layer.register_forward_hook(lambda module, inputs, output: found.append(output))
+
+    def keep(module: Module, inputs: Any, output: Any) -> Any:
+        """What comes next goes on with a copy: an in-place ReLU, say, would overwrite the maps."""
+        if not isinstance(output, Tensor) or not output.dtype.is_floating_point:
+            found.append(output)
+            return None
+        found.append(output.detach().requires_grad_())  # by itself: nothing before the layer matters
+        return found[-1].clone()
+
+    handle = layer.register_forward_hook(keep)
     modes = [(part, part.training) for part in model.modules()]
     try:
         model.eval()
@@ -75,9 +93,10 @@ def _run(model: Module, layer: Module, images: Tensor) -> tuple[Tensor, Tensor]:
         raise ShapeError("grad_cam", "the layer puts out no maps", expected="(N, channels, height, width)",
                          got=str(tuple(maps.shape)) if isinstance(maps, Tensor) else type(maps).__name__,
                          fix="a convolution, before all is flattened")  # fmt: skip
-    if not maps.requires_grad:
-        raise LampionError("grad_cam", "no gradient reaches the layer", got=type(layer).__name__,
-                           fix="a layer with parameters before or in it that require gradients")  # fmt: skip
+    if not maps.requires_grad or not scores.requires_grad:
+        raise LampionError("grad_cam", "no gradient reaches the layer", got=f"{maps.dtype} maps",
+                           expected="scores that are computed from its maps, with gradients",
+                           fix="no detach() or no_grad() behind the layer, and no integers")  # fmt: skip
     if scores.ndim != 2:
         raise ShapeError("grad_cam", "the model does not score classes", expected="(N, classes)",
                          got=str(tuple(scores.shape)))  # fmt: skip

@@ -6,8 +6,8 @@ fetches MNIST when it is first run, trains, and leaves weights, history, curves 
 under runs/: test images beside what is left of them after the plane, what lies where on it (manifold.png),
 where each test image comes to lie (plane.png), and digits made of random points.
 
-The loss is the negative evidence lower bound of an image, in nats, pixels being the probabilities of ink. (Of a
-test image, 149.7 nats after `--epochs 4` with seed 0; more epochs are better.)
+The loss is the negative evidence lower bound of an image, in nats, pixels being the probabilities of ink.
+(149.7 nats for a test image after `--epochs 4` with seed 0.)
 
 Source: D. Kingma, M. Welling: "Auto-encoding variational Bayes" (ICLR 2014); Deep Learning from Scratch 3,
 examples.

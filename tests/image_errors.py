@@ -55,6 +55,11 @@ WRONG = {
         ShapeError,
         ("fractional_max_pool2d: the windows do not fit", "at least (6, 6)", "(5, 5)"),
     ),
+    "a ratio that is no number": (
+        lambda L: L.nn.FractionalMaxPool3d(1, output_ratio=(0.5, 0.5, "half")),
+        OptionError,
+        ("FractionalMaxPool3d: output_ratio is not right", "or 3 of them", "'half'"),
+    ),
     "a patch larger than the image": (
         lambda L: L.nn.Unfold(7)(images(L)),
         ShapeError,
@@ -369,6 +374,16 @@ WRONG = {
         lambda L: L.nn.Conv2d(3, 8, 3)(np.zeros((2, 3, 5, 5), np.float32)),
         DTypeError,
         ("conv2d: an argument is no tensor", "ndarray", "lampion.from_numpy"),
+    ),
+    "an array, pooled": (
+        lambda L: L.nn.functional.fractional_max_pool2d(np.zeros((2, 3, 5, 5)), 2, 2),
+        DTypeError,
+        ("fractional_max_pool2d: an argument is no tensor", "ndarray", "lampion.from_numpy"),
+    ),
+    "an array of samples": (
+        lambda L: L.nn.functional.fractional_max_pool2d(images(L), 2, 2, _random_samples=np.zeros((2, 3, 2))),
+        DTypeError,
+        ("fractional_max_pool2d: an argument is no tensor", "ndarray"),
     ),
     "a list": (
         lambda L: L.nn.MaxPool2d(2)([1, 2]),

@@ -9,7 +9,7 @@ import pytest
 from image_errors import WRONG
 
 import lampion as lp
-from lampion.errors import LampionError
+from lampion.errors import LampionError, ShapeError
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -26,6 +26,21 @@ def test_integers_of_numpy_are_integers():
     layer = lp.nn.Conv2d(3, 8, np.int64(3), stride=np.int32(2), padding=(np.int8(1), 1))
     assert layer(lp.zeros(2, 3, 5, 5)).shape == (2, 8, 3, 3)
     assert repr(layer) == "Conv2d(3, 8, kernel_size=(3, 3), stride=(2, 2), padding=(1, 1))"
+
+
+def test_floats_of_numpy_are_ratios():
+    x, samples = lp.rand(1, 2, 10, 8), lp.rand(1, 2, 2)
+    expected = lp.nn.FractionalMaxPool2d(2, output_ratio=0.5, _random_samples=samples)(x)
+    for ratio in (np.float32(0.5), (np.float64(0.5), np.float16(0.5))):
+        layer = lp.nn.FractionalMaxPool2d(2, output_ratio=ratio, _random_samples=samples)
+        np.testing.assert_array_equal(layer(x), expected)
+
+
+def test_a_ratio_that_leaves_no_window():
+    """PyTorch puts out an image without places; as a size, 0 is refused here too."""
+    pool = lp.nn.FractionalMaxPool2d(1, output_ratio=(0.5, 0.1))
+    with pytest.raises(ShapeError, match=r"(?s)the ratio leaves no window.*output_ratio \* \(5, 5\)"):
+        pool(lp.zeros(2, 3, 5, 5))
 
 
 #: Layers, and a sample for each.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 from lampion import dtype as dtypes
 from lampion import ops
 from lampion.errors import DTypeError, OptionError, ShapeError
+from lampion.nn.functional.checks import check_tensors
 from lampion.nn.functional.convolution import Sizes, sizes_of
 from lampion.tensor import Tensor
 
@@ -69,6 +71,7 @@ def _pooled(
     name: str, count: int, input: Tensor, kernel_size: Sizes, output_size: Sizes | None,
     output_ratio: Ratios | None, return_indices: bool, samples: Tensor | None,
 ) -> Any:  # fmt: skip
+    check_tensors(name, input, *([] if samples is None else [samples]))
     if input.ndim not in (count + 1, count + 2):
         raise ShapeError(name, "the input has another number of dimensions",
                          expected=f"{count + 1} or {count + 2}", got=str(tuple(input.shape)))  # fmt: skip
@@ -111,13 +114,19 @@ def window_counts(
     if output_size is not None:
         return sizes_of(name, "output_size", output_size, len(places), 1)
     ratios = ratios_of(name, output_ratio, len(places))
-    return tuple(int(n * ratio) for n, ratio in zip(places, ratios, strict=True))
+    counts = tuple(int(n * ratio) for n, ratio in zip(places, ratios, strict=True))
+    if not all(counts):
+        raise ShapeError(name, "the ratio leaves no window", got=f"output_ratio={output_ratio}",
+                         expected=f"output_ratio * {tuple(places)} from 1 on",
+                         fix="output_size gives their number")  # fmt: skip
+    return counts
 
 
 def ratios_of(name: str, ratio: Any, count: int) -> tuple[float, ...]:
     """One number between 0 and 1 for each dimension."""
-    ratios = (ratio,) * count if isinstance(ratio, int | float) else tuple(ratio)
-    if len(ratios) != count or not all(0 < r < 1 for r in ratios):
+    one = isinstance(ratio, Real) or not hasattr(ratio, "__len__")  # NumPy's numbers are real ones, too
+    ratios = (ratio,) * count if one else tuple(ratio)
+    if len(ratios) != count or not all(isinstance(r, Real) and 0 < float(r) < 1 for r in ratios):
         raise OptionError(name, "output_ratio is not right",
                           expected=f"a number between 0 and 1, or {count} of them",
                           got=repr(ratio))  # fmt: skip

@@ -123,7 +123,7 @@ def _single_call(forward: Callable[..., Any]) -> Any:
 
 
 #: As much work (see `Primitive.work`) is worth a plan. By shape alone: so each run gets the same bits.
-HEAVY = 1 << 20
+HEAVY = 1 << 22
 
 
 def heavy(primitive: Primitive, arrays: list[Any], params: dict[str, Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -131,3 +132,14 @@ def test_plans_share_memory_and_old_ones_go(monkeypatch: pytest.MonkeyPatch) -> 
     again = [lampion.nn.functional.conv2d(x, w).numpy() for x in images]
     assert all(a.tobytes() == b.tobytes() for a, b in zip(first, again, strict=True))
     assert all(plan is not None and not plan.engine.memory.nbytes for plan in eager._plans.values())
+
+
+@pytest.mark.usefixtures("everything_heavy")
+def test_a_forked_child_needs_no_lock_of_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = threading.Lock()
+    held.acquire()
+    monkeypatch.setattr(eager, "_lock", held)  # as if another thread, which the child does not have, had it
+    monkeypatch.setattr(eager, "_scratch", eager._scratch)
+    eager._in_child()
+    out = lampion.nn.functional.conv2d(lampion.ones(1, 2, 4, 4), lampion.ones(1, 2, 3, 3))
+    assert out.tolist() == [[[[18.0, 18.0], [18.0, 18.0]]]]

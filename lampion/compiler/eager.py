@@ -7,7 +7,8 @@ the shape alone (`primitive.HEAVY`), so a run gets the same bits each time.
 
 Results lie in memory as NumPy's do. All plans share their scratch memory, and run one at a time.
 
-LAMPION_EAGER_PLANS=0 turns this off; without llvmlite it is off.
+LAMPION_EAGER_PLANS=0 turns this off, which is better where every call has a new shape, as with pictures of
+any size: compiling one takes a tenth of a second. Without llvmlite it is off.
 """
 
 from __future__ import annotations
@@ -31,6 +32,16 @@ _TYPES = (np.dtype(np.float32), np.dtype(np.float64))
 _lock = threading.RLock()
 _plans: dict[tuple[Any, ...], _Plan | None] = {}  # in the order of their last use
 _scratch = np.empty(0, np.uint8)
+
+
+def _in_child() -> None:
+    """After a fork: another thread may have held the lock, and is not there to let go."""
+    global _lock, _scratch
+    _lock, _scratch = threading.RLock(), np.empty(0, np.uint8)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 
 def on() -> bool:
@@ -60,7 +71,7 @@ class _Plan:
     def __init__(self, engine: Native, shape: tuple[int, ...], dtype: Any) -> None:
         self.engine, self.shape, self.dtype = engine, shape, dtype
         self.arena_bytes = engine.memory.nbytes
-        engine.memory = _scratch[:0]  # all share one
+        engine.memory = np.empty(0, np.uint8)  # all share one
 
     def run(self, arrays: Sequence[Any]) -> Any:
         out = np.empty(self.shape, self.dtype)

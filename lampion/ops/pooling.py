@@ -36,7 +36,7 @@ class pool_pick:
     """
 
     def work(z, x, taps, stride, padding, dilation):
-        return z.size * math.prod(taps)
+        return 8 * z.size * math.prod(taps)  # NumPy is so much slower at it than at products
 
     def infer(z, x, taps, stride, padding, dilation):
         return (*z.shape[:2], *_sizes(x, taps, stride, padding, dilation)), z.dtype
@@ -65,7 +65,7 @@ class pool_spread:
     """
 
     def work(y, x, taps, stride, padding, dilation):
-        return x.size * math.prod(taps)
+        return 8 * x.size * math.prod(taps)
 
     def infer(y, x, taps, stride, padding, dilation):
         return x.shape, y.dtype

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from math import prod
 
+from numpy import ndarray
+
+from lampion import dtype as dtypes
 from lampion.errors import DTypeError
 from lampion.mode import mode
 from lampion.ops.arithmetic import clamp_min, rsqrt
@@ -23,9 +26,6 @@ from lampion.ops.scatter import gather, scatter_add
 from lampion.ops.shapes import normalize_dim
 from lampion.ops.views import matrix_transpose
 from lampion.tensor import as_tensor
-from numpy import ndarray
-
-from lampion import dtype as dtypes
 
 
 @composite(saves="inputs", public=False)

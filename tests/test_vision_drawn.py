@@ -183,8 +183,30 @@ def test_mixed_batches():
         T.MixUp(num_classes=4)((images * 255).to(lp.uint8), labels)
 
 
+def test_numbers_of_numpy_are_numbers():
+    F, half, x = T.functional, np.float32(0.5), lp.rand(3, 9, 9)
+    for one, other in (
+        (F.pad(x, 1, half), F.pad(x, 1, 0.5)),
+        (F.rotate(x, 20, fill=half), F.rotate(x, 20, fill=0.5)),
+        (F.rotate(x, 20, fill=np.array([0.5, 1, 2])), F.rotate(x, 20, fill=(0.5, 1, 2))),
+        (F.pad(x, 1, lp.tensor([0.5, 1, 2])), F.pad(x, 1, (0.5, 1, 2))),
+        (F.affine(x, 0, (0, 0), 1.0, np.float32(30)), F.affine(x, 0, (0, 0), 1.0, 30)),
+    ):
+        np.testing.assert_array_equal(one, other)
+    assert T.RandomRotation(np.float32(5)).degrees == (-5, 5)
+    assert T.RandomAffine(0, shear=np.int64(5)).shear == (-5, 5)
+    assert T.ColorJitter(half).brightness == (0.5, 1.5)
+    assert bool((T.RandomErasing(1.0, value=half)(x + 1) == 0.5).any())
+    picture = np.asarray(F.pad(image_of_pixels(), 1, np.uint8(7)))
+    assert (picture[0] == 7).all()
+
+
+def image_of_pixels(mode="RGB"):
+    return pytest.importorskip("PIL.Image").fromarray(PIXELS).convert(mode)
+
+
 def rgba():
-    return pytest.importorskip("PIL.Image").fromarray(PIXELS).convert("RGBA")
+    return image_of_pixels("RGBA")
 
 
 #: What is wrong, and the words that say so.
@@ -206,6 +228,8 @@ WRONG = {
     "too much": (lambda: T.Pad(30, padding_mode="reflect")(PIXELS), ShapeError, "as wide as the image"),
     "nothing left": (lambda: T.Pad(-20)(PIXELS), ShapeError, "nothing is left"),
     "colours": (lambda: T.Pad(1, fill=(1, 2))(PIXELS), ShapeError, "fill has another number of channels"),
+    "colour": (lambda: T.functional.pad(image_of_pixels(), 1, "red"), OptionError, "fill is no number"),
+    "no colour": (lambda: T.functional.rotate(lp.rand(3, 5, 5), 9, fill=[None]), OptionError, "fill is no"),
     "channels": (lambda: T.ColorJitter(0.1)(lp.rand(4, 5, 5)), ShapeError, "expected: 1 or 3"),
     "order": (lambda: T.CenterCrop(3)(np.moveaxis(PIXELS, -1, 0)), ShapeError, "the order of tensors"),
     "no image": (lambda: T.RandomRotation(3)([1, 2]), DTypeError, "there is no image"),

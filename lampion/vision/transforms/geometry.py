@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -269,7 +270,7 @@ def affine(
     if scale <= 0 or len(translate) != 2:
         raise OptionError("affine", "scale is positive, translate has two numbers",
                           got=f"scale={scale}, translate={translate!r}")  # fmt: skip
-    leaning = (shear, 0.0) if isinstance(shear, int | float) else tuple(shear)
+    leaning = (float(shear), 0.0) if isinstance(shear, float | Real) else tuple(shear)
     leaning = leaning * 2 if len(leaning) == 1 else leaning
     if len(leaning) != 2:
         raise OptionError("affine", "shear is one angle or two", got=repr(shear))

@@ -10,6 +10,7 @@ import functools
 import operator
 from collections.abc import Callable, Sequence
 from enum import Enum
+from numbers import Real
 from typing import Any, TypeVar
 
 import numpy as np
@@ -132,7 +133,11 @@ def channels_of(name: str, image: Any, *allowed: int) -> int:
 
 def fill_of(name: str, fill: Any, channels: int) -> list[float]:
     """What is filled in, a number for each channel."""
-    numbers = [0.0] if fill is None else [fill] if isinstance(fill, int | float) else list(fill)
+    given: Any = 0.0 if fill is None else fill.tolist() if hasattr(fill, "tolist") else fill
+    numbers: list[Any] = list(given) if hasattr(given, "__len__") else [given]
+    if not numbers or not all(isinstance(n, Real) for n in numbers):
+        raise OptionError(name, "fill is no number", expected="one number, or one for each channel",
+                          got=repr(fill))  # fmt: skip
     if len(numbers) not in (1, channels):
         raise ShapeError(name, "fill has another number of channels than the image",
                          expected=f"one number, or {channels}", got=repr(fill))  # fmt: skip
@@ -166,11 +171,12 @@ def pair(name: str, size: Any) -> tuple[int, int]:
 
 def span(name: str, option: str, value: Any, centre: float = 0.0) -> tuple[float, float]:
     """A range: (least, largest), or one number d for centre - d to centre + d."""
-    if isinstance(value, int | float):
+    if isinstance(value, Real):  # NumPy's numbers are, too
+        value = float(value)
         if value < 0:
             raise OptionError(name, f"{option} is a range", expected="a number from 0 on, or two",
                               got=repr(value))  # fmt: skip
-        return centre - float(value), centre + float(value)
+        return centre - value, centre + value
     return interval(name, option, value)
 
 

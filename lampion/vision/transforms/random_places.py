@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 from lampion import nn, ops
@@ -238,7 +239,7 @@ class RandomAffine(nn.Module):
         self.translate = translate
         self.scale = None if scale is None else interval(name, "scale", scale, 1e-9)
         self.shear: tuple[float, ...] | None
-        if shear is None or isinstance(shear, int | float) or len(shear) == 2:
+        if shear is None or isinstance(shear, Real) or len(shear) == 2:
             self.shear = None if shear is None else span(name, "shear", shear)
         else:
             if len(shear) != 4:
@@ -325,7 +326,7 @@ class RandomErasing(nn.Module):
     def _written(self, image: Tensor, high: int, wide: int) -> Any:
         if self.value == "random":
             return ops.randn(*image.shape[:-2], high, wide, dtype=image.dtype)
-        if isinstance(self.value, int | float):
+        if isinstance(self.value, Real):
             return self.value
         if len(self.value) not in (1, image.shape[-3]):
             raise ShapeError("RandomErasing", "value has another number of channels than the image",

@@ -134,6 +134,7 @@ def test_parts_of_images_lie_where_they_should():
     # Nothing fits: the largest part in the middle.
     assert T.RandomResizedCrop(8, (5, 6))._part(40, 60) == (0, 3, 40, 53)
     assert T.RandomResizedCrop(8, (5, 6))._part(60, 40) == (3, 0, 53, 40)
+    assert T.RandomResizedCrop(8, (5, 6), (5, 6))._part(1, 1) == (0, 0, 1, 1)  # no part has no height
 
 
 def test_shares_of_choices():
@@ -228,6 +229,9 @@ WRONG = {
     "too much": (lambda: T.Pad(30, padding_mode="reflect")(PIXELS), ShapeError, "as wide as the image"),
     "nothing left": (lambda: T.Pad(-20)(PIXELS), ShapeError, "nothing is left"),
     "colours": (lambda: T.Pad(1, fill=(1, 2))(PIXELS), ShapeError, "fill has another number of channels"),
+    "no height": (lambda: T.functional.crop(lp.rand(3, 5, 5), 0, 0, 0, 5), OptionError, "crop: a size"),
+    "backwards": (lambda: T.functional.crop(lp.rand(3, 5, 5), 2, 2, -1, 5), OptionError, r"got: \(-1, 5\)"),
+    "picture cut": (lambda: T.functional.crop(rgba(), 2, 2, 3, -2), OptionError, "crop: a size"),
     "colour": (lambda: T.functional.pad(image_of_pixels(), 1, "red"), OptionError, "fill is no number"),
     "no colour": (lambda: T.functional.rotate(lp.rand(3, 5, 5), 9, fill=[None]), OptionError, "fill is no"),
     "channels": (lambda: T.ColorJitter(0.1)(lp.rand(4, 5, 5)), ShapeError, "expected: 1 or 3"),

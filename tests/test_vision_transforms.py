@@ -75,6 +75,7 @@ def test_resize():
     assert T.Resize(14)(x).shape == (2, 3, 14, 18)
     assert T.Resize(14)(x.transpose(-1, -2)).shape == (2, 3, 18, 14)
     assert T.Resize((7, 9))(x) is x
+    assert T.Resize(2, max_size=3)(lp.rand(1, 2, 1000)).shape == (1, 1, 3)  # no side becomes 0
     assert T.Resize(3, "nearest")(as_tensor(PIXELS)).dtype is lp.uint8
     with pytest.raises(OptionError, match="interpolation is not known"):
         T.Resize(3, "cubic")

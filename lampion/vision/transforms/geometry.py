@@ -80,7 +80,7 @@ def resized(height: int, width: int, size: Any, max_size: int | None = None) -> 
     short, long = min(height, width), max(height, width)
     other = size * long // short
     if max_size is not None and other > max_size:
-        size, other = max_size * size // other, max_size
+        size, other = max(max_size * size // other, 1), max_size
     return (size, other) if height <= width else (other, size)
 
 
@@ -92,6 +92,7 @@ def crop(image: Any, top: int, left: int, height: int, width: int) -> Any:
         top, left: where the part begins; below 0, outside of the image.
         height, width: of the part.
     """
+    height, width = pair("crop", (height, width))
     have = size_of("crop", image)
     if not isinstance(image, Tensor):
         return image.crop((left, top, left + width, top + height))

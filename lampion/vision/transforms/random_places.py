@@ -113,7 +113,8 @@ class RandomResizedCrop(nn.Module):
                 return number_below(height - high + 1), number_below(width - wide + 1), high, wide
         # The largest part in the middle whose form is allowed.
         form = min(max(width / height, self.ratio[0]), self.ratio[1])
-        wide, high = min(width, round(height * form)), min(height, round(width / form))
+        wide = max(min(width, round(height * form)), 1)
+        high = max(min(height, round(width / form)), 1)
         return (height - high) // 2, (width - wide) // 2, high, wide
 
     def extra_repr(self) -> str:

@@ -262,6 +262,34 @@ def test_what_is_wrong_is_said(name):
     assert isinstance(caught.value, LampionError) and "\n" in str(caught.value)
 
 
+#: Functions of colours, and Pillow's modes that they would get wrong, or would say nothing of.
+MODES = {
+    "adjust_brightness": ("1", "P", "I", "F", "I;16"), "adjust_contrast": ("1", "P", "I", "F", "I;16"),
+    "adjust_saturation": ("1", "P", "I", "F", "I;16"), "adjust_hue": ("P", "LAB"),
+    "adjust_gamma": ("I", "F", "I;16", "LAB"), "invert": ("I", "F", "I;16", "HSV"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "mode"), [(name, mode) for name in MODES for mode in MODES[name]])
+def test_modes_of_pictures(name, mode):
+    if mode == "LAB":
+        picture = pytest.importorskip("PIL.Image").new(mode, (3, 3))
+    else:
+        picture = image_of_pixels("I" if mode == "I;16" else mode).convert(mode)
+    options = () if name == "invert" else (0.3,)
+    fix = "ToTensor" if mode in ("I", "F", "I;16") else 'convert."RGB"'
+    with pytest.raises(DTypeError, match=f"(?s){name}: Pillow images of this mode.*got: mode {mode}.*{fix}"):
+        getattr(T.functional, name)(picture, *options)
+    known = T.functional.convert_image_dtype(T.ToTensor()(picture)) if "T" in fix else image_of_pixels()
+    getattr(T.functional, name)(known, *options)  # what is proposed
+
+
+def test_grey_pictures_have_no_hue():
+    for mode in ("1", "L", "I", "F"):
+        picture = image_of_pixels(mode)
+        assert T.functional.adjust_hue(picture, 0.3) is picture
+
+
 def test_empty_batches():
     x = lp.zeros(0, 3, 8, 9)
     for transform in (

@@ -10,13 +10,19 @@ from typing import Any
 import numpy as np
 
 from lampion import ops
-from lampion.errors import OptionError
+from lampion.errors import DTypeError, OptionError
 from lampion.tensor import Tensor
 from lampion.vision.transforms.conversion import convert_image_dtype, largest
-from lampion.vision.transforms.image import channels_of, on_images
+from lampion.vision.transforms.image import channels_of, is_pillow, on_images
 
 #: How bright red, green and blue are: ITU-R BT.601.
 WEIGHTS = (0.2989, 0.587, 0.114)
+#: Pillow's modes of bytes, as they are: numbers of a palette ("P") are none of brightness.
+_COLOURS = ("L", "RGB", "YCbCr", "HSV")
+#: And those that `ImageEnhance` knows besides.
+_MIXED = (*_COLOURS, "LA", "RGBA", "RGBX", "CMYK")
+#: Modes without colours, of bits, integers and floats.
+_GREY = ("1", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 
 
 @on_images
@@ -49,7 +55,7 @@ def adjust_brightness(image: Any, brightness_factor: float) -> Any:
     """The image times a factor: 0 is black, 1 the image, 2 twice as bright."""
     _check_factor("adjust_brightness", brightness_factor)
     if not isinstance(image, Tensor):
-        return _enhanced("Brightness", image, brightness_factor)
+        return _enhanced("adjust_brightness", "Brightness", image, brightness_factor)
     channels_of("adjust_brightness", image, 1, 3)
     return _mixed(image, ops.zeros_like(image), brightness_factor)
 
@@ -59,7 +65,7 @@ def adjust_contrast(image: Any, contrast_factor: float) -> Any:
     """The differences to the mean brightness times a factor: 0 is one grey, 1 the image."""
     _check_factor("adjust_contrast", contrast_factor)
     if not isinstance(image, Tensor):
-        return _enhanced("Contrast", image, contrast_factor)
+        return _enhanced("adjust_contrast", "Contrast", image, contrast_factor)
     channels_of("adjust_contrast", image, 1, 3)
     grey = rgb_to_grayscale(image)
     grey = grey if grey.dtype.is_floating_point else grey.float()
@@ -71,7 +77,7 @@ def adjust_saturation(image: Any, saturation_factor: float) -> Any:
     """The differences to each pixel's brightness times a factor: 0 is grey, 1 the image."""
     _check_factor("adjust_saturation", saturation_factor)
     if not isinstance(image, Tensor):
-        return _enhanced("Color", image, saturation_factor)
+        return _enhanced("adjust_saturation", "Color", image, saturation_factor)
     if channels_of("adjust_saturation", image, 1, 3) == 1:
         return image
     return _mixed(image, rgb_to_grayscale(image), saturation_factor)
@@ -83,7 +89,9 @@ def adjust_hue(image: Any, hue_factor: float) -> Any:
     if not -0.5 <= hue_factor <= 0.5:
         raise OptionError("adjust_hue", "hue_factor is a part of the circle", expected="from -0.5 to 0.5",
                           got=str(hue_factor))  # fmt: skip
-    if channels_of("adjust_hue", image, 1, 3) == 1:
+    count = channels_of("adjust_hue", image, 1, 3)
+    _check_mode("adjust_hue", image, *_COLOURS, *_GREY)
+    if count == 1:
         return image
     if not isinstance(image, Tensor):
         return _pillow_hue(image, hue_factor)
@@ -97,6 +105,7 @@ def adjust_gamma(image: Any, gamma: float, gain: float = 1) -> Any:
     """gain * image ** gamma, of values from 0 to 1: above 1, shadows become darker; below, lighter."""
     _check_factor("adjust_gamma", gamma)
     channels_of("adjust_gamma", image, 1, 3)
+    _check_mode("adjust_gamma", image, *_COLOURS, "1", "P")
     if not isinstance(image, Tensor):
         table = [int((256 - 1e-3) * gain * (n / 255) ** gamma) for n in range(256)]
         return image.convert("RGB").point(table * 3).convert(image.mode)
@@ -108,6 +117,7 @@ def adjust_gamma(image: Any, gamma: float, gain: float = 1) -> Any:
 def invert(image: Any) -> Any:
     """The negative: black is white."""
     channels_of("invert", image, 1, 3)
+    _check_mode("invert", image, "L", "RGB", "1", "P")
     if not isinstance(image, Tensor):
         from PIL import ImageOps
 
@@ -126,10 +136,21 @@ def _mixed(image: Tensor, other: Tensor, factor: float) -> Tensor:
     return ops.clamp(mixed, 0, largest(image.dtype)).to(image.dtype)
 
 
-def _enhanced(kind: str, image: Any, factor: float) -> Any:
+def _check_mode(name: str, image: Any, *modes: str) -> None:
+    """Refuse Pillow images of other modes."""
+    if is_pillow(image) and image.mode not in modes:
+        wide = image.mode in _GREY and image.mode != "1"
+        raise DTypeError(name, "Pillow images of this mode are not known here", got=f"mode {image.mode}",
+                         expected=", ".join(modes),
+                         fix="ToTensor() before" if wide else 'image.convert("RGB"), as a rule',
+                         )  # fmt: skip
+
+
+def _enhanced(name: str, kind: str, image: Any, factor: float) -> Any:
     from PIL import ImageEnhance
 
-    channels_of(f"adjust_{kind.lower()}", image)
+    channels_of(name, image)
+    _check_mode(name, image, *_MIXED)
     return getattr(ImageEnhance, kind)(image).enhance(factor)
 
 

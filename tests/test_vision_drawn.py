@@ -241,6 +241,10 @@ WRONG = {
     "empty": (lambda: T.Resize(3)(lp.rand(3, 0, 5)), ShapeError, "not empty"),
     "interpolation": (lambda: T.RandomRotation(3, "lanczos")(lp.rand(1, 5, 5)), OptionError, "nearest, bi"),
     "erased": (lambda: T.RandomErasing(1.0, value=(1, 2))(lp.rand(3, 9, 9)), ShapeError, "value has another"),
+    "normal bytes": (
+        lambda: T.RandomErasing(0.0, value="random")(lp.ones(3, 9, 9, dtype=lp.uint8)), DTypeError,
+        r"(?s)RandomErasing: value=.random. writes normal.*uint8.*ConvertImageDtype\(\)",
+    ),
     "half a circle": (lambda: T.functional.adjust_hue(lp.rand(1, 5, 5), 2), OptionError, "from -0.5 to 0.5"),
     "no function": (lambda: T.Lambda(3), DTypeError, "expected a function"),
     "grey": (lambda: T.Grayscale(2), OptionError, "1 or 3"),

@@ -83,6 +83,11 @@ def test_half_floats_stay_half():
     assert RandomWarp(degrees=10)(blob().half()).dtype is lp.float16
 
 
+def test_empty_batches():
+    empty = lp.zeros(0, 1, 10, 12)  # as the last batch of a filtered stream may be
+    assert RandomWarp(degrees=10, bend=0.1, flip=0.5)(empty).shape == empty.shape
+
+
 def test_what_is_wrong_is_said():
     with pytest.raises(ShapeError, match=r"(?s)not a batch of images.*\(N, C, H, W\).*unsqueeze"):
         RandomWarp()(lp.rand(1, 8, 8))

@@ -68,7 +68,7 @@ class RandomWarp(nn.Module):
         if not input.dtype.is_floating_point:
             raise DTypeError("RandomWarp", "expected floats", got=str(input.dtype),
                              fix="image.float() / 255")  # fmt: skip
-        if not self.training:
+        if not self.training or not len(input):
             return input
         count, height, width = input.shape[0], input.shape[2], input.shape[3]
         places = F.affine_grid(

@@ -280,7 +280,7 @@ class RandomErasing(nn.Module):
         p: how probable that is.
         scale: the least and the largest share of the image that it covers.
         ratio: the least and the largest height, in widths.
-        value: what is written: a number, one for each channel, or "random" for normal ones.
+        value: what is written: a number, one for each channel, or "random" for normal ones, into floats.
         inplace: whether the tensor itself is changed.
 
     Shape:
@@ -311,6 +311,9 @@ class RandomErasing(nn.Module):
         if not isinstance(image, Tensor):
             raise DTypeError("RandomErasing", "expected a tensor", got=type(image).__name__,
                              fix="ToTensor() before")  # fmt: skip
+        if isinstance(self.value, str) and not image.dtype.is_floating_point:
+            raise DTypeError("RandomErasing", 'value="random" writes normal numbers, which are floats',
+                             got=str(image.dtype), fix="ConvertImageDtype() before")  # fmt: skip
         height, width = size_of("RandomErasing", image)
         if not happens(self.p):
             return image
@@ -325,7 +328,7 @@ class RandomErasing(nn.Module):
         return image
 
     def _written(self, image: Tensor, high: int, wide: int) -> Any:
-        if self.value == "random":
+        if isinstance(self.value, str):
             return ops.randn(*image.shape[:-2], high, wide, dtype=image.dtype)
         if isinstance(self.value, Real):
             return self.value

@@ -5,7 +5,7 @@ import pytest
 
 import lampion as lp
 from lampion import nn, viz
-from lampion.errors import LampionError, OptionError, ShapeError
+from lampion.errors import DTypeError, LampionError, OptionError, ShapeError
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -57,6 +57,12 @@ def test_filters_of_colours_of_many_channels_and_of_nothing():
         viz.filters(lp.zeros(4, 3))
     with pytest.raises(LampionError, match="no weights to show"):
         viz.filters({})
+    with pytest.raises(ShapeError, match=r"(?s)two-dimensional convolution.*\(0, 1, 3, 3\)"):
+        viz.filters(lp.zeros(0, 1, 3, 3))
+    with pytest.raises(DTypeError, match=r"(?s)filters: expected a tensor.*Conv2d.*layer.weight"):
+        viz.filters(nn.Conv2d(1, 2, 3))
+    with pytest.raises(DTypeError, match=r"(?s)filters: expected a tensor.*ndarray.*from_numpy"):
+        viz.filters({"mine": np.zeros((2, 1, 3, 3))})
 
 
 def test_feature_maps(tmp_path):
@@ -88,6 +94,14 @@ def test_feature_maps_that_cannot_be():
         viz.feature_maps(model, lp.rand(2, 1, 8, 8))
     with pytest.raises(LampionError, match="no layer puts out maps"):
         viz.feature_maps(model, lp.rand(1, 8, 8), layers=(nn.Flatten,))
+    with pytest.raises(LampionError, match=r"(?s)needs an image.*ndarray"):
+        viz.feature_maps(model, np.zeros((1, 8, 8), np.float32))
+    for nothing, got in (({}, "{}"), (lp.rand(2, 8, 8), "Tensor")):
+        with pytest.raises(LampionError, match=f"(?s)no maps to show.*by name.*{got}"):
+            viz.feature_maps(nothing)
+    for shape in ((8, 8), (0, 8, 8)):
+        with pytest.raises(ShapeError, match=r"(?s)'flat' has no maps.*\(channels, height, width\)"):
+            viz.feature_maps({"flat": lp.zeros(*shape)})
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -109,6 +123,12 @@ def test_heat_maps_that_cannot_be():
     images = lp.rand(2, 1, 8, 8)
     with pytest.raises(ShapeError, match="no images"):
         viz.heat_maps(images[0], lp.rand(2, 8, 8))
+    with pytest.raises(ShapeError, match=r"(?s)no images.*\(0, 1, 8, 8\)"):
+        viz.heat_maps(images[:0], lp.rand(0, 8, 8))
+    with pytest.raises(DTypeError, match=r"(?s)between 0 and 1.*uint8.*/ 255"):
+        viz.heat_maps((images * 255).to(lp.uint8), lp.rand(2, 8, 8))
+    with pytest.raises(DTypeError, match="expected a tensor"):
+        viz.heat_maps(images, np.zeros((2, 8, 8)))
     with pytest.raises(ShapeError, match=r"(?s)for each pixel.*\(2, 8, 8\).*\(2, 4, 4\)"):
         viz.heat_maps(images, lp.rand(2, 4, 4))
     with pytest.raises(OptionError, match="one caption for each image"):

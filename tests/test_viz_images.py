@@ -7,7 +7,7 @@ import pytest
 
 import lampion as lp
 from lampion import nn, viz
-from lampion.errors import LampionError, OptionError, ShapeError
+from lampion.errors import DTypeError, LampionError, OptionError, ShapeError
 from lampion.training import History
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed: it draws the pictures")
@@ -109,6 +109,11 @@ def test_what_is_no_image_is_said():
             with pytest.raises(ShapeError, match="these are not images") as raised:
                 draw(bad)
             assert f"got: {tuple(bad.shape)}" in str(raised.value)
+        with pytest.raises(DTypeError, match=r"(?s)expected a tensor.*ndarray.*from_numpy"):
+            draw(np.zeros((4, 1, 4, 4)))
+        with pytest.raises(DTypeError, match=r"(?s)between 0 and 1.*uint8.*/ 255"):
+            draw(lp.ones(4, 1, 4, 4, dtype=lp.uint8))
+    assert sheet(viz.image_grid(grey(0.0, 1.0) > 0.5, columns=2))[3, 3::5, 0].tolist() == [1.0, 0.0]  # masks
     with pytest.raises(OptionError, match="columns is not positive"):
         viz.image_grid(grey(1.0), columns=0)
     with pytest.raises(ShapeError, match="have one size") as raised:

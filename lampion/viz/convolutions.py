@@ -13,6 +13,7 @@ from lampion.mode import no_grad, uncompiled
 from lampion.nn import Module
 from lampion.tensor import Tensor
 from lampion.viz import canvas
+from lampion.viz.pixels import array_of, shades_of
 
 
 def filters(
@@ -72,15 +73,16 @@ def feature_maps(
     everywhere is white.
     """
     if isinstance(model, Module):
-        if image is None:
-            raise LampionError("feature_maps", "a module needs an image", fix="feature_maps(model, image)")
+        if not isinstance(image, Tensor):
+            raise LampionError("feature_maps", "a module needs an image", expected="a tensor",
+                               got=type(image).__name__, fix="feature_maps(model, image)")  # fmt: skip
         batch = image if image.ndim == 4 else image.unsqueeze(0)
         if batch.ndim != 4 or batch.shape[0] != 1:
             raise ShapeError("feature_maps", "one image is looked at", expected="(C, H, W) or (1, C, H, W)",
                              got=str(tuple(image.shape)), fix="images[:1]")  # fmt: skip
-        found = {"input": _array(batch)[0], **_maps(model, batch, layers)}
+        found = {"input": array_of("feature_maps", batch)[0], **_maps(model, batch, layers)}
     else:
-        found = {name: _array(maps) for name, maps in model.items()}
+        found = _given(model)
     shown = {name: maps[:limit] for name, maps in found.items()}
     with canvas.style():
         across = min(columns, max(len(maps) for maps in shown.values()))
@@ -112,8 +114,8 @@ def heat_maps(
         columns: how many images stand beside each other.
         opacity: how much the hottest place hides of the image.
     """
-    pixels, heats = _array(images), _array(heat)
-    if pixels.ndim != 4 or pixels.shape[1] not in (1, 3):
+    pixels, heats = shades_of("heat_maps", images), array_of("heat_maps", heat)
+    if pixels.ndim != 4 or pixels.shape[1] not in (1, 3) or 0 in pixels.shape:
         raise ShapeError("heat_maps", "these are no images", expected="(N, 1, H, W) or (N, 3, H, W)",
                          got=str(pixels.shape))  # fmt: skip
     wanted = (pixels.shape[0], *pixels.shape[2:])
@@ -141,14 +143,10 @@ def heat_maps(
         return canvas.finished(drawing, path, title)
 
 
-def _array(x: Tensor) -> Any:
-    return x.detach().numpy().astype(np.float32)
-
-
 def _planes(weight: Tensor, limit: int, alone: bool) -> tuple[list[Any], float]:
     """The pictures of a convolution's filters, divided by the largest absolute number, and that number."""
-    values = _array(weight)
-    if values.ndim != 4:
+    values = array_of("filters", weight)
+    if values.ndim != 4 or 0 in values.shape:
         raise ShapeError("filters", "these are no weights of a two-dimensional convolution",
                          expected="(filters, channels, height, width)", got=str(values.shape))  # fmt: skip
     largest = float(np.abs(values).max(initial=0.0))
@@ -157,6 +155,20 @@ def _planes(weight: Tensor, limit: int, alone: bool) -> tuple[list[Any], float]:
     if values.shape[1] == 3:
         return list((values[:limit].transpose(0, 2, 3, 1) + 1) / 2), largest
     return list(values.reshape(-1, *values.shape[2:])[:limit]), largest
+
+
+def _given(named: Any) -> dict[str, Any]:
+    """Maps that are handed over, (channels, height, width) each."""
+    if not isinstance(named, Mapping) or not named:
+        raise LampionError("feature_maps", "there are no maps to show", expected="a module, or maps by name",
+                           got=repr(named) if isinstance(named, Mapping) else type(named).__name__,
+                           )  # fmt: skip
+    found = {name: array_of("feature_maps", maps) for name, maps in named.items()}
+    for name, maps in found.items():
+        if maps.ndim != 3 or 0 in maps.shape:
+            raise ShapeError("feature_maps", f"{name!r} has no maps", expected="(channels, height, width)",
+                             got=str(maps.shape))  # fmt: skip
+    return found
 
 
 def _maps(model: Module, batch: Tensor, layers: tuple[type, ...] | None) -> dict[str, Any]:
@@ -168,7 +180,7 @@ def _maps(model: Module, batch: Tensor, layers: tuple[type, ...] | None) -> dict
         def hook(module: Module, args: Any, output: Any) -> None:
             if isinstance(output, Tensor) and output.ndim == 4:
                 heading = f"{name}: {type(module).__name__}" if name else type(module).__name__
-                found.setdefault(heading, _array(output)[0])
+                found.setdefault(heading, array_of("feature_maps", output)[0])
 
         return hook
 

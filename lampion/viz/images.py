@@ -14,6 +14,7 @@ from lampion.errors import OptionError, ShapeError
 from lampion.mode import no_grad
 from lampion.tensor import Tensor
 from lampion.viz import canvas
+from lampion.viz.pixels import shades_of
 
 _DPI = 150  # of the PNG files
 _SIDE, _TITLE, _LINE = 0.12, 0.42, 0.26  # inches: margins, the headline, a line of names
@@ -27,7 +28,7 @@ def image_grid(
     """Draw images as a grid, row by row.
 
     Args:
-        images: (N, C, H, W) with C = 1 or 3, or (N, H, W); values from 0 to 1, what is beyond is cut off.
+        images: (N, C, H, W) with C = 1 or 3, or (N, H, W); floats from 0 to 1, what is beyond is cut off.
         path: a file to write.
         columns: how many stand beside each other; by default as many as make about a square.
         title: stands above the grid.
@@ -131,12 +132,12 @@ def _evaluated(model: Any, inputs: Tensor) -> Tensor:
 
 def _pixels(operation: str, images: Tensor, ink: bool) -> Any:
     """Images as (N, H, W, 3), from 0 to 1, as they are to look."""
-    shape = tuple(images.shape)
+    array = shades_of(operation, images).clip(0, 1)
+    shape = array.shape
     if not (len(shape) == 3 or (len(shape) == 4 and shape[1] in (1, 3))) or 0 in shape:
         raise ShapeError(operation, "these are not images",
                          expected="(N, 1, H, W), (N, 3, H, W) or (N, H, W)",
                          got=str(shape), fix="one image: images[None]")  # fmt: skip
-    array = images.detach().numpy().astype(np.float32).clip(0, 1)
     if len(shape) == 4 and shape[1] == 3:
         return array.transpose(0, 2, 3, 1)
     grey = array.reshape(shape[0], *shape[-2:])

@@ -10,12 +10,18 @@ import pytest
 import lampion
 import lampion.nn.functional as F
 from lampion import nn
-from lampion.compiler import pieces
+from lampion.compiler import eager
 from lampion.mode import uncompiled
 from lampion.nn import recurrent, recurrent_loops
 from lampion.nn.functional import classification, maps
 
 pytest.importorskip("llvmlite")
+
+
+@pytest.fixture
+def switch() -> Any:
+    """The real one, from before `planned` replaces it."""
+    return eager.on
 
 
 @pytest.fixture
@@ -37,7 +43,7 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         watched(module, name)
     for module in (recurrent_loops, classification, maps):
         monkeypatch.setattr(module, "_LARGE", 1)
-    monkeypatch.setattr(pieces, "_switched_on", lambda: True)
+    monkeypatch.setattr(eager, "on", lambda: True)
     return used
 
 
@@ -120,7 +126,7 @@ def test_cross_entropy_and_linear(planned: list[str]) -> None:
         F.cross_entropy(layer(x), target + 1)
 
 
-def test_where_plans_are_not_used(planned: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_plans_are_not_used(switch: Any, planned: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     layer, x = nn.GRU(2, 3), lampion.randn(3, 2, 2)
     with uncompiled():
         layer(x)
@@ -128,7 +134,8 @@ def test_where_plans_are_not_used(planned: list[str], monkeypatch: pytest.Monkey
         layer(x)
     lampion.func.vmap(lambda x: layer(x)[0])(lampion.randn(2, 3, 2, 2))
     lampion.compile(lambda x: layer(x)[0])(x)
-    monkeypatch.setattr(pieces, "_switched_on", lambda: False)
+    monkeypatch.setattr(eager, "on", switch)
+    monkeypatch.setenv("LAMPION_EAGER_PLANS", "off")
     layer(x)
     assert "_planned_layer" not in planned
 

@@ -14,6 +14,8 @@ any size: compiling one takes a tenth of a second. Without llvmlite it is off.
 from __future__ import annotations
 
 import ctypes
+import functools
+import importlib.util
 import os
 import threading
 from collections.abc import Sequence
@@ -45,15 +47,22 @@ if hasattr(os, "register_at_fork"):
 
 
 def on() -> bool:
-    """Whether eager code may compile."""
-    return os.environ.get("LAMPION_EAGER_PLANS", "1").strip().lower() not in ("0", "off", "false", "no")
+    """Whether eager code may compile: single operations, as here, and the larger pieces of `pieces`."""
+    switch = os.environ.get("LAMPION_EAGER_PLANS", "1").strip().lower()
+    return switch not in ("0", "off", "false", "no") and has_llvm()
+
+
+@functools.cache
+def has_llvm() -> bool:
+    """Whether there is something to compile with."""
+    return importlib.util.find_spec("llvmlite") is not None
 
 
 def run(primitive: Primitive, arrays: Sequence[Any], params: dict[str, Any]) -> Any:
     """The result, or None where machine code cannot be had: then `forward` is to compute it."""
-    if not all(array.dtype in _TYPES and array.flags.aligned for array in arrays) or not on():
+    if not _suits(arrays):
         return None
-    key = (primitive, *((a.shape, a.strides, a.dtype) for a in arrays), *sorted(params.items()))
+    key = _key(primitive, arrays, params)
     with _lock:
         if key in _plans:
             plan = _plans.pop(key)
@@ -63,6 +72,19 @@ def run(primitive: Primitive, arrays: Sequence[Any], params: dict[str, Any]) -> 
                 del _plans[next(iter(_plans))]
         _plans[key] = plan
         return None if plan is None else plan.run(arrays)
+
+
+def is_new(primitive: Primitive, arrays: Sequence[Any], params: dict[str, Any]) -> bool:
+    """Whether `run` would have to compile first."""
+    return _suits(arrays) and _key(primitive, arrays, params) not in _plans
+
+
+def _suits(arrays: Sequence[Any]) -> bool:
+    return all(array.dtype in _TYPES and array.flags.aligned for array in arrays) and on()
+
+
+def _key(primitive: Primitive, arrays: Sequence[Any], params: dict[str, Any]) -> tuple[Any, ...]:
+    return (primitive, *((a.shape, a.strides, a.dtype) for a in arrays), *sorted(params.items()))
 
 
 class _Plan:

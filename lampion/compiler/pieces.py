@@ -5,14 +5,13 @@ memory. Where that costs more than recording once, the piece is compiled: it is 
 compiled function (see `backward`), to any order, and its results agree with eager's by the same rule.
 
 Which pieces these are depends on shapes and types alone, so that a program gives the same bits each time it
-runs. ``LAMPION_EAGER_PLANS=0`` switches all of it off, and so does the block `lampion.mode.uncompiled`.
+runs. ``LAMPION_EAGER_PLANS=0`` switches all of it off (see `eager.on`), and so does the block
+`lampion.mode.uncompiled`.
 """
 
 from __future__ import annotations
 
 import functools
-import importlib.util
-import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -39,10 +38,8 @@ def planned(function: F) -> F:
 def open_to_plans() -> bool:
     """Whether a piece may run as a plan here: not while something records, or looks at each operation."""
     looked_at = mode.trace is not None or mode.saving is not None or mode.plain
-    return not looked_at and mode.autocast is None and _switched_on()
+    if looked_at or mode.autocast is not None:
+        return False
+    from lampion.compiler import eager  # with the compiler, which `import lampion` does not pay for
 
-
-@functools.cache
-def _switched_on() -> bool:
-    on = os.environ.get("LAMPION_EAGER_PLANS", "1") != "0"
-    return on and importlib.util.find_spec("llvmlite") is not None
+    return eager.on()

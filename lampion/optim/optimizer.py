@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import collections
 import functools
-import importlib.util
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -191,7 +190,11 @@ class Optimizer(Hooked):
     def _is_large(self) -> bool:
         """Whether NumPy's temporary arrays cost more than a call of compiled code."""
         params = [p for group in self.param_groups for p in group["params"]]
-        if sum(p._array.size for p in params) < _LARGE or not _has_llvm() or not self.elementwise:
+        if sum(p._array.size for p in params) < _LARGE or not self.elementwise:
+            return False
+        from lampion.compiler.eager import has_llvm
+
+        if not has_llvm():
             return False
         plain = (p._array.dtype.kind == "f" and isinstance(p._grad, Tensor | None) for p in params)
         return all(plain) and not any(
@@ -480,8 +483,3 @@ def as_stored(value: float) -> float:
 
 #: Elements from which on the update is compiled in eager mode too.
 _LARGE = 1 << 15
-
-
-@functools.cache
-def _has_llvm() -> bool:
-    return importlib.util.find_spec("llvmlite") is not None

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import lampion as lp
-from lampion import debug, nn
+from lampion import debug, nn, primitive
+from lampion.compiler import eager
 from lampion.errors import AnomalyError, ShapeError
 from lampion.primitive import PRIMITIVES
 
@@ -96,6 +97,24 @@ def test_nan_that_was_there_before_is_told_apart():
         data + 1
     with debug.anomaly():  # looking for it, and repairing it, is no anomaly
         assert lp.tensor([1.0, float("nan")]).nan_to_num().isnan().any().item() is False
+
+
+def test_operations_that_run_as_plans_are_seen(monkeypatch):
+    pytest.importorskip("llvmlite")
+    monkeypatch.setattr(primitive, "HEAVY", 1)
+    x = lp.ones(1, 2, 5, 5)
+    x[0, 0, 0, 0] = float("inf")
+    weight = lp.ones(3, 2, 3, 3)
+    weight[0, 0, 0, 0] = 0.0
+    with pytest.raises(AnomalyError, match="its output is the first with 1 NaN") as caught, debug.anomaly():
+        nn.functional.conv2d(x, weight)
+    assert caught.value.operation == "convolution"
+    weight[0, 0, 0, 0] = 1e38
+    with pytest.raises(AnomalyError, match="with 9 inf, in the gradient of convolution") as caught:
+        y = nn.functional.conv2d(lp.full((1, 2, 5, 5), 1e-9, requires_grad=True), weight)
+        with debug.anomaly():
+            y.backward(lp.full(y.shape, 100.0))
+    assert caught.value.operation == "convolution_input"
 
 
 def test_what_is_new_beside_what_was_handed():
@@ -186,7 +205,7 @@ def test_pytorchs_names():
 def test_nothing_stays_behind_and_other_threads_see_nothing():
     def places():
         return [(p.forward, p.direct) for p in PRIMITIVES.values()] + [
-            nn.Module.__call__, lp.CompiledFunction.__call__, lp.autograd.walk._walk,
+            nn.Module.__call__, lp.CompiledFunction.__call__, eager.run, lp.autograd.walk._walk,
             lp.autograd.walk._accumulate, lp.optim.Optimizer.step, lp.optim.LBFGS.step,
         ]  # fmt: skip
 

@@ -5,7 +5,9 @@ import json
 import pytest
 
 import lampion as lp
-from lampion import debug, nn
+from lampion import debug, nn, primitive
+from lampion.compiler import eager
+from lampion.errors import AnomalyError
 
 
 def rows(table):
@@ -112,6 +114,34 @@ def test_a_plan_made_under_the_profiler_holds_nothing_of_it():
         step(lp.ones(4))
     kept = [k.kernel.forward for k in step.explain().plans[0].kernels if hasattr(k.kernel, "forward")]
     assert kept and all("debug" not in f.__code__.co_filename for f in kept)
+
+
+def test_heavy_operations_are_counted_where_they_run_as_plans_too(monkeypatch):
+    pytest.importorskip("llvmlite")
+    monkeypatch.setattr(primitive, "HEAVY", 1)
+    monkeypatch.setattr(eager, "_plans", {})
+    conv, x = nn.Conv2d(2, 3, 3), lp.ones(1, 2, 8, 8)
+    with debug.profile() as p:
+        for _ in range(2):
+            conv(x).sum().backward()
+    assert all(plan is not None for plan in eager._plans.values()) and len(eager._plans) == 2
+    found = {(row.name, row.phase): row for row in p.by_operation()}
+    assert found["convolution", "forward"].count == found["convolution_weight", "backward"].count == 2
+    assert found["convolution", "forward"].nbytes == 2 * 3 * 6 * 6 * 4
+    (event,) = {(e.module, e.shape) for e in p.events if e.name == "convolution"}
+    assert event == ("Conv2d", (1, 3, 6, 6))
+
+
+def test_pieces_that_run_as_plans_are_compiled_functions(monkeypatch):
+    """A loss over many words is one event, or many operations for who looks at each."""
+    pytest.importorskip("llvmlite")
+    monkeypatch.setattr(nn.functional.classification, "_LARGE", 1)
+    scores, target = lp.zeros(4, 3), lp.zeros(4, dtype=lp.int64)
+    with debug.profile() as p:
+        nn.functional.cross_entropy(scores, target)
+    assert [e.name for e in p.events if e.kind == "compiled"] == ["_mean"]
+    with pytest.raises(AnomalyError, match=r"^sub: .* 12 NaN"), debug.anomaly():
+        nn.functional.cross_entropy(scores - lp.inf, target)
 
 
 def test_what_an_operation_does_within_is_not_an_event():

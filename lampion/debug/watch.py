@@ -2,9 +2,10 @@
 
 The engine has no branch for them. While a `Watcher` is active, a handful of attributes are exchanged for
 functions that call the original and tell the watchers about it; afterwards the originals are back. What is
-exchanged: each primitive's `forward` and `direct` (which the door calls to compute), `Module.__call__`,
-`CompiledFunction.__call__`, every optimizer's `step`, and two functions of the backward walk. Watchers belong
-to the thread that entered them: what other threads do meanwhile passes by unseen.
+exchanged: each primitive's `forward` and `direct` (which the door calls to compute), `eager.run` (which it
+calls for heavy ones, as convolutions are), `Module.__call__`, `CompiledFunction.__call__`, every optimizer's
+`step`, and two functions of the backward walk. Watchers belong to the thread that entered them: what other
+threads do meanwhile passes by unseen.
 """
 
 from __future__ import annotations
@@ -99,12 +100,14 @@ def active() -> tuple[Watcher, ...]:
 
 
 def _exchange() -> None:
+    from lampion.compiler import eager
     from lampion.compiler.function import CompiledFunction
 
     for primitive in door.PRIMITIVES.values():
         _swap(primitive, "forward", _forward_of(primitive, primitive.forward))
         if primitive.direct is not None:
             _swap(primitive, "direct", _direct_of(primitive, primitive.direct))
+    _swap(eager, "run", _run_of(eager.run, eager.is_new))
     _swap(Module, "__call__", _module_call(Module.__call__))
     _swap(CompiledFunction, "__call__", _compiled_call(CompiledFunction.__call__))
     _swap(walk, "_walk", _walk_of(walk._walk))
@@ -175,6 +178,22 @@ def _direct_of(primitive: door.Primitive, compute: Callable[..., Any]) -> Callab
         return out
 
     return direct
+
+
+def _run_of(compute: Callable[..., Any], is_new: Callable[..., bool]) -> Callable[..., Any]:
+    def run(primitive: door.Primitive, arrays: Any, params: dict[str, Any]) -> Any:
+        watchers = _local.watchers
+        # The same in other threads: their plans keep nothing of this module either.
+        with originals() if is_new(primitive, arrays, params) else contextlib.nullcontext():
+            began = perf_counter_ns()
+            out = compute(primitive, arrays, params)
+            ended = perf_counter_ns()
+        if out is not None:  # else the door goes on to `forward`, which is heard
+            for watcher in watchers:
+                watcher.computed(primitive, tuple(arrays), params, out, began, ended)
+        return out
+
+    return run
 
 
 def _module_call(call: Callable[..., Any]) -> Callable[..., Any]:

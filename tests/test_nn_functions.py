@@ -193,6 +193,16 @@ def test_batch_norm_in_a_compiled_step_keeps_its_statistics():
             lampion.testing.assert_close(ours[name], expected[name], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("name", ["batch_norm", "instance_norm"])
+def test_wider_parameters_and_statistics_leave_the_type_as_it_is(name, training):
+    x, wide = lampion.randn(4, 3, 2), lampion.full((3,), 2.0, dtype=lampion.float64)
+    out = getattr(F, name)(x, wide.clone(), wide.clone(), wide, wide, training)
+    narrow = getattr(F, name)(x, *[wide.float() for _ in range(4)], training)
+    assert out.dtype is lampion.float32
+    np.testing.assert_array_equal(out.numpy(), narrow.numpy())  # rounded before, not after
+
+
 def test_batch_norm_without_statistics_and_resets():
     layer = nn.BatchNorm1d(3, track_running_stats=False, affine=False)
     x = lampion.randn(5, 3)

@@ -74,7 +74,7 @@ def batch_norm(
             "batch_norm", "evaluation needs running_mean and running_var", got="None",
             fix="pass them, or training=True",
         )  # fmt: skip
-    mean, variance = (_per_channel(x, input.ndim) for x in (running_mean, running_var))
+    mean, variance = (cast_to(_per_channel(x, input.ndim), wide.dtype) for x in (running_mean, running_var))
     return _rounded(_scaled((wide - mean) * ops.rsqrt(variance + eps), weight, bias), input)
 
 
@@ -110,9 +110,10 @@ def _per_channel(x: Tensor, ndim: int) -> Tensor:
 
 
 def _scaled(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    """A factor and an addend for each channel, which leave the type as it is."""
     if weight is not None:
-        x = x * _per_channel(weight, x.ndim)
-    return x if bias is None else x + _per_channel(bias, x.ndim)
+        x = x * cast_to(_per_channel(weight, x.ndim), x.dtype)
+    return x if bias is None else x + cast_to(_per_channel(bias, x.ndim), x.dtype)
 
 
 def instance_norm(

@@ -80,9 +80,9 @@ class profile(Watcher):
 
     Eager operations are seen one by one: the time of the computing itself, without what the tape costs
     (that is in the time of the module, or of the backward pass, around it). A compiled function is one event;
-    its kernels are measured after the block, each by itself, on copies of the last call's data. The first call
-    of a compiled function, or of a heavy operation (a convolution) with new shapes, takes as long as compiling
-    does: run a step before the block to leave that out.
+    its kernels are measured after the block, each by itself, on copies of the last call's data. The first
+    call of a compiled function, or of a heavy operation (a convolution) with new shapes, takes as long as
+    compiling does: run a step before the block to leave that out.
 
     Attributes:
         events: all that happened, in the order in which it ended.

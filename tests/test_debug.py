@@ -11,6 +11,7 @@ import lampion as lp
 from lampion import debug, nn, primitive
 from lampion.compiler import eager
 from lampion.errors import AnomalyError, ShapeError
+from lampion.ops import composite
 from lampion.primitive import PRIMITIVES
 
 
@@ -117,6 +118,20 @@ def test_operations_that_run_as_plans_are_seen(monkeypatch):
     assert caught.value.operation == "convolution_input"
 
 
+def test_a_bias_that_is_added_in_place_is_seen():
+    x, weight, bias = lp.full((2, 3), float("inf")), lp.ones(4, 3), lp.full((4,), float("-inf"))
+    with pytest.raises(AnomalyError, match="add: its output is the first with 8 NaN"), debug.anomaly():
+        nn.functional.linear(x, weight, bias)
+    with pytest.raises(AnomalyError, match="add: it was handed NaN"), debug.anomaly():
+        nn.functional.linear(lp.ones(2, 3), weight, lp.full((4,), float("nan")))
+    layer = nn.Linear(3, 4)
+    wanted = layer(lp.ones(2, 3))
+    with debug.profile() as p:
+        found = layer(lp.ones(2, 3))
+    assert [row.count for row in p.by_operation() if row.name == "add"] == [1]
+    assert lp.equal(found, wanted)
+
+
 def test_what_is_new_beside_what_was_handed():
     x = lp.tensor([0.0, float("nan")])
     with pytest.raises(AnomalyError, match="log: its output is the first with 1 inf, at"):
@@ -206,7 +221,7 @@ def test_nothing_stays_behind_and_other_threads_see_nothing():
     def places():
         return [(p.forward, p.direct) for p in PRIMITIVES.values()] + [
             nn.Module.__call__, lp.CompiledFunction.__call__, eager.run, lp.autograd.walk._walk,
-            lp.autograd.walk._accumulate, lp.optim.Optimizer.step, lp.optim.LBFGS.step,
+            composite.add_to_own, lp.autograd.walk._accumulate, lp.optim.Optimizer.step, lp.optim.LBFGS.step,
         ]  # fmt: skip
 
     before = places()

@@ -3,9 +3,9 @@
 The engine has no branch for them. While a `Watcher` is active, a handful of attributes are exchanged for
 functions that call the original and tell the watchers about it; afterwards the originals are back. What is
 exchanged: each primitive's `forward` and `direct` (which the door calls to compute), `eager.run` (which it
-calls for heavy ones, as convolutions are), `Module.__call__`, `CompiledFunction.__call__`, every optimizer's
-`step`, and two functions of the backward walk. Watchers belong to the thread that entered them: what other
-threads do meanwhile passes by unseen.
+calls for heavy ones, as convolutions are), `composite.add_to_own` (which goes round the door),
+`Module.__call__`, `CompiledFunction.__call__`, every optimizer's `step`, and two functions of the backward
+walk. Watchers belong to the thread that entered them: what other threads do meanwhile passes by unseen.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from lampion import primitive as door
 from lampion.autograd import walk
 from lampion.mode import mode
 from lampion.nn.module import Module
+from lampion.ops import composite as composed
 from lampion.optim.optimizer import Optimizer
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ def _exchange() -> None:
         if primitive.direct is not None:
             _swap(primitive, "direct", _direct_of(primitive, primitive.direct))
     _swap(eager, "run", _run_of(eager.run, eager.is_new))
+    _swap(composed, "add_to_own", composed.add)
     _swap(Module, "__call__", _module_call(Module.__call__))
     _swap(CompiledFunction, "__call__", _compiled_call(CompiledFunction.__call__))
     _swap(walk, "_walk", _walk_of(walk._walk))

@@ -102,6 +102,92 @@ def test_evaluation_is_a_mean_over_samples_without_gradients():
     assert seen == [(False, False)] * 3 and made.model.training
 
 
+def changing(x):
+    """A loss that only batches of four have, and one for each."""
+    found = {"each": x.sum()}
+    return found | {"fours": (x * x).sum()} if len(x) == 4 else found
+
+
+def recorder(out=None, step=changing, **options):
+    model = nn.Linear(3, 1)
+    optimizers = {"model": lp.optim.SGD(model.parameters(), lr=0.1)}
+    return StepTrainer(model, step, optimizers, **{"compile": False, "out": out, **options})
+
+
+@pytest.mark.parametrize("compile", [False, True], ids=["eager", "compiled"])
+def test_a_loss_that_not_each_batch_has_is_a_mean_over_those_that_have_it(tmp_path, compile):
+    data = loader(10, shuffle=False)  # four, four, two
+    (x,) = data.dataset.tensors
+    expected = {
+        "each": sum(len(part) * part.sum().item() for part in x.split(4)) / 10,
+        "fours": sum((part * part).sum().item() for part in x.split(4)[:2]) / 2,
+    }
+    made = recorder(evaluation=changing, compile=compile)
+    (row,) = made.fit(data, data, epochs=1).rows
+    for prefix in ("", "validation_"):  # sums of 12 numbers, rounded differently: a few units of 1e-7
+        assert {name: row[prefix + name] for name in expected} == pytest.approx(expected, rel=1e-5)
+
+    def stopping(out, stop):
+        made = recorder(out, compile=compile)
+        made.callbacks = [Checkpoint(1, every_steps=1)]
+        made.callbacks.append(LambdaCallback(on_step_end=lambda t: setattr(t, "stop_now", t.step == stop)))
+        return made
+
+    stopping(tmp_path, 2).fit(data, epochs=1)
+    resumed = recorder(tmp_path, compile=compile).fit(data, epochs=1, resume=True)
+    assert resumed.rows == [{name: row[name] for name in ("epoch", "each", "fours", "lr")}]
+
+
+def test_a_checkpoint_of_an_earlier_version_has_no_counts():
+    def stopped():
+        made = recorder(step=lambda x: {"each": x.sum()})
+        made.callbacks = [LambdaCallback(on_step_end=lambda t: setattr(t, "stop_now", t.step == 2))]
+        return made
+
+    made, other = stopped(), stopped()
+    made.fit(loader(10), epochs=1)
+    state = made.state_dict()
+    del state["counts"]
+    other.fit(loader(10), epochs=0)
+    other.load_state_dict(state)
+    assert other._means.counts == made._means.counts == {"each": 8}
+    assert other._means.totals == made._means.totals
+
+
+def test_empty_batches_have_no_mean():
+    made = recorder(step=lambda x: {"each": x.sum()}, evaluation=lambda x: {"each": x.sum()})
+    found = made.evaluate([(lp.ones(0, 3),)])
+    assert list(found) == ["each"] and found["each"] != found["each"]
+    with pytest.raises(LampionError, match="there is nothing to measure"):
+        made.evaluate([])
+
+
+@pytest.mark.parametrize("compile", [False, True], ids=["eager", "compiled"])
+@pytest.mark.parametrize(
+    "step, message",
+    [
+        (lambda x: None, "returned no dict.*got: NoneType.*return {"),
+        (lambda x: x.sum(), "returned no dict.*got: Tensor"),
+        (lambda x: {"loss": 1.0}, "returned 'loss', which is not a scalar tensor.*got: float"),
+        (lambda x: {"loss": x}, r"returned 'loss', which is not a scalar tensor.*got: shape \(4, 3\)"),
+        (lambda x: {1: x.sum()}, "returned a loss whose name is no string.*got: 1"),
+    ],
+    ids=["nothing", "tensor", "float", "vector", "number"],
+)
+def test_a_step_that_returns_something_else(step, message, compile):
+    made = recorder(step=step, evaluation=step, compile=compile)
+    with pytest.raises(OptionError, match=f"(?s)step {message}"):
+        made.fit(loader(), epochs=1)
+    with pytest.raises(OptionError, match=f"(?s)evaluation {message}"):
+        made.evaluate(loader())
+
+
+@pytest.mark.parametrize("name", ["epoch", "lr", "validation_loss"])
+def test_names_that_the_history_uses(name):
+    with pytest.raises(OptionError, match=f"(?s)a loss named '{name}'.*the history's own"):
+        recorder(step=lambda x: {name: x.sum()}).fit(loader(), epochs=1)
+
+
 def test_what_it_cannot_do_is_said(tmp_path):
     made, step = pair()
     with pytest.raises(OptionError, match="nothing says how to measure validation data"):
@@ -113,7 +199,7 @@ def test_what_it_cannot_do_is_said(tmp_path):
     with pytest.raises(OptionError, match="the optimizers have no names") as raised:
         StepTrainer(made.model, step, made.optimizer.named["a"])
     assert "got: Adam" in str(raised.value)
-    with pytest.raises(OptionError, match="the optimizers have no names"):
+    with pytest.raises(OptionError, match="there are no optimizers"):
         StepTrainer(made.model, step, {})
 
     made, _ = pair(out=tmp_path, callbacks=[Checkpoint()])

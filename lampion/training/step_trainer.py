@@ -18,6 +18,9 @@ from lampion.training.trainer import Trainer
 #: What a step returns: scalar tensors by the names of their columns.
 Losses = Mapping[str, Tensor]
 
+#: What a row of the history holds besides.
+_TAKEN = ("epoch", "lr")
+
 
 class StepTrainer(Trainer):
     """Trains by a step of one's own: forward, backward and updates of however many models it pleases.
@@ -35,7 +38,8 @@ class StepTrainer(Trainer):
         compile: whether step and evaluation become machine code.
         out: the folder for checkpoints and logs.
 
-    A column of the history is the mean over an epoch's batches, each weighted by its samples.
+    A column of the history is the mean over those batches of an epoch whose step returned it, each weighted
+    by its samples. A loss that not every step has may be left out in between; each epoch needs it once.
 
     >>> import lampion
     >>> from lampion import nn
@@ -55,17 +59,20 @@ class StepTrainer(Trainer):
     3.000 x + 1.000
     """
 
-    _totals: dict[str, float]  # by column: the sum over this epoch's samples
+    _means: Means  # of this epoch so far
 
     def __init__(
         self, model: Any, step: Callable[..., Losses], optimizers: Mapping[str, Any], *,
         evaluation: Callable[..., Losses] | None = None, callbacks: Iterable[Callback] = (),
         compile: bool = True, out: str | os.PathLike[str] | None = None,
     ) -> None:  # fmt: skip
-        if not optimizers or not isinstance(optimizers, Mapping):
+        if not isinstance(optimizers, Mapping):
             raise OptionError("StepTrainer", "the optimizers have no names",
                               expected="a dict: {'generator': ..., 'critic': ...}",
                               got=type(optimizers).__name__)  # fmt: skip
+        if not optimizers:
+            raise OptionError("StepTrainer", "there are no optimizers",
+                              expected="those that the step steps, by name", got="an empty dict")  # fmt: skip
         super().__init__(model, _no_loss, Optimizers(optimizers), callbacks=callbacks, compile=compile,
                          out=out)  # fmt: skip
         self._own_step, self._own_evaluation = step, evaluation
@@ -80,22 +87,22 @@ class StepTrainer(Trainer):
         return super().fit(train, validation, epochs=epochs, resume=resume)
 
     def evaluate(self, loader: Iterable[Any]) -> dict[str, float]:
-        """What `evaluation` finds in the batches of a loader: the mean over all samples."""
+        """What `evaluation` finds in the batches of a loader: the mean over all samples (see the class)."""
         if self._own_evaluation is None:
             raise _no_evaluation()
         step = self._function("evaluate", lambda: _evaluation_step(self._own_evaluation))
-        totals: dict[str, float] = {}
-        samples = 0
+        means = Means()
         was_training = self.model.training
         self.model.eval()
         try:
             for parts in _batches(loader):
-                size = steps.size_of(parts)
-                _add(totals, step(*parts), size)
-                samples += size
+                means.add(step(*parts), steps.size_of(parts))
         finally:
             self.model.train(was_training)
-        return {name: total / samples for name, total in totals.items()}
+        if not means.totals:
+            raise LampionError("StepTrainer.evaluate", "there is nothing to measure",
+                               expected="at least one batch, and one loss of it", got="none")  # fmt: skip
+        return means.compute()
 
     def predict(self, loader: Iterable[Any]) -> Tensor:
         """Nothing: how several models predict, they know themselves."""
@@ -104,22 +111,25 @@ class StepTrainer(Trainer):
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the training depends on."""
-        return {**super().state_dict(), "totals": self._totals}
+        return {**super().state_dict(), "totals": self._means.totals, "counts": self._means.counts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
         super().load_state_dict(state)
-        self._totals = dict(state["totals"])
+        totals = state["totals"]
+        # Earlier versions had no counts: they took each loss to be in each batch.
+        counts = state.get("counts", dict.fromkeys(totals, self._samples))
+        self._means = Means(dict(totals), dict(counts))
 
     # -- the loop ----------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
         super()._begin()
-        self._totals = {}
+        self._means = Means()
 
     def _epoch(self) -> None:
         if self.batch == 0:
-            self._totals = {}
+            self._means = Means()
         super()._epoch()
 
     def _groups(self) -> Iterator[list[tuple[Any, ...]]]:
@@ -129,16 +139,35 @@ class StepTrainer(Trainer):
     def _update(self, group: list[tuple[Any, ...]]) -> None:
         (parts,) = group
         step = self._function("step", lambda: _training_step(self._own_step))
-        found = step(*parts)
         samples = steps.size_of(parts)
-        values = _add(self._totals, found, samples)
+        values = self._means.add(step(*parts), samples)
         self._samples += samples
         self.step_loss, self.step_samples = next(iter(values.values()), float("nan")), samples
         self.step += 1
         self.batch += 1
 
     def _measured(self) -> dict[str, float]:
-        return {name: total / self._samples for name, total in self._totals.items()}
+        return self._means.compute()
+
+
+class Means:
+    """Means over samples, by column: each over the samples of those batches that have it."""
+
+    def __init__(self, totals: dict[str, float] | None = None, counts: dict[str, int] | None = None) -> None:
+        self.totals, self.counts = totals or {}, counts or {}
+
+    def add(self, found: Losses, samples: int) -> dict[str, float]:
+        """Count a batch; returns its own numbers."""
+        values = {name: value.item() for name, value in found.items()}
+        for name, value in values.items():
+            self.totals[name] = self.totals.get(name, 0.0) + samples * value
+            self.counts[name] = self.counts.get(name, 0) + samples
+        return values
+
+    def compute(self) -> dict[str, float]:
+        """The means; NaN where all batches were empty."""
+        nan = float("nan")
+        return {name: total / (self.counts[name] or nan) for name, total in self.totals.items()}
 
 
 class Optimizers:
@@ -183,7 +212,12 @@ def _training_step(step: Callable[..., Losses]) -> Callable[..., dict[str, Tenso
     """The step, which gives numbers away, and not the graph that they come from."""
 
     def training(*batch: Any) -> dict[str, Tensor]:
-        return {name: value.detach() for name, value in step(*batch).items()}
+        found = _losses("step", step(*batch))
+        for name in found:
+            if name in _TAKEN or name.startswith("validation_"):
+                raise OptionError("StepTrainer", f"step returned a loss named {name!r}",
+                                  got="a name of the history's own", fix="another name")  # fmt: skip
+        return {name: value.detach() for name, value in found.items()}
 
     return training
 
@@ -191,23 +225,32 @@ def _training_step(step: Callable[..., Losses]) -> Callable[..., dict[str, Tenso
 def _evaluation_step(evaluation: Any) -> Callable[..., dict[str, Tensor]]:
     def evaluate(*batch: Any) -> dict[str, Tensor]:
         with no_grad():
-            return dict(evaluation(*batch))
+            return dict(_losses("evaluation", evaluation(*batch)))
 
     return evaluate
+
+
+def _losses(what: str, found: Any) -> Losses:
+    """What a step or an evaluation returned, if it is what it is to return."""
+    if not isinstance(found, Mapping):
+        raise OptionError("StepTrainer", f"{what} returned no dict", expected="scalar tensors by name",
+                          got=type(found).__name__, fix='return {"loss": loss}')  # fmt: skip
+    for name, value in found.items():
+        if not isinstance(name, str):
+            raise OptionError(
+                "StepTrainer", f"{what} returned a loss whose name is no string", got=repr(name)
+            )
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise OptionError("StepTrainer", f"{what} returned {name!r}, which is not a scalar tensor",
+                              expected="a tensor with one element", got=got)  # fmt: skip
+    return found
 
 
 def _batches(loader: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
     """The batches, each as the tuple of its parts."""
     for batch in loader:
         yield tuple(batch) if isinstance(batch, tuple | list) else (batch,)
-
-
-def _add(totals: dict[str, float], found: Losses, samples: int) -> dict[str, float]:
-    """Count a batch; returns its own numbers."""
-    values = {name: value.item() for name, value in found.items()}
-    for name, value in values.items():
-        totals[name] = totals.get(name, 0.0) + samples * value
-    return values
 
 
 def _no_loss(prediction: Tensor, target: Tensor) -> Tensor:

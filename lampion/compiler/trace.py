@@ -486,8 +486,7 @@ def _kept_order(arrays: Sequence[Any], value: Value) -> tuple[int, ...] | None:
     tensors = [x for x in arrays if type(x) is Tracer and x.ndim]
     if len(tensors) != 1:
         return None
-    (x,) = tensors
-    old = x.strides
+    x, old = tensors[0], tensors[0].strides
     if old is None or x.shape != value.shape:
         return None
     if any(stride == 0 and n > 1 for stride, n in zip(old, x.shape, strict=True)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from benchmarks import workloads
@@ -54,6 +55,18 @@ def test_lampion_trains_what_pytorch_trains(name: str, steps: int) -> None:
     theirs = Worker("torch eager", name).check(checked)["losses"]
     for step in checked:
         assert ours[str(step)] == pytest.approx(theirs[str(step)], rel=TOLERANCE[step]), step
+
+
+@pytest.mark.parametrize("name", ["lenet", "conv-bn-relu"])
+def test_jax_learns_from_the_same_targets(name: str) -> None:
+    """Labels become JAX's integers; targets that are fractions must stay so."""
+    pytest.importorskip("jax")
+    from benchmarks.contenders.jax_ import JaxSession
+
+    x, y = workloads.load(name).TRAINING.batch_number(0)
+    prepared = JaxSession.prepare(None, (x, y))  # type: ignore[arg-type]  # it looks at the arrays alone
+    for ours, theirs in zip((x, y), prepared, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize(

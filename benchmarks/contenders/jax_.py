@@ -57,7 +57,8 @@ class JaxSession:
 
     def prepare(self, arrays: tuple[np.ndarray, np.ndarray]) -> tuple[Any, Any]:
         x, y = arrays
-        return jnp.array(x), jnp.array(y.astype(np.int32))  # JAX's integers are 32 bits wide unless told
+        labels = np.issubdtype(y.dtype, np.integer)  # JAX's integers are 32 bits wide unless told
+        return jnp.array(x), jnp.array(y.astype(np.int32) if labels else y)
 
     def value(self, loss: Any) -> float:
         jax.block_until_ready((self.state, loss))  # the update may still be in flight when the loss is there

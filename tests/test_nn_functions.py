@@ -283,3 +283,14 @@ def test_parameters_in_lists_and_dicts():
     assert list(named.state_dict()) == ["b"] and named.get("zzz") is None
     named |= {"c": lampion.ones(4)}
     assert [name for name, _ in named.items()] == ["b", "c"]
+
+
+@pytest.mark.parametrize(("score", "truth"), [(-20.0, 0.0), (20.0, 1.0)])
+def test_sure_and_right_answers_keep_a_gradient(score, truth):
+    """Less than float32 can add to 20: it must not be lost beside the score."""
+    x = lampion.tensor([score], requires_grad=True)
+    loss = F.binary_cross_entropy_with_logits(x, lampion.tensor([truth]))
+    loss.backward()
+    small = np.exp(-20.0)  # of both, to a relative 2e-9
+    assert loss.item() == pytest.approx(small, rel=1e-6)
+    assert x.grad.item() == pytest.approx(small if truth == 0 else -small, rel=1e-6)

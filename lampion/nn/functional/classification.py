@@ -279,10 +279,12 @@ def binary_cross_entropy_with_logits(
     reduction = reduction_of(name, reduction, size_average, reduce)
     check_floats(name, input)
     _check_target(name, input, target)
-    missed = softplus(-input)
-    if pos_weight is not None:
-        missed = missed * ((pos_weight - 1.0) * target + 1.0)
-    losses = (1.0 - target) * input + missed
+    yes = 1.0 if pos_weight is None else (pos_weight - 1.0) * target + 1.0
+    # log(1 + e**-x) is log(1 + e**-|x|), less x where x is negative. That x and the one in front are taken
+    # together: beside numbers of their size, what is left of a sure and right answer would be lost.
+    negative = input < 0
+    slope = (1.0 - target) - yes * negative.to(input.dtype)
+    losses = slope * input + yes * softplus(ops.where(negative, input, -input))
     return reduced(losses if weight is None else losses * weight, reduction)
 
 

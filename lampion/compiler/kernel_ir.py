@@ -36,6 +36,7 @@ from lampion.compiler.kernel_layers import (
     Convolution,
     ConvolutionWeight,
     Pool,
+    WinogradFilters,
 )
 from lampion.dtype import DType
 from lampion.primitive import Primitive
@@ -354,8 +355,8 @@ class Repeat:
 
 
 Kernel = (
-    Map | Segments | Reduce | Rows | Matmul | Convolution | ConvolutionWeight | Pool | Gather
-    | ScatterAdd | RandomBits | Attention | AttentionSlopes | Walk | Sort
+    Map | Segments | Reduce | Rows | Matmul | Convolution | ConvolutionWeight | WinogradFilters | Pool
+    | Gather | ScatterAdd | RandomBits | Attention | AttentionSlopes | Walk | Sort
     | Repeat | CallOut
 )  # fmt: skip
 
@@ -400,5 +401,5 @@ __all__ = [
     "Convolution", "ConvolutionWeight", "Gather", "Kernel", "Literal", "Load", "Map", "Matmul",
     "Operand", "Pick", "Place", "Plan", "Pool", "Position", "RandomBits", "Reduce", "Reduction", "Repeat",
     "Result", "Round", "Rows", "ScatterAdd", "Segments", "Sort", "Spot", "Store", "Value", "Walk",
-    "Window",
+    "Window", "WinogradFilters",
 ]  # fmt: skip

@@ -25,6 +25,7 @@ class Convolution:
         sizes: of the output.
         stride, dilation: for each dimension.
         padding: in front of x, for each dimension; below 0: so much of x is left out.
+        transformed: what `WinogradFilters` made of w, where the kernel is to go that way.
     """
 
     x: Window
@@ -39,6 +40,7 @@ class Convolution:
     operands: tuple[Operand, ...]
     epilogue: tuple[Value, ...]
     stores: tuple[Store, ...]
+    transformed: Window | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -47,6 +49,28 @@ class Convolution:
     @property
     def taps(self) -> tuple[int, ...]:
         return self.w.shape[2:-2]
+
+
+@dataclass(frozen=True)
+class WinogradFilters:
+    """``out[p, i, j, c, o] = sum over r, s of G[i, r] G[j, s] w[p, 0, r, s, c, o]``: `codegen/winograd.py`.
+
+    Attributes:
+        w: filters of 3x3 as `Convolution` reads them, in one block of channels: (panels, 1, 3, 3, C, outputs
+            of a panel).
+        out: (panels, 4, 4, C, outputs of a panel), no gaps.
+        outputs: of all panels; the last one may be filled in part.
+    """
+
+    w: Window
+    out: Window
+    outputs: int
+    dtype: DType
+    operands: tuple[Operand, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.out.shape
 
 
 @dataclass(frozen=True)
@@ -61,6 +85,7 @@ class ConvolutionWeight:
         y: (N, *sizes, O), channels adjacent.
         out: (blocks, *taps, C / groups, O), outputs adjacent, and no gaps.
         images: of a block.
+        transformed: whether the kernel is to go Winograd's way (see `codegen/winograd.py`).
     """
 
     x: Window
@@ -73,6 +98,7 @@ class ConvolutionWeight:
     groups: int
     dtype: DType
     operands: tuple[Operand, ...]
+    transformed: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -1,8 +1,9 @@
 """Keeps the record of a recipe's run: `python -m benchmarks.runs runs/rnnlm-lstm-...` for one folder or more.
 
 Of what a training left in its folder, the numbers go to results/<this machine>/runs/<recipe>-seed<seed>.json:
-the command, the settings, what came out, and the history, epoch by epoch, with all digits. Runs are
-deterministic: the first epochs of a record can be had again, bit for bit, without waiting for the last.
+the command, the settings, what came out, and the history, epoch by epoch, with all digits (of a long one, the
+first epochs and a tenth of the others). Runs are deterministic: the first epochs of a record can be had
+again, bit for bit, without waiting for the last.
 """
 
 from __future__ import annotations
@@ -21,13 +22,16 @@ from benchmarks import machine, report
 #: Settings that are options of the command `lampion train`; others are the recipe's own.
 OPTIONS = ("epochs", "batch_size", "lr", "seed")
 
+#: Of a history with more epochs than this, so many are kept from its beginning, and each tenth of the others.
+WHOLE = 100
+
 
 def record(folder: Path) -> dict[str, Any]:
     """What is kept of a run."""
     settings = json.loads((folder / "settings.json").read_text())
     metrics = json.loads((folder / "metrics.json").read_text())
     with open(folder / "history.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
+        rows = thinned(list(csv.DictReader(file)))
     options = [f"--{name.replace('_', '-')} {settings[name]}" for name in OPTIONS if name in settings]
     options += [f"--set {name}={value}" for name, value in own_options(settings).items()]
     return {
@@ -47,6 +51,12 @@ def own_options(settings: dict[str, Any]) -> dict[str, Any]:
     known = (*OPTIONS, "compile", "device")
     return {name: value for name, value in settings.items()
             if name in defaults and name not in known and value != defaults[name]}  # fmt: skip
+
+
+def thinned(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """What is kept of a history: all of a short one; the last epoch always."""
+    later = rows[WHOLE:]
+    return rows[:WHOLE] + [row for i, row in enumerate(later, 1) if i % 10 == 0 or i == len(later)]
 
 
 def number(text: str) -> int | float | str:

@@ -37,3 +37,15 @@ def test_a_record_names_the_options_of_the_recipe(tmp_path: Path) -> None:
         json.loads(path.read_text())["command"]
         == "lampion train addition --epochs 1 --seed 1 --set peeky=False"
     )
+
+
+def test_a_long_history_keeps_its_beginning_and_its_end(tmp_path: Path) -> None:
+    run = Run("rnnlm", 0, tmp_path / "run", epochs=125)
+    history = History()
+    for epoch in range(1, 126):
+        history.add(epoch=epoch, loss=1 / epoch)
+    history.save(run / "history.csv")
+    run.finish(seconds=1.0)
+    kept = json.loads(runs.keep(run.folder, tmp_path / "results").read_text())
+    assert kept["history"]["epoch"] == [*range(1, 101), 110, 120, 125]
+    assert kept["history"]["loss"][-1] == 1 / 125

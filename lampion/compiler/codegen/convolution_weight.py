@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lampion.compiler.codegen import convolution_depthwise as depthwise
-from lampion.compiler.codegen import tile
+from lampion.compiler.codegen import tile, winograd, winograd_weight
 from lampion.compiler.codegen.builder import IRValue, KernelBuilder
 from lampion.compiler.codegen.convolution_blocks import Geometry, channel_block, even_runs, three
 from lampion.compiler.codegen.convolution_fill import Buffer
@@ -80,6 +80,8 @@ def image_blocks(g: Geometry, wanted: int = 16) -> int:
     """In how many blocks the images are to be cut, so that there are chunks enough for threads to share."""
     if depthwise.small_groups(g):
         return depthwise.image_blocks(g, wanted)
+    if winograd.pays(g):
+        return winograd_weight.image_blocks(g, wanted)
     return max(1, min(g.images, -(-wanted // Blocks(g, 1).chunks)))
 
 
@@ -88,6 +90,8 @@ def chunks(kernel: ConvolutionWeight, target: Target | None = None) -> int:
     if 0 in kernel.shape:
         return 0
     g, blocks = geometry(kernel), kernel.shape[0]
+    if kernel.transformed:
+        return winograd_weight.Blocks(g, blocks).chunks
     return depthwise.filter_chunks(g, blocks) if depthwise.small_groups(g) else Blocks(g, blocks).chunks
 
 
@@ -95,10 +99,16 @@ def emit(module: Any, name: str, kernel: ConvolutionWeight, target: Target) -> N
     """Add the kernel's function to the module."""
     k = KernelBuilder(module, name, kernel.operands, target)
     if 0 not in kernel.shape:
-        g = geometry(kernel)
-        emission = depthwise.Filters(k, kernel, g) if depthwise.small_groups(g) else _Emission(k, kernel)
-        emission.emit()
+        _emission(k, kernel, geometry(kernel)).emit()
     k.finish()
+
+
+def _emission(
+    k: KernelBuilder, kernel: ConvolutionWeight, g: Geometry
+) -> winograd_weight.Filters | depthwise.Filters | _Emission:
+    if kernel.transformed:
+        return winograd_weight.Filters(k, kernel, g)
+    return depthwise.Filters(k, kernel, g) if depthwise.small_groups(g) else _Emission(k, kernel)
 
 
 class _Emission:

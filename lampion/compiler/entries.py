@@ -50,8 +50,10 @@ def name_of(
         text = _Writer().graph(graph)
     except _Nameless:
         return None
+    from lampion.compiler.codegen import winograd
+
     lie = [strides[value] for value in (*graph.inputs, *graph.constants)]
-    return cache.key("graph", text, repr(lie), repr(targets), target.key)
+    return cache.key("graph", text, repr(lie), repr(targets), target.key, repr(winograd.is_on()))
 
 
 def load(name: str) -> Entry | None:

@@ -32,6 +32,8 @@ def show_kernel(kernel: ir.Kernel) -> str:
         return _convolution(kernel)
     if isinstance(kernel, ir.ConvolutionWeight):
         return _convolution_weight(kernel)
+    if isinstance(kernel, ir.WinogradFilters):
+        return _winograd_filters(kernel)
     if isinstance(kernel, ir.Pool):
         return _pool(kernel)
     if isinstance(kernel, ir.Gather):
@@ -215,7 +217,21 @@ def _convolution(kernel: ir.Convolution) -> str:
     for name, size in reversed([*zip(taps, kernel.taps, strict=True), ("c", channels)]):
         inner = [f"for {name} in range({size}):", *_indent(inner)]
     lines = ["acc = 0", *inner, *_body(kernel.epilogue, "e", indices, ["acc"])]
-    return "\n".join(_nest(kernel.shape, [*lines, *_stores(kernel.stores, "e", indices)]))
+    loops = _nest(kernel.shape, [*lines, *_stores(kernel.stores, "e", indices)])
+    if kernel.transformed is not None:
+        filters = f"b{kernel.transformed.operand}"
+        loops.insert(0, f"# 2x2 places at a time, from 16 products with {filters}: F(2x2, 3x3)")
+    return "\n".join(loops)
+
+
+def _winograd_filters(kernel: ir.WinogradFilters) -> str:
+    """Filters of 3x3 as Winograd's 4x4; outputs are counted through all panels."""
+    taps, products = f"b{kernel.w.operand}[:, :, c, o]", f"b{kernel.out.operand}[:, :, c, o]"
+    sizes = (kernel.out.shape[3], kernel.outputs)
+    lines = [f"{products} = G @ {taps} @ G.T   # G = [[1, 0, 0], [.5, .5, .5], [.5, -.5, .5], [0, 0, 1]]"]
+    for name, size in reversed([*zip("co", sizes, strict=True)]):
+        lines = [f"for {name} in range({size}):", *_indent(lines)]
+    return "\n".join(lines)
 
 
 def _convolution_weight(kernel: ir.ConvolutionWeight) -> str:
@@ -237,6 +253,8 @@ def _convolution_weight(kernel: ir.ConvolutionWeight) -> str:
     inner += [(name, str(n)) for name, n in zip(places, kernel.y.shape[1:-1], strict=True)]
     for name, bounds in [*reversed(inner), *((name, str(n)) for name, n in reversed(loops))]:
         lines = [f"for {name} in range({bounds}):", *_indent(lines)]
+    if kernel.transformed:
+        lines.insert(0, "# 3x3 taps at a time, from 16 products: F(3x3, 2x2)")
     return "\n".join(lines)
 
 

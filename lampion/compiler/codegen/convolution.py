@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lampion.compiler.codegen import convolution_depthwise as depthwise
-from lampion.compiler.codegen import tile
+from lampion.compiler.codegen import tile, winograd_forward
 from lampion.compiler.codegen.builder import IRValue, KernelBuilder
 from lampion.compiler.codegen.convolution_blocks import PANEL, Blocks, Geometry, even_runs, three
 from lampion.compiler.codegen.convolution_fill import Buffer
@@ -45,7 +45,11 @@ def chunks(kernel: Convolution, target: Target | None = None) -> int:
     if 0 in kernel.shape:
         return 0
     g = geometry(kernel)
-    return depthwise.forward_chunks(g) if depthwise.small_groups(g) else Blocks(g, kernel.w.shape[-2]).chunks
+    if kernel.transformed is not None:
+        return winograd_forward.Blocks(g).chunks
+    if depthwise.small_groups(g):
+        return depthwise.forward_chunks(g)
+    return Blocks(g, kernel.w.shape[-2]).chunks
 
 
 def emit(module: Any, name: str, kernel: Convolution, target: Target) -> None:
@@ -53,8 +57,12 @@ def emit(module: Any, name: str, kernel: Convolution, target: Target) -> None:
     k = KernelBuilder(module, name, kernel.operands, target)
     if 0 not in kernel.shape:
         g = geometry(kernel)
-        emission = depthwise.Forward(k, kernel, g) if depthwise.small_groups(g) else _Emission(k, kernel)
-        emission.emit()
+        if kernel.transformed is not None:
+            winograd_forward.Forward(k, kernel, g).emit()
+        elif depthwise.small_groups(g):
+            depthwise.Forward(k, kernel, g).emit()
+        else:
+            _Emission(k, kernel).emit()
     k.finish()
 
 

@@ -34,6 +34,7 @@ from lampion.compiler.kernel_ir import (
     Value,
     Walk,
     Window,
+    WinogradFilters,
 )
 from lampion.dtype import DType, float32
 
@@ -71,10 +72,16 @@ def _cycles(kernel: Kernel, target: Target) -> float:
         return products * step + reading + outside
     if isinstance(kernel, Convolution):
         products = math.prod(kernel.shape) * math.prod(kernel.taps) * kernel.x.shape[-1] // kernel.groups
+        if kernel.transformed is not None:
+            products = products * 4 // 9
         outside = math.prod(kernel.shape) * _point(kernel.epilogue, kernel.stores, target)
         return products * _per_lane(kernel.dtype, target) + outside + kernel.x.size
+    if isinstance(kernel, WinogradFilters):
+        return 4 * kernel.out.size * _per_lane(kernel.dtype, target)
     if isinstance(kernel, ConvolutionWeight):
         products = math.prod(kernel.y.shape) * math.prod(kernel.taps) * kernel.x.shape[-1] // kernel.groups
+        if kernel.transformed:
+            products = products * 4 // 9
         return products * _per_lane(kernel.dtype, target) + kernel.x.size
     if isinstance(kernel, Pool):
         looked_at = math.prod(kernel.shape) * math.prod(kernel.taps)

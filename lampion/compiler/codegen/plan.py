@@ -40,6 +40,7 @@ from lampion.compiler.codegen import (
     segments,
     sort,
     walk,
+    winograd_filters,
 )
 from lampion.compiler.codegen.builder import I64, POINTER, emit_object, optimize
 from lampion.compiler.codegen.compiled import Claims, Code, CompiledPlan, status_of
@@ -66,6 +67,7 @@ from lampion.compiler.kernel_ir import (
     Segments,
     Sort,
     Walk,
+    WinogradFilters,
 )
 from lampion.compiler.resident import drop_cycles, give_back
 
@@ -76,6 +78,7 @@ _MODULES: dict[type, ModuleType] = {
     Rows: rows,
     Matmul: matmul,
     Convolution: convolution,
+    WinogradFilters: winograd_filters,
     ConvolutionWeight: convolution_weight,
     Pool: pooling,
     Gather: gather,

@@ -26,8 +26,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 
+import llvmlite.ir as ir
+
 from lampion.compiler.codegen import tile
-from lampion.compiler.codegen.builder import IRValue, KernelBuilder, ir
+from lampion.compiler.codegen.builder import IRValue, KernelBuilder
 from lampion.compiler.codegen.convolution_blocks import Geometry
 from lampion.dtype import DType
 
@@ -71,8 +73,8 @@ def _is_possible(g: Geometry) -> bool:
 
 
 def _gain(g: Geometry) -> float:
-    """How much faster it should be, by the cycles that a tile takes (with AVX-512; the ratios of other levels are
-    alike).
+    """How much faster it should be, by the cycles that a tile takes (with AVX-512; other levels gain as
+    much).
     """
     _, rows, columns = tiles(g)
     c, o = g.channels // _SIXTEEN, g.outputs // _SIXTEEN

@@ -14,7 +14,7 @@ _FREE = frozenset({"cast", "clone", "second", "where"})
 
 
 def products(kernel: ir.Kernel) -> int:
-    """Floating-point operations of the matrix products in it."""
+    """Floating-point operations of the matrix products in it (as if convolutions were done directly)."""
     if isinstance(kernel, ir.Matmul):
         return 2 * math.prod(kernel.shape) * kernel.a.shape[-1]
     if isinstance(kernel, ir.Convolution):
@@ -46,6 +46,8 @@ def operations(kernel: ir.Kernel) -> int:
         return products(kernel) + math.prod(kernel.shape) * _count(kernel.epilogue)
     if isinstance(kernel, ir.ConvolutionWeight):
         return products(kernel)
+    if isinstance(kernel, ir.WinogradFilters):
+        return 7 * 5 * kernel.out.shape[3] * kernel.outputs  # 5 for each of three columns and four rows
     if isinstance(kernel, ir.Attention):
         return products(kernel) + 4 * _pairs(kernel)  # scaled, the largest taken off, exponential, total
     if isinstance(kernel, ir.AttentionSlopes):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from lampion.compiler import kernel_ir as ir
-from lampion.compiler.codegen import convolution_depthwise, convolution_weight
+from lampion.compiler.codegen import convolution_depthwise, convolution_weight, winograd
 from lampion.compiler.codegen.convolution_blocks import PANEL, Geometry, channel_block, three
 from lampion.compiler.graph import Equation, Value
 from lampion.compiler.lowering.body import Body, Record
@@ -24,7 +24,7 @@ from lampion.compiler.lowering.plan import Lowering
 from lampion.compiler.lowering.registry import lowers, lowers_group
 from lampion.compiler.schedule import Group, Layout
 from lampion.compiler.strides import contiguous_strides
-from lampion.dtype import float32, float64
+from lampion.dtype import DType, float32, float64
 from lampion.ops.reduce import sum as sum_
 
 T = TypeVar("T", ir.Value, ir.Store)
@@ -45,10 +45,13 @@ def lower_convolution(lowering: Lowering, group: Group) -> None:
         taps = main.inputs[1].shape[2:]
         view = view.turned([(0, 1, n) for n in taps])
         padding = tuple(d * (n - 1) - p for d, n, p in zip(dilation, taps, padding, strict=True))
-    filters = packed(lowering, w, view)
     seen = adjacent_channels(lowering, x, _few(main))
+    is_transformed = winograd.pays(_geometry(x, main.output, view.shape, stride, padding, dilation))
+    filters = packed(lowering, w, view, is_transformed)
+    transformed = transform(lowering, filters, w.dtype, main.output.shape[1]) if is_transformed else None
     record = Record(lowering)
     windows = channels_last(record.window(seen, x.dtype)), record.window(filters, w.dtype)
+    others = () if transformed is None else (record.window(transformed, w.dtype),)
     epilogue = Body(lowering, record, main.output.shape)
     epilogue.result(main.output)
     for equation in group.epilogue:
@@ -57,8 +60,37 @@ def lower_convolution(lowering: Lowering, group: Group) -> None:
     lowering.call(record, ir.Convolution(
         *windows, main.output.shape[1], main.output.shape[2:], stride, padding, dilation,
         main.params["groups"], main.output.dtype, tuple(record.operands),
-        turned(epilogue.values), turned(stores),
-    ), label(group))  # fmt: skip
+        turned(epilogue.values), turned(stores), *others,
+    ), label(group) + _way(is_transformed))  # fmt: skip
+
+
+def _geometry(
+    x: Value, out: Value, filters: Sequence[int], stride: Sequence[int], padding: Sequence[int],
+    dilation: Sequence[int],
+) -> Geometry:  # fmt: skip
+    """The sizes of a convolution; filters are (groups, outputs of a group, channels of a group, *taps)."""
+    groups, outputs, channels, *taps = filters
+    return Geometry(
+        x.shape[0], channels, outputs, groups, three(x.shape[2:], 1), three(out.shape[2:], 1), three(taps, 1),
+        three(stride, 1), three(padding, 0), three(dilation, 1), x.dtype.itemsize,
+    )  # fmt: skip
+
+
+def _way(is_transformed: bool) -> str:
+    """For labels."""
+    return " (Winograd)" if is_transformed else ""
+
+
+def transform(lowering: Lowering, filters: Layout, dtype: DType, outputs: int) -> Layout:
+    """Packed filters, transformed for Winograd's way to convolve (see `ir.WinogradFilters`)."""
+    panels, _, _, _, channels, width = filters.shape
+    shape = (panels, 4, 4, channels, width)
+    to = _in_new_memory(shape, contiguous_strides(shape, 1), dtype)
+    record = Record(lowering)
+    windows = record.window(filters, dtype), record.window(to, dtype, written=True)
+    kernel = ir.WinogradFilters(*windows, outputs, dtype, tuple(record.operands))
+    lowering.call(record, kernel, "filters, transformed")
+    return to
 
 
 @lowers("convolution_input", safe=True)
@@ -152,19 +184,19 @@ def lower_convolution_weight(lowering: Lowering, main: Equation) -> None:
     params, out = main.params, lowering.layouts[main.output]
     outputs, channels, *taps = main.output.shape
     padding = tuple(before for before, _ in params["padding"])
-    geometry = Geometry(
-        x.shape[0], channels, outputs // params["groups"], params["groups"], three(x.shape[2:], 1),
-        three(y.shape[2:], 1), three(taps, 1), three(params["stride"], 1), three(padding, 0),
-        three(params["dilation"], 1), x.dtype.itemsize,
-    )  # fmt: skip
+    groups = params["groups"]
+    geometry = _geometry(
+        x, y, (groups, outputs // groups, channels, *taps), params["stride"], padding, params["dilation"]
+    )
+    is_transformed = winograd.pays(geometry)
     images = -(-x.shape[0] // convolution_weight.image_blocks(geometry))
     blocks = -(-x.shape[0] // images)
     shape = (blocks, *taps, channels, outputs)
     # Each output's numbers are to lie together, but kernels write outputs side by side: first they do so with
     # everything else in order, which is then turned as a whole.
     *by_taps, by_channel, by_output = _order(main.output.shape)
-    summed = _in_new_memory(shape[1:], (*by_taps, by_channel, by_output), x)
-    sums = summed if blocks == 1 else _in_new_memory(shape, contiguous_strides(shape, 1), x)
+    summed = _in_new_memory(shape[1:], (*by_taps, by_channel, by_output), x.dtype)
+    sums = summed if blocks == 1 else _in_new_memory(shape, contiguous_strides(shape, 1), x.dtype)
     slopes, seen = adjacent_channels(lowering, y), adjacent_channels(lowering, x, _few(main))
     record = Record(lowering)
     slopes_, seen_ = (channels_last(record.window(layout, x.dtype)) for layout in (slopes, seen))
@@ -172,8 +204,8 @@ def lower_convolution_weight(lowering: Lowering, main: Equation) -> None:
     window = record.window(to, x.dtype, written=True)
     lowering.call(record, ir.ConvolutionWeight(
         seen_, slopes_, window, images, params["stride"], padding, params["dilation"], params["groups"],
-        x.dtype, tuple(record.operands),
-    ), "convolution_weight")  # fmt: skip
+        x.dtype, tuple(record.operands), is_transformed,
+    ), "convolution_weight" + _way(is_transformed))  # fmt: skip
     if blocks > 1:
         _add_up(lowering, sums, summed, x)
     value = Value(-1, main.output.shape, x.dtype)
@@ -183,8 +215,8 @@ def lower_convolution_weight(lowering: Lowering, main: Equation) -> None:
     lowering.copy(value, out, "convolution_weight: each output's together")
 
 
-def _in_new_memory(shape: tuple[int, ...], strides: tuple[int, ...], like: Value) -> Layout:
-    return Layout(Value(-1, shape, like.dtype), shape, strides)
+def _in_new_memory(shape: tuple[int, ...], strides: tuple[int, ...], dtype: DType) -> Layout:
+    return Layout(Value(-1, shape, dtype), shape, strides)
 
 
 def _add_up(lowering: Lowering, sums: Layout, out: Layout, like: Value) -> None:
@@ -249,12 +281,16 @@ class _View:
         )  # fmt: skip
 
 
-def packed(lowering: Lowering, w: Value, view: _View) -> Layout:
-    """The filters as the kernel reads them (see `ir.Convolution`), in memory of their own."""
+def packed(lowering: Lowering, w: Value, view: _View, whole: bool = False) -> Layout:
+    """The filters as the kernel reads them (see `ir.Convolution`), in memory of their own.
+
+    Args:
+        whole: all channels are to be one block.
+    """
     groups, outputs, channels, *taps = view.shape
     if groups > 1 and outputs == channels and channels in convolution_depthwise.SIZES:
         return _packed_groups(lowering, w, view)
-    block = channel_block(channels, math.prod(taps), w.dtype.itemsize)
+    block = channels if whole else channel_block(channels, math.prod(taps), w.dtype.itemsize)
     panels = -(-outputs // PANEL)
     shape = (groups * panels, channels // block, *taps, block, PANEL)
     copy = Value(-1, shape, w.dtype)

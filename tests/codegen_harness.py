@@ -111,8 +111,13 @@ def emitter(kernel):
 
 def compiled(kernel, target):
     """A Python function (buffers, lo, hi) -> status."""
+    return call_of(emitter(kernel), kernel, target)
+
+
+def call_of(emitter, kernel, target):
+    """The same for the kernel of any module that emits them."""
     module = ir.Module()
-    emitter(kernel).emit(module, "kernel", kernel, target)
+    emitter.emit(module, "kernel", kernel, target)
     library = Library(compile_module(module, target), target)
     types = [ctypes.c_void_p] * len(kernel.operands) + [ctypes.c_int64] * 2
     code = ctypes.CFUNCTYPE(ctypes.c_int64, *types)(library.address("kernel"))

@@ -32,6 +32,7 @@ from lampion.compiler.scan.record import LoopNode, Recorded
 from lampion.compiler.strides import contiguous_strides
 from lampion.compiler.tape import GradientTrace
 from lampion.compiler.trace import Tracer
+from lampion.forks import lock_of
 from lampion.mode import mode
 from lampion.tensor import Tensor, wrap
 
@@ -119,17 +120,19 @@ class Tape:
             gradients read what no node says: loops, and gradients of the user's own.
         runs_user_code: whether there are gradients that the user wrote.
         loops: the scans of the function, which remember what a walk made of them.
-        lock: held while the graph is written.
+        first: the tape whose gradients' gradients this is about, or itself. Its lock is held while the graph
+            is written.
     """
 
     def __init__(
         self, graph: Graph, outs: list[Tensor], leaves: list[Tensor], storages: list[list[Any]],
-        runs_user_code: bool, loops: list[Recorded], lock: Any = None,
+        runs_user_code: bool, loops: list[Recorded], first: Tape | None = None,
     ) -> None:  # fmt: skip
         self.graph, self.outs, self.leaves = graph, outs, leaves
         self.shapes = [tuple(leaf.shape) for leaf in leaves]
         self.runs_user_code, self.loops = runs_user_code, loops
-        self.lock = threading.RLock() if lock is None else lock
+        self.lock = lock_of(self, threading.RLock)
+        self.first = self if first is None else first
         self.kept: list[Value] = []
         self.needs: dict[int, set[int]] = {}
         self._versions = storages  # keeps the ids valid
@@ -147,7 +150,7 @@ class Tape:
             recorded: None, or, where the gradients are to be differentiated: which of the incoming ones have
                 a history.
         """
-        with self.lock:
+        with self.first.lock:
             if len(self.derivatives) >= MAX_PATTERNS and (given, wanted, recorded) not in self.derivatives:
                 wanted = (True,) * len(self.leaves)
             found = self.derivatives.get((given, wanted, recorded))
@@ -205,7 +208,7 @@ class Tape:
         versions = [*self._versions, *(seed._version for seed in walk.seeds)]
         leaves = [*self.leaves, *(seed for seed, has in zip(walk.seeds, recorded, strict=True) if has)]
         after = Tape(
-            self.graph, list(ends.values()), leaves, versions, self.runs_user_code, self.loops, self.lock
+            self.graph, list(ends.values()), leaves, versions, self.runs_user_code, self.loops, self.first
         )
         after.kept = [*self.kept, *walk.given]
         derivative.after, derivative.lasting = after, list(ends)

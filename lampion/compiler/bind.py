@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from lampion.compiler.outside import WatchedOptimizer
 from lampion.compiler.settings import Setting
 from lampion.compiler.trace import Source
 from lampion.compiler.tree import unflatten
+from lampion.forks import lock_of
 from lampion.mode import mode
 from lampion.tensor import Tensor, wrap
 
@@ -104,7 +104,7 @@ class BoundPlan:
     def __init__(self, binding: Binding, engine: Any) -> None:
         self.binding = binding
         self.engine = engine
-        self.lock = threading.Lock()
+        self.lock = lock_of(self)
         self.calls = 0
         graph = binding.graph
         inputs = len(graph.inputs)

@@ -24,7 +24,7 @@ For a step that a classifier `model` takes with Adam on `x` and `y`, the functio
                 return MISSED
         except GONE:
             return MISSED
-        with lock:
+        with plan.lock:
             if (values := peek20()) is None:
                 return MISSED
             table[0] = s0
@@ -99,7 +99,7 @@ class _Writer:
         self.plan, self.binding = plan, binding
         self.names = Names(
             MISSED=MISSED, GONE=GONE, mode=mode, Tensor=Tensor, word=addresses.word, address=address,
-            empty=np.empty, wrap=wrap, plan=plan, lock=plan.lock, arrays=plan.arrays, table=plan.table,
+            empty=np.empty, wrap=wrap, plan=plan, arrays=plan.arrays, table=plan.table,
             scalars=plan.scalars,
         )  # fmt: skip
         self.tests: list[str] = []
@@ -114,7 +114,7 @@ class _Writer:
         source = (
             f"def call(args, kwargs):\n    try:\n        if not (\n                {tests}\n        ):\n"
             "            return MISSED\n    except GONE:\n        return MISSED\n"
-            f"    with lock:\n        {lines}\n"
+            f"    with plan.lock:\n        {lines}\n"
         )
         space = self.names.space
         exec(compile(source, f"<call of {self.plan!r}>", "exec"), space)  # noqa: S102  # no text of the user's is in it

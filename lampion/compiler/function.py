@@ -25,6 +25,7 @@ from lampion.compiler.tree import flatten, flatten_arguments, is_known_by_name, 
 from lampion.compiler.why import different
 from lampion.dtype import get_default_dtype
 from lampion.errors import LampionError, OptionError
+from lampion.forks import wait_for
 from lampion.mode import mode
 from lampion.nn.module import Module
 from lampion.tensor import Tensor
@@ -54,7 +55,9 @@ _TRUSTED = (
     *(str(file) for file in Path(optim.__file__).parent.glob("*.py") if file.name != "swa_utils.py"),
 )
 _bookkeeping = threading.Lock()
+wait_for(_bookkeeping.acquire, _bookkeeping.release)
 _tracing = threading.RLock()  # sys.settrace is for one thread, but versions and attributes are shared
+wait_for(_tracing.acquire, _tracing.release, first=True)
 
 
 @overload  # a Module is a Callable too: the first that fits is meant

@@ -137,7 +137,7 @@ class Call:
         if derivative.plan is None:
             from lampion.compiler.bind import plan_of
 
-            with self.tape.lock:  # other threads wait, rather than make it too
+            with self.tape.first.lock:  # other threads wait, rather than make it too
                 if derivative.plan is None:
                     derivative.plan = plan_of(derivative.graph, [x._array for x in values])
         results: list[Tensor] = derivative.plan.run(values)

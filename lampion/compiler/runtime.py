@@ -21,6 +21,7 @@ from typing import Any
 from lampion.compiler.codegen import pool as native_pool
 from lampion.compiler.codegen.pool import BUSY, OK
 from lampion.compiler.resident import drop_compiler
+from lampion.forks import wait_for
 
 __all__ = ["BUSY", "OK", "get_num_threads", "launch", "set_num_threads"]
 
@@ -192,7 +193,6 @@ def _in_child() -> None:
     global _guard, _pool
     _guard = threading.Lock()
     _pool = None
-    _release_llvm()
 
 
 # llvmlite lets one thread in at a time. A fork while another one is inside would leave that lock locked for
@@ -214,8 +214,9 @@ def _release_llvm() -> None:
 
 
 atexit.register(_at_exit)
+wait_for(_hold_llvm, _release_llvm)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_hold_llvm, after_in_parent=_release_llvm, after_in_child=_in_child)
+    os.register_at_fork(after_in_child=_in_child)
 
 
 def _from_environment() -> int | None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from lampion import dtype as dtypes
 from lampion.errors import LampionError
+from lampion.forks import wait_for
 from lampion.mode import mode
 from lampion.ops.complex_numbers import complex
 from lampion.ops.define import cast_to, kernel, operation
@@ -62,6 +63,7 @@ class random_bits:
 
 
 _drawing = threading.Lock()
+wait_for(_drawing.acquire, _drawing.release)
 #: Draws of up to so many blocks come from a store of so many.
 _FEW, _STORED = 64, 512
 

@@ -42,8 +42,9 @@ from lampion.compiler.codegen.winograd_patches import Patches, Read
 from lampion.compiler.kernel_ir import ConvolutionWeight
 from lampion.dtype import float32 as F
 
-_TILES = 32  # that are transformed at one time, about
-_WIDE = 64  # channels and outputs of a chunk, at most
+_TILES = 24  # that are transformed at one time, about
+_CHANNELS = 64  # of a chunk, at most
+_OUTPUTS = 128  # of a chunk, at most
 _CHUNK = 64  # tiles that a chunk is worth
 
 
@@ -56,14 +57,14 @@ class Blocks:
         self.parts = -(-self.columns // DEPTH)  # of a row
         self.line = -(-self.columns // self.parts)  # tiles
         self.lines = max(1, _TILES // self.line) if self.parts == 1 else 1  # at one time
-        self.channels, self.outputs = _divisor(g.channels), _divisor(g.outputs)
+        self.channels, self.outputs = _divisor(g.channels, _CHANNELS), _divisor(g.outputs, _OUTPUTS)
         self.counts = image_blocks, g.channels // self.channels, g.outputs // self.outputs
         self.chunks = math.prod(self.counts)
 
 
-def _divisor(count: int) -> int:
-    """How many channels or outputs are taken at one time."""
-    return max(n for n in range(16, _WIDE + 1, 16) if count % n == 0)
+def _divisor(count: int, most: int) -> int:
+    """How many channels or outputs, of so many, are taken at one time."""
+    return max(n for n in range(16, most + 1, 16) if count % n == 0)
 
 
 def image_blocks(g: Geometry, wanted: int) -> int:

@@ -14,6 +14,7 @@ from lampion.compiler.codegen.builder import IRValue, KernelBuilder
 from lampion.compiler.kernel_ir import Window
 from lampion.dtype import DType
 
+_LINE = 16  # elements that caches fetch at one time, at least
 _FAR = 1 << 12  # elements from one column to the next: where it is more, zeros are of one column only
 
 #: Reads `lanes` channels of each place of a square, from a channel on: [row][column].
@@ -78,6 +79,18 @@ class Patches:
                 loop.carry(*body(loop.index, read, loop.values))
             carried = loop.results
         return carried
+
+    def fetch(self, image: IRValue, row: IRValue, column: IRValue, channel: IRValue | int, count: int) -> None:
+        """Have the caches fetch what the square below sees and others do not: `step` by `step` places."""
+        k, step, (above, left) = self.k, self.step, self.padding
+        by_image, by_row, by_column, _ = self.images.strides
+        first = self.size - above, (self.size - step) // 2 - left
+        start = self.images.offset + first[0] * by_row + first[1] * by_column
+        at = k.affine(start, (image, by_image), (row, step * by_row), (column, step * by_column), (channel, 1))
+        with k.loop(0, count, _LINE) as loop:
+            for i, j in itertools.product(range(step), repeat=2):
+                place = k.affine(i * by_row + j * by_column, (at, 1), (loop.index, 1))
+                k.prefetch(k.at(self.images.operand, place), 1)
 
     def _line(
         self, image: IRValue, row: IRValue, i: int, channel: IRValue | int

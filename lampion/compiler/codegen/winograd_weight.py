@@ -167,6 +167,7 @@ class Filters:
             start = k.affine(0, (line.index, self.blocks.line), (lines[0], -self.blocks.line), (first, -1))
 
             def put(column: IRValue, read: Read, _: Numbers) -> Numbers:
+                patches.fetch(image, row, column, channel, to.columns)
                 with k.loop(0, to.columns, self.lanes) as c:
                     grid = both(step, read(c.index, self.lanes))
                     to.put(grid, k.affine(0, (start, 1), (column, 1)), c.index)

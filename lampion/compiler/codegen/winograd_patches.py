@@ -80,16 +80,18 @@ class Patches:
             carried = loop.results
         return carried
 
-    def fetch(self, image: IRValue, row: IRValue, column: IRValue, channel: IRValue | int, count: int) -> None:
+    def fetch(
+        self, image: IRValue, row: IRValue, column: IRValue, channel: IRValue | int, count: int
+    ) -> None:
         """Have the caches fetch what the square below sees and others do not: `step` by `step` places."""
         k, step, (above, left) = self.k, self.step, self.padding
         by_image, by_row, by_column, _ = self.images.strides
         first = self.size - above, (self.size - step) // 2 - left
         start = self.images.offset + first[0] * by_row + first[1] * by_column
-        at = k.affine(start, (image, by_image), (row, step * by_row), (column, step * by_column), (channel, 1))
+        at = k.affine(start, (image, by_image), (row, step * by_row), (column, step * by_column))
         with k.loop(0, count, _LINE) as loop:
             for i, j in itertools.product(range(step), repeat=2):
-                place = k.affine(i * by_row + j * by_column, (at, 1), (loop.index, 1))
+                place = k.affine(i * by_row + j * by_column, (at, 1), (channel, 1), (loop.index, 1))
                 k.prefetch(k.at(self.images.operand, place), 1)
 
     def _line(

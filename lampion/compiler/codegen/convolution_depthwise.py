@@ -29,6 +29,7 @@ from lampion.compiler.kernel_ir import Convolution, ConvolutionWeight, Window
 SIZES = (1, 2, 4, 8)  # of groups
 _WORK = 1 << 15  # multiplications that a chunk is worth
 _CHANNELS = 64  # of a chunk of the filters' gradient
+_WRITTEN_OUT = 2  # tiles at an edge, at most, whose places are known when the code is made
 
 Numbers = Sequence[IRValue | int]
 
@@ -100,7 +101,11 @@ class _Images:
         group the one of that number.
         """
         k, g = self.k, self.geometry
-        seen = k.i64(k.affine(offset - g.padding[2], (column, g.stride[2])))
+        if edge and isinstance(column, int):
+            if not 0 <= offset - g.padding[2] + column * g.stride[2] < g.inputs[2]:
+                return k.constant(self.dtype, 0, self.lanes)
+            edge = False
+        seen = k.affine(offset - g.padding[2], (column, g.stride[2]))
         at = k.address(line[0], self.dtype, k.ir.mul(seen, line[1]))
         if edge:
             inside = k.ir.icmp_unsigned("<", seen, k.i64(g.inputs[2]))
@@ -129,15 +134,19 @@ class _Images:
     def columns(
         self, most: int, body: Callable[[IRValue, int, bool, Numbers], list[IRValue]], sums: Numbers
     ) -> Any:
-        """Carry sums through body(column, how many columns, whether some taps are outside, sums)."""
+        """Carry sums through body(column, how many columns, whether some taps may be outside, sums)."""
         k, (low, high) = self.k, self.inner
-        for first, last, edge in ((0, low, True), (low, high, False), (high, self.geometry.sizes[2], True)):
-            if first == last:
-                continue
-            for height, (start, stop) in even_runs(last - first, 1 if edge else most):
-                with k.loop(first + start, first + stop, height, carried=sums) as loop:
-                    loop.carry(*body(loop.index, height, edge, loop.values))
-                sums = loop.results
+        for height, (start, stop) in even_runs(self.geometry.sizes[2], most):
+            inner = [at for at in range(start, stop, height) if low <= at and at + height <= high]
+            left, right = (inner[0], inner[-1] + height) if inner else (stop, stop)
+            for first, last, edge in ((start, left, True), (left, right, False), (right, stop, True)):
+                if edge and last - first <= _WRITTEN_OUT * height:
+                    for at in range(first, last, height):
+                        sums = body(at, height, True, sums)
+                elif first < last:
+                    with k.loop(first, last, height, carried=sums) as loop:
+                        loop.carry(*body(loop.index, height, edge, loop.values))
+                    sums = loop.results
         return sums
 
 
@@ -159,15 +168,15 @@ class Forward:
         with k.loop(first, last) as loop:
             image, *place = k.unravel(loop.index, (g.images, *g.sizes[:2]))
 
-            def line(channel: IRValue, width: int) -> None:
-                def tiles(column: IRValue, columns: int, edge: bool, _: Numbers) -> list[IRValue]:
+            def tile_(column: IRValue | int, columns: int, edge: bool, _: Numbers) -> list[IRValue]:
+                def sum_up(channel: IRValue, width: int) -> None:
                     sums = self._sums(image, place, channel, width, column, columns, edge)
                     self._finish(sums, image, place, channel, width, column)
-                    return []
 
-                self.images.columns(self.most, tiles, ())
+                self.images.channels(0, g.groups * g.channels, sum_up)
+                return []
 
-            self.images.channels(0, g.groups * g.channels, line)
+            self.images.columns(self.most, tile_, ())
 
     def _sums(
         self, image: IRValue, place: Numbers, channel: IRValue, width: int, column: IRValue, columns: int,

@@ -8,6 +8,7 @@ goes through none of that. An entry holds object code and the few numbers that i
 from __future__ import annotations
 
 import hashlib
+import os
 import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -50,10 +51,9 @@ def name_of(
         text = _Writer().graph(graph)
     except _Nameless:
         return None
-    from lampion.compiler.codegen import winograd
-
+    switch = os.environ.get("LAMPION_WINOGRAD", "")  # see `codegen/winograd.py`
     lie = [strides[value] for value in (*graph.inputs, *graph.constants)]
-    return cache.key("graph", text, repr(lie), repr(targets), target.key, repr(winograd.is_on()))
+    return cache.key("graph", text, repr(lie), repr(targets), target.key, switch)
 
 
 def load(name: str) -> Entry | None:

@@ -61,7 +61,7 @@ def numbers(images, sizes, channels, outputs, pad=ONE, seed=0):
 
 
 def check_errors(found, x, y, pad):
-    """At most twice what NumPy's products lose, in the mean and at worst, and 4 ulp of the largest."""
+    """At most twice what NumPy's products lose: in the mean and an ulp of the largest, at worst and 4 ulp."""
     exact = products(x.astype("f8"), y.astype("f8"), pad)
     ours, theirs = np.abs(found - exact), np.abs(products(x, y, pad) - exact)
     ulp = np.finfo("f4").eps * np.abs(exact).max()
@@ -93,11 +93,12 @@ def test_rows_longer_than_a_sum(width):
 
 
 @pytest.mark.parametrize("offset", [0.0, 2.0])
-def test_long_sums_keep_their_digits(offset):
-    """Sums over 25,600 places, of numbers around zero and of such that all add up."""
-    x, y = numbers(25, (32, 32), 16, 32)
+@pytest.mark.parametrize(("channels", "transformed"), [(16, True), (16, False), (3, False)])
+def test_long_sums_keep_their_digits(channels, transformed, offset):
+    """Sums over 25,000 places, of numbers around zero or all positive; the direct kernel's too."""
+    x, y = numbers(5, (50, 100), channels, 32)
     x, y = x + np.float32(offset), y + np.float32(offset)
-    check_errors(run(record(x, y), x, y)[0], x, y, ONE)
+    check_errors(run(record(x, y, transformed=transformed), x, y)[0], x, y, ONE)
 
 
 def test_windows_of_any_strides():

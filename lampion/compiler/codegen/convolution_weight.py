@@ -3,8 +3,9 @@
 For a plane and a row of taps, it is a product of two matrices with a row for each place of the output: what
 the taps of that row see there, (place, tap and channel), and the gradient, (place, output). As in
 `convolution.py`, the first is copied into a small buffer, in which the taps along a row and their channels
-lie one behind the other. A register tile is a few of those by a panel of outputs, summed over all places of
-some rows.
+lie one behind the other. A register tile is a few of those by a panel of outputs, summed over the places of a
+row or a few, from zero; that is then added to what is in memory: many short sums lose fewer digits than a
+long one.
 
 A chunk is a block of images, a plane and a row of taps, and a block of channels and one of outputs. Where
 there are few channels, a row of taps would not fill a tile: then all rows of a plane are one.
@@ -28,6 +29,7 @@ from lampion.compiler.kernel_ir import ConvolutionWeight
 _OUTPUTS = 128  # of a chunk, at most
 _BUFFER = 96 << 10  # bytes of the input's part that a block sees
 _ROWS = 8  # of the output in a block, at most
+_TERMS = 64  # places that are summed up in registers, at most
 _FEW = 32  # taps of a plane and their channels that are one tile
 
 
@@ -50,7 +52,7 @@ class Blocks:
         self.down = g.taps[1] if g.channels * g.taps[1] * g.taps[2] <= _FEW else 1  # rows of taps at a time
         self.channels = channel_block(g.channels, g.taps[2], g.itemsize)
         self.outputs = min(g.outputs, _OUTPUTS)
-        self.columns = g.sizes[2]
+        self.columns = -(-g.sizes[2] // -(-g.sizes[2] // _TERMS))
         while self.columns > 8 and self._bytes(1) > _BUFFER:
             self.columns = -(-self.columns // 2)
         self.rows = max(1, min(g.sizes[1], _ROWS))
@@ -210,67 +212,66 @@ class _Emission:
         self, out: Matrix, y: IRValue, rows: int, columns: int, output: IRValue | int, width: int
     ) -> None:
         """All rows of taps at once: tiles whose rows lie anywhere."""
-        k, g, vectors = self.k, self.geometry, -(-width // self.lanes)
+        k = self.k
         lines = [(to + i * self.out_row, at + i) for to, at, n in self._lines() for i in range(n)]
         pieces = -(-len(lines) // self.most)
-        for part in (lines[n::pieces] for n in range(pieces)):
-            targets = [k.address(out.at(k, 0, output), self.dtype, to) for to, _ in part]
-            sums = [v for at in targets for v in load_row(k, at, self.dtype, width, self.lanes)]
-            with k.loop(0, rows * columns, carried=sums) as loop:
-                row, column = k.unravel(loop.index, (rows, columns))
-                steps = ((row, g.stride[1] * self.buffer.row), (column, g.stride[2] * self.blocks.channels))
-                seen = self.buffer.at(k.affine(0, *steps))
-                place = ((y, 1), (output, 1), (row, self.y_steps[2]), (column, self.y_steps[3]))
-                slopes = load_row(
-                    k, k.at(self.kernel.y.operand, k.affine(0, *place)), self.dtype, width, self.lanes
-                )
-                found: list[IRValue] = []
-                for _, at in part:
-                    value = k.splat(k.load(k.address(seen, self.dtype, at), self.dtype), self.lanes)
-                    found += [
-                        tile.multiply_add(k, value, slope, loop.values[len(found) + v])
-                        for v, slope in enumerate(slopes)
-                    ]
-                loop.carry(*found)
-            for number, at in enumerate(targets):
-                line = loop.results[number * vectors : (number + 1) * vectors]
-                store_row(k, line, at, self.dtype, width)
+        for piece in (lines[n::pieces] for n in range(pieces)):
+            targets = [k.address(out.at(k, 0, output), self.dtype, to) for to, _ in piece]
+            for count, (low, high) in even_runs(rows, max(1, _TERMS // columns)):
+                with k.loop(low, high, count) as row:
+                    a = k.affine(0, (row.index, self.geometry.stride[1] * self.buffer.row))
+                    slopes = k.affine(0, (y, 1), (output, 1), (row.index, self.y_steps[2]))
+                    offsets = [at for _, at in piece]
+                    sums = self._products_anywhere(a, offsets, slopes, count, columns, width)
+                    self._put(sums, targets, width)
+
+    def _products_anywhere(
+        self, a: IRValue, offsets: Sequence[int], y: IRValue, rows: int, columns: int, width: int
+    ) -> list[IRValue]:
+        """Numbers that are so far from a in the buffer, times `width` outputs, summed over places."""
+        k, g = self.k, self.geometry
+        zeros = [k.constant(self.dtype, 0, self.lanes)] * (len(offsets) * -(-width // self.lanes))
+        with k.loop(0, rows * columns, carried=zeros) as loop:
+            row, column = k.unravel(loop.index, (rows, columns))
+            steps = ((row, g.stride[1] * self.buffer.row), (column, g.stride[2] * self.blocks.channels))
+            seen = self.buffer.at(k.affine(0, (a, 1), *steps))
+            place = k.affine(0, (y, 1), (row, self.y_steps[2]), (column, self.y_steps[3]))
+            slopes = load_row(k, k.at(self.kernel.y.operand, place), self.dtype, width, self.lanes)
+            found: list[IRValue] = []
+            for offset in offsets:
+                value = k.splat(k.load(k.address(seen, self.dtype, offset), self.dtype), self.lanes)
+                found += [
+                    tile.multiply_add(k, value, slope, loop.values[len(found) + v])
+                    for v, slope in enumerate(slopes)
+                ]
+            loop.carry(*found)
+        return loop.results
 
     def _panel(
         self, out: Matrix, y: IRValue, rows: int, columns: int, output: IRValue | int, width: int
     ) -> None:
-        k = self.k
-        for start, at, count in self._lines():
-            for height, (low, high) in even_runs(count, self.most):
+        k, by_row = self.k, self.y_steps[2]
+        for start, at, height_of_line in self._lines():
+            for height, (low, high) in even_runs(height_of_line, self.most):
                 with k.loop(low, high, height) as loop:
                     target = out.part(k, loop.index, k.affine(start, (output, 1)))
-                    sums = [
-                        vector for i in range(height)
-                        for vector in load_row(k, target.at(k, i, 0), self.dtype, width, self.lanes)
-                    ]  # fmt: skip
-                    a = k.affine(at, (loop.index, 1))
-                    sums = self._product(
-                        a, k.affine(0, (y, 1), (output, 1)), rows, columns, height, width, sums
-                    )
-                    vectors = -(-width // self.lanes)
-                    for i in range(height):
-                        line = sums[i * vectors : (i + 1) * vectors]
-                        store_row(k, line, target.at(k, i, 0), self.dtype, width)
+                    targets = [target.at(k, i, 0) for i in range(height)]
+                    for count, (first, last) in even_runs(rows, max(1, _TERMS // columns)):
+                        with k.loop(first, last, count) as row:
+                            a = k.affine(at, (loop.index, 1), (row.index, self.buffer.row))
+                            slopes = k.affine(0, (y, 1), (output, 1), (row.index, by_row))
+                            self._put(
+                                self._products(a, slopes, count, columns, height, width), targets, width
+                            )
 
-    def _product(
-        self,
-        a: IRValue,
-        y: IRValue,
-        rows: int,
-        columns: int,
-        height: int,
-        width: int,
-        sums: Sequence[IRValue],
-    ) -> list[IRValue]:
+    def _products(
+        self, a: IRValue, y: IRValue, rows: int, columns: int, height: int, width: int
+    ) -> Sequence[IRValue]:
         """`height` numbers that lie side by side in the buffer, times `width` outputs, summed over places."""
         k, step = self.k, self.geometry.stride[2] * self.blocks.channels
         along = self.y_steps[3]
-        with k.loop(0, rows, carried=sums) as row:
+        zeros = [k.constant(self.dtype, 0, self.lanes)] * (height * -(-width // self.lanes))
+        with k.loop(0, rows, carried=zeros) as row:
             own = Matrix(
                 self.buffer.at(k.affine(0, (a, 1), (row.index, self.buffer.row))), self.dtype, 1, step
             )
@@ -278,3 +279,12 @@ class _Emission:
             panel = Matrix(line, self.dtype, along, 1)
             row.carry(*tile.multiply(k, own, panel, columns, height, width, onto=row.values))
         return row.results
+
+    def _put(self, sums: Sequence[IRValue], targets: Sequence[IRValue], width: int) -> None:
+        """Add sums to what is in memory."""
+        k, vectors = self.k, -(-width // self.lanes)
+        for i, target in enumerate(targets):
+            before = load_row(k, target, self.dtype, width, self.lanes)
+            own = sums[i * vectors : (i + 1) * vectors]
+            after = [k.ir.fadd(x, y) for x, y in zip(before, own, strict=True)]
+            store_row(k, after, target, self.dtype, width)

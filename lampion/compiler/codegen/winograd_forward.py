@@ -32,7 +32,6 @@ _TILES = 32  # of a block, at most
 _BEFORE = 512 << 10  # bytes of a block's v
 _CHUNKS = 16  # there should be so many, for threads to share
 _WORK = 1 << 17  # multiplications that a chunk is worth
-_LINE = 16  # elements that caches fetch at one time, at least
 _APART = 16  # elements between products, beside their own: else all would be in the same set of a cache
 
 
@@ -166,7 +165,7 @@ class Forward:
         k, channels = self.k, self.geometry.channels
 
         def transform(column: IRValue, read: Read, _: Sequence[IRValue]) -> Sequence[IRValue]:
-            self._fetch(row, column)
+            self.images.fetch(row.image, row.row, column, 0, channels)  # what the next row will see
             to = k.affine(0, (row.first, channels), (column, channels))
             with k.loop(0, channels, self.lanes) as channel:
                 values = winograd.both(self.steps.before, read(channel.index, self.lanes))
@@ -177,17 +176,6 @@ class Forward:
 
         with self._rows(tiles) as row:
             self.images.along(row.image, row.row, (row.low, row.high), 0, transform)
-
-    def _fetch(self, row: _Row, column: IRValue) -> None:
-        """Have the caches fetch what the tile below this one will see besides: two rows of two columns."""
-        k, x, (_, above, left) = self.k, self.kernel.x, self.geometry.padding
-        by_image, by_row, by_column, _ = x.strides
-        corner = x.offset + (winograd.SIDE - above) * by_row + (1 - left) * by_column
-        at = k.affine(corner, (row.image, by_image), (row.row, 2 * by_row), (column, 2 * by_column))
-        with k.loop(0, self.geometry.channels, _LINE) as channel:
-            for y, x_ in itertools.product(range(2), repeat=2):
-                place = k.affine(y * by_row + x_ * by_column, (at, 1), (channel.index, 1))
-                k.prefetch(k.at(x.operand, place), 1)
 
     # From v to m -------------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """The gradient of 3x3 filters by Winograd's algorithm, beside float64 and beside the direct kernel."""
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -33,10 +34,13 @@ def record(x, y, pad=ONE, blocks=1, transformed=True):
     )
 
 
+machine_code = functools.cache(functools.partial(call_of, convolution_weight))
+
+
 def run(kernel, x, y, target=HOST):
     """What the kernel writes: its chunks one by one, the last one first."""
     out = np.full(kernel.out.shape, np.nan, "f4")
-    call = call_of(convolution_weight, kernel, target)
+    call = machine_code(kernel, target)
     for chunk in reversed(range(convolution_weight.chunks(kernel))):
         assert call([x, y, out], chunk, chunk + 1) == 0
     return out

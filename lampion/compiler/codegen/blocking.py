@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 
 from lampion.compiler.kernel_ir import Load, Matmul, Store, Window
 
+WIDE_ROWS = 3  # rows, at most, that are multiplied with several blocks of columns at once, in place
 _BLOCK = 128  # bytes in a row of a block of columns: a whole number of any processor's panels
 _DEPTH = 160  # steps along k that are summed up in registers, at most: more would lose digits
 _PANELS = 128 << 10  # bytes of packed panels
 _SUMS = 96 << 10  # bytes of sums that wait for the next block of k, where they wait on the stack
 _CHUNK = 1 << 15  # multiplications that a chunk is worth
 _CHUNKS = 128  # chunks that are enough for any number of threads
-_GROUPS = 48  # chunks that must remain when columns are grouped
+_GROUPS = 48  # chunks that must remain when columns are grouped, at most
 _ROWS = 28  # rows that a chunk is worth
 _PACKED_ROWS = 256  # rows that are worth packing columns of b anew
 _FEW_CHUNKS = 32  # chunks for which columns are packed anew, however few rows there are
@@ -40,6 +41,25 @@ def without_batch(kernel: Matmul) -> Matmul:
         b = replace(b, shape=(*b.shape[:-3], *b.shape[-2:]), strides=(*b.strides[:-3], *b.strides[-2:]))
         kernel = _with_windows(kernel, join, join(kernel.a), b)
     return kernel
+
+
+def without_panels(kernel: Matmul) -> Matmul | None:
+    """A batch of the same rows times blocks of columns that follow one another in memory: as the product with
+    the matrix that they are blocks of. (Its b lies as the first block does.) None for any other product.
+    """
+    if len(kernel.a.shape) != 3 or kernel.a.strides[0] != 0 or kernel.a.shape[1] <= WIDE_ROWS:
+        return None
+    depth, columns = kernel.b.shape[1:]
+    block = columns * kernel.dtype.itemsize == _BLOCK and kernel.b.strides == (depth * columns, columns, 1)
+    if not block or any(w.strides[0] != columns * w.strides[2] for w in _outer_windows(kernel)):
+        return None
+
+    def join(window: Window) -> Window:
+        count, rows, _ = window.shape
+        return replace(window, shape=(rows, count * columns), strides=window.strides[1:])
+
+    a = replace(kernel.a, shape=kernel.a.shape[1:], strides=kernel.a.strides[1:])
+    return _with_windows(kernel, join, a, join(kernel.b))
 
 
 def swapped(kernel: Matmul) -> Matmul:
@@ -103,12 +123,15 @@ class Blocking:
         waiting: at most so many rows at a time.
         few_rows: whether each element of b is used but once or twice.
         in_place: whether b is read where it is.
+        panel: if b lies in blocks of columns, one behind the other: from one to the next. Else None.
         packs_a: whether a is packed.
     """
 
     def __init__(self, kernel: Matmul) -> None:
         kernel = without_batch(kernel)
-        self.kernel = kernel = min(kernel, without_batch(swapped(kernel)), key=_work)
+        whole = without_panels(kernel)
+        self.panel = None if whole is None else kernel.b.strides[0]
+        self.kernel = kernel = whole or min(kernel, without_batch(swapped(kernel)), key=_work)
         a, b, itemsize = kernel.a, kernel.b, kernel.dtype.itemsize
         self.batch = a.shape[:-2]
         self.m, self.k, self.n = a.shape[-2], a.shape[-1], b.shape[-1]
@@ -117,7 +140,7 @@ class Blocking:
         close = abs(b.strides[-2]) * itemsize <= _CLOSE
         self.few_rows = self.m <= _ROWS
         self.in_place = b.strides[-1] == 1 and (self.few_rows or close)
-        self.block = (4 if self.in_place and self.m <= 3 else 1) * _BLOCK // itemsize
+        self.block = (4 if self.in_place and self.m <= WIDE_ROWS else 1) * _BLOCK // itemsize
         self.packs_a = not self._reads_a_well()
         self.blocks_of_k = max(1, -(-self.k // _DEPTH))
         self.depth = -(-self.k // self.blocks_of_k)
@@ -132,7 +155,7 @@ class Blocking:
         wanted = max(1, min(_CHUNKS, batch * self.m * self.k * self.n // _CHUNK))
         pieces = min(wanted, max(1, self.m // _ROWS))
         most = max(1, _PANELS // (max(1, self.depth) * self.block * itemsize))  # blocks whose panels fit
-        enough = min(wanted, _GROUPS // 2 if self.packs_a else _GROUPS)  # a is packed once a group
+        enough = min(wanted, self._groups())
         group = min(most, max(1, batch * self.blocks * pieces // enough), max(1, self.blocks))
         waits = self.blocks_of_k > 1 and self.into is None
         if waits:  # with the sums of all rows, if they are few: else columns are packed for each part of them
@@ -148,6 +171,14 @@ class Blocking:
             self.waiting = max(_ROWS, _SUMS // (self.group * self.block * itemsize))
             self.row_groups = max(self.row_groups, -(-self.m // self.waiting))
         self.chunks = batch * self.groups * self.row_groups if self.m else 0
+
+    def _groups(self) -> int:
+        """Chunks that must remain when columns are grouped: fewer where a is packed, once a group; and still
+        fewer where b need not be, so that rows can be cut instead.
+        """
+        if not self.packs_a:
+            return _GROUPS
+        return _GROUPS // 2 if self.panel is None else _GROUPS // 6
 
     def _reads_a_well(self) -> bool:
         """Whether a tile of a can be read in place: its columns are adjacent, so that a step along k finds

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lampion.compiler.codegen import dot, matmul_bf16, tile
-from lampion.compiler.codegen.blocking import Blocking, swapped, without_batch
+from lampion.compiler.codegen.blocking import WIDE_ROWS, Blocking, swapped, without_batch
 from lampion.compiler.codegen.body import Row
 from lampion.compiler.codegen.builder import IRValue, KernelBuilder
 from lampion.compiler.codegen.lanes import Lanes
@@ -28,6 +28,7 @@ from lampion.compiler.codegen.target import Target
 from lampion.compiler.kernel_ir import Matmul, Window
 
 _ROWS_AHEAD = 8  # rows of b that are fetched while others are packed
+_NEAR = 256 << 10  # bytes that are read and written around a product and still are in a cache
 
 
 def chunks(kernel: Matmul, target: Target | None = None) -> int:
@@ -103,7 +104,7 @@ class _Emission:
         self.dtype = dtype = blocking.kernel.dtype
         self.lanes = k.target.lanes(dtype)
         rows, vectors = tile.shape(k.target)
-        if blocking.m <= 3 and blocking.in_place:
+        if blocking.m <= WIDE_ROWS and blocking.in_place:
             vectors = next(v for v in (8, 4, 2) if blocking.m * v + 3 <= k.target.registers)
         self.width = min(vectors, -(-blocking.n // self.lanes)) * self.lanes  # of a panel
         self.runs = blocking.tiles(rows)
@@ -119,6 +120,8 @@ class _Emission:
             self.packed = Matrix(self.k.room(self.dtype, self.tallest * row), dtype, row, 1)
         if not all(map(self.epilogue.in_registers, (self.width, blocking.n % self.width))):
             self.tile = Matrix(self.k.room(self.dtype, self.tallest * self.width), dtype, self.width, 1)
+        # What a tile is finished with, and where it goes, is fetched before: a row at each step along k.
+        self.fetches_outside = self.epilogue.nbytes > _NEAR and blocking.depth >= 2 * self.tallest
         self._place_sums(group)
 
     def _place_sums(self, group: int) -> None:
@@ -198,6 +201,15 @@ class _Chunk:
         e = self.e
         return self.k.address(e.panels, e.dtype, self.k.affine(0, (number, e.width * e.blocking.depth)))
 
+    def _in_place(self, step: IRValue | int, column: IRValue) -> Matrix:
+        """b, from that element on, where it is."""
+        k, blocking = self.k, self.e.blocking
+        if blocking.panel is None:
+            return self.b.part(k, step, column)
+        block, inside = k.unravel(column, (blocking.blocks, blocking.block))
+        start = self.b.at(k, step, k.affine(0, (block, blocking.panel), (inside, 1)))
+        return Matrix(start, self.e.dtype, self.b.row, 1)
+
     def pack(self, step: IRValue | int, depth: IRValue | int) -> None:
         """Pack this group's panels, from that step along k on."""
         k, e = self.k, self.e
@@ -251,7 +263,7 @@ class _Chunk:
         vectors = -(-columns // e.lanes)
         column = k.affine(0, (self.column, 1), (panel_number, e.width))
         if e.blocking.in_place:
-            panel = self.b.part(k, place.step, column)
+            panel = self._in_place(place.step, column)
         else:
             panel = Matrix(self._panel(panel_number), e.dtype, vectors * e.lanes, 1)
         # (Beside a small tile, these few instructions would be too many.)
@@ -287,7 +299,8 @@ class _Chunk:
 
         Where a's rows lie along k, it is the next tile of a, a cache line a step. What is read in place in
         columns (a) or short rows (b) is fetched a block of k ahead: by the first tile that needs it. All
-        others fetch from a single address, over and over. (With few rows, b is read just once.)
+        others fetch from a single address, over and over. (With few rows, b is read just once: then it is
+        only fetched where panels follow one another.) So is what is read and written around a large product.
         """
         k, e = self.k, self.e
         far = e.blocked and not e.blocking.few_rows
@@ -296,8 +309,9 @@ class _Chunk:
         if far and a.column != 1:
             turned = Matrix(a.at(k, place.rows - 1, 0), e.dtype, a.column, 1)
             pieces.append((turned, k.ir.icmp_signed("==", panel_number, k.i64(0)), 1))
-        if far and e.blocking.in_place:
+        if e.blocking.in_place and (far or e.blocking.panel is not None):
             pieces.append((panel, k.ir.icmp_signed("==", number, k.i64(place.start)), columns))
+        column = k.affine(0, (self.column, 1), (panel_number, e.width))
         steps = [k.ir.select(first, k.i64(matrix.row), k.i64(0)) for matrix, first, _ in pieces]
         starts = [
             k.address(matrix.pointer, e.dtype, k.ir.mul(step, k.i64(depth)))
@@ -307,6 +321,9 @@ class _Chunk:
         def ahead(at: IRValue) -> None:
             for (_, _, length), step, start in zip(pieces, steps, starts, strict=True):
                 k.prefetch(k.address(start, e.dtype, k.ir.mul(step, at)), length * e.dtype.itemsize)
+            if e.fetches_outside:
+                outside = k.affine(0, (row, 1), (k.smaller(at, place.rows - 1), 1))
+                e.epilogue.prefetch(self.batch, outside, column, columns)
             if a.column == 1:
                 one = k.ir.and_(at, k.i64(per_line - 1))
                 for first in range(place.rows, 2 * place.rows, per_line):

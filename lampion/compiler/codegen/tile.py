@@ -83,11 +83,17 @@ class Epilogue:
         self.maskable = all(w.strides[-1] in (0, 1) or w.shape[-1] == 1 for w in loads) and all(
             store.window.strides[-1] == 1 and store.window.shape[-1] > 1 for store in stores
         )
+        windows = [*loads, *(store.window for store in stores)]
+        self.nbytes = sum(w.size * k.dtypes[w.operand].itemsize for w in windows if w.strides[-1] == 1)
         self.short = len(names) <= _SHORT and not _LONG_NAMES.intersection(names)
 
     def in_registers(self, columns: int) -> bool:
         """Whether a tile of that many columns is best finished without going through memory."""
         return self.short and (self.maskable or columns % self.lanes == 0)
+
+    def prefetch(self, batch: Sequence[IRValue], row: IRValue, column: IRValue, columns: int) -> None:
+        """Have the caches fetch what a row of a tile will be finished with, and where it goes."""
+        Row(self.k, self.values, [*batch, row], self.stores, lazily=True).prefetch(column, columns)
 
     def from_registers(
         self, sums: Sequence[IRValue], batch: Sequence[IRValue], row: IRValue, column: IRValue, columns: int

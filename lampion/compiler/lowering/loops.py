@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import mul
 from typing import TYPE_CHECKING
 
 from lampion.compiler import kernel_ir as ir
 from lampion.compiler.graph import Equation, Graph, Value
+from lampion.compiler.lowering.panels import in_panels, lay_out
 from lampion.compiler.lowering.plan import Lowering
 from lampion.compiler.lowering.registry import lowers
 from lampion.compiler.schedule import Layout
@@ -64,6 +66,11 @@ class BodyLowering(Lowering):
     def _merged(self) -> list[ir.Call]:
         return self.calls  # a call over several tensors looks up its places by itself, which move here
 
+    def beside(self, moving: _Moving) -> ir.Place:
+        """One more buffer of the plan around it."""
+        self.moving.append(moving)
+        return ir.Place(False, len(self.moving) - 1, moving.layout.root.nbytes)
+
     def spots(self, call: ir.Call, places: list[ir.Place], scratch: ir.Place) -> tuple[ir.Spot, ...]:
         """Where a call's operands lie, as operands of the loop, which are added to `places`."""
         found = []
@@ -103,28 +110,14 @@ class _LoopLowering:
         self.outputs: list[_Moving | None] = []
         self.trails: set[int] = set()  # the results that are the trail of a carry
         self.ends: list[tuple[ir.Place, Value]] = []  # what has to be copied from a trail after the loop
+        self.fixed: dict[int, Layout] = {}  # where inputs lie that are the same in each round
+        self.turned: dict[int, tuple[Layout, ir.Call]] = {}  # where they lay before a copy that turned them
         for place in range(self.loop.carries):
             self._carry(place)
         for given in main.inputs[len(self.inputs) :][: self.loop.sequences]:
             self.inputs.append(self._slice(given))
         for given in main.inputs[len(self.inputs) :]:
-            layout = self._turned(given, self.loop.body.inputs[len(self.inputs)])
-            inside = Layout(given, layout.shape, layout.strides)
-            offset = layout.offset * given.dtype.itemsize
-            self.inputs.append(_Moving(inside, lowering.place(layout.root), offset, 0))
-
-    def _turned(self, given: Value, inside: Value) -> Layout:
-        """Where something lies that is the same in each round; a matrix that products read is laid out by
-        rows first, if it is not yet: each round would do that again.
-        """
-        layout = self.lowering.layout(given)
-        reads = [e for e in self.loop.body if e.primitive.name == "matmul" and inside in e.values]
-        if not reads or layout.strides == contiguous_strides(layout.shape, 1):
-            return layout
-        turned = Value(-1, given.shape, given.dtype)
-        to = self.lowering.layouts[turned] = Layout(turned, given.shape, contiguous_strides(given.shape, 1))
-        self.lowering.copy(given, to, "scan: rows")
-        return to
+            self._fix(given)
 
     def call(self) -> ir.Call:
         """The call of the loop's kernel."""
@@ -137,17 +130,71 @@ class _LoopLowering:
         plan = body.plan()
         scratch = self.lowering.arena.take(plan.arena_bytes)
         places: list[ir.Place] = []
-        rounds = [ir.Round(call.kernel, body.spots(call, places, scratch)) for call in plan.calls]
+        rounds: list[ir.Round] = []
+        labels: list[str] = []
+        for part in (part for call in plan.calls for part in self._in_panels(call, body)):
+            rounds.append(ir.Round(part.kernel, body.spots(part, places, scratch)))
+            labels.append(part.label)
+        self._forget_turned(places)
         operands: dict[int, ir.Operand] = {}
         for call in rounds:
             for spot, operand in zip(call.spots, call.kernel.operands, strict=True):
                 before = operands.get(spot.operand, operand)
                 operands[spot.operand] = ir.Operand(before.dtype, before.written or operand.written)
-        kernel = ir.Repeat(
-            loop.length, tuple(operands[number] for number in range(len(places))), tuple(rounds),
-            tuple(call.label for call in plan.calls),
-        )  # fmt: skip
+        inside = tuple(operands[number] for number in range(len(places)))
+        kernel = ir.Repeat(loop.length, inside, tuple(rounds), tuple(labels))
         return ir.Call(kernel, tuple(places), f"scan of {len(rounds)} kernels")
+
+    # -- matrices that are the same in each round ------------------------------------------------------
+
+    def _fix(self, given: Value) -> None:
+        """Say where something lies that is the same in each round."""
+        number = len(self.inputs)
+        layout = self.fixed[number] = self._turned(number, given)
+        inside = Layout(given, layout.shape, layout.strides)
+        self.inputs.append(
+            _Moving(inside, self.lowering.place(layout.root), layout.offset * given.dtype.itemsize, 0)
+        )
+
+    def _turned(self, number: int, given: Value) -> Layout:
+        """Where it lies; a matrix that products read is laid out by rows first, if it is not yet: each round
+        would do that again.
+        """
+        layout, inside = self.lowering.layout(given), self.loop.body.inputs[number]
+        reads = [e for e in self.loop.body if e.primitive.name == "matmul" and inside in e.values]
+        if not reads or layout.strides == contiguous_strides(layout.shape, 1):
+            return layout
+        turned = Value(-1, given.shape, given.dtype)
+        to = self.lowering.layouts[turned] = Layout(turned, given.shape, contiguous_strides(given.shape, 1))
+        self.lowering.copy(given, to, "scan: rows")
+        self.turned[number] = layout, self.lowering.calls[-1]
+        return to
+
+    def _in_panels(self, call: ir.Call, body: BodyLowering) -> list[ir.Call]:
+        """A call of the body, or what it becomes if it is a product with a matrix that lies in panels."""
+        panels = in_panels(call.kernel, self.loop.length)
+        if panels is None or (old := call.places[panels.matrix]).arena or old.index not in self.fixed:
+            return [call]
+        pieces = [self._outside(old, piece) for piece in panels.pieces]
+        packed = lay_out(self.lowering, panels, pieces)
+        new = body.beside(_Moving(packed, self.lowering.place(packed.root), 0, 0))
+        places = tuple(new if n == panels.matrix else place for n, place in enumerate(call.places))
+        return [replace(call, kernel=kernel, places=places) for kernel in panels.kernels]
+
+    def _outside(self, place: ir.Place, window: ir.Window) -> Layout:
+        """Where a window onto something fixed lies outside of the loop; if that was turned, before it was."""
+        layout = self.fixed[place.index]
+        steps = [place.start // layout.root.dtype.itemsize + window.offset, *window.strides]
+        if place.index in self.turned and len(layout.shape) == 2:
+            row, (layout, _) = layout.shape[1], self.turned[place.index]
+            steps = [sum(map(mul, divmod(step, row), layout.strides)) for step in steps]
+        return Layout(layout.root, window.shape, tuple(steps[1:]), layout.offset + steps[0])
+
+    def _forget_turned(self, places: Sequence[ir.Place]) -> None:
+        """Take back the copies that nothing in the loop reads any more."""
+        for number, (_, copy) in self.turned.items():
+            if self.inputs[number].place not in places:
+                del self.lowering.calls[next(n for n, call in enumerate(self.lowering.calls) if call is copy)]
 
     def _carry(self, number: int) -> None:
         """Give a carry its place, with its first value in it."""

@@ -8,6 +8,7 @@ pytest.importorskip("llvmlite", reason="without llvmlite there is no code genera
 from codegen_harness import targets
 
 import lampion as lp
+from lampion.compiler.codegen import convolution_few
 from lampion.compiler.function import run_as
 from lampion.nn import functional as F
 from lampion.ops.convolution import convolution
@@ -139,6 +140,43 @@ def test_one_filter_for_each_channel(target):
         check(2, 6, (9,), 6, (4,), 3, groups=6, target=target)
         check(2, 5, (4, 5, 6), 5, (2, 3, 2), 2, groups=5, dtype="f8", target=target)
         check(2, 4, (5, 5), 4, (3, 3), pad=((-1, 2), (0, -1)), groups=4, target=target)
+        check(1, 18, (3, 44), 18, (1, 3), 1, 20, 20, groups=18, target=target)  # edges of many tiles
+
+
+@pytest.mark.parametrize("target", LEVELS)
+def test_few_outputs(target):
+    """Channels in the lanes, whose sums are added up at the end; parts of registers."""
+    for outputs, channels, dtype in ((6, 16, "f4"), (1, 21, "f4"), (2, 13, "f8")):
+        assert convolution_few.suits(outputs, channels, (3, 5), np.dtype(dtype).itemsize)
+        check(2, channels, (7, 8), outputs, (3, 5), 1, 2, dtype=dtype, target=target)
+    if target.name == "host":
+        for outputs in (4, 5, 8):
+            check(2, 64, (5, 6), outputs, (3, 3), 2, 1, 2, target=target)
+        check(1, 64, (40,), 3, (1,), pad=0, target=target)
+        check(2, 40, (6, 7), 4, (3, 3), 2, groups=2, target=target)
+        check(1, 32, (3, 4, 5), 2, (2, 2, 2), 1, 0, 1, target=target)
+        check(1, 600, (4, 4), 3, (3, 3), target=target)  # blocks of channels, whose sums wait
+
+
+@pytest.mark.parametrize("target", FEW)
+@pytest.mark.parametrize(("channels", "outputs", "groups"), [(24, 3, 1), (20, 20, 20)])
+def test_infinity_stays_where_it_is(target, channels, outputs, groups):
+    """What the lanes of a register hold besides does not matter; zeros around an image do."""
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((2, channels, 6, 9)).astype("f4")
+    w = rng.standard_normal((outputs, channels // groups, 3, 3)).astype("f4")
+    x[0, 2, 3, 4], x[1, 1, 0, 8], x[1, 7, 5, 0] = np.inf, np.nan, -np.inf
+    w[1, 0, 1, 2] = np.inf
+
+    def both(x, w):
+        return F.conv2d(x, w, padding=1, groups=groups)
+
+    eager, compiled = (
+        run_as(how, both, lp.tensor(x), lp.tensor(w), **more).numpy()
+        for how, more in (("eager", {}), ("compiled", {"target": target}))
+    )
+    for kind in (np.isnan, np.isposinf, np.isneginf):
+        np.testing.assert_array_equal(kind(eager), kind(compiled))
 
 
 @pytest.mark.parametrize("target", LEVELS)

@@ -20,7 +20,8 @@ class Convolution:
         x: (N, *sizes of the input, C).
         w: as the kernel reads it: (panels of outputs of all groups, blocks of channels, *taps, channels of
             a block, outputs of a panel). The last panel of a group may be filled in part. Where each channel
-            has one filter of its own, all of them are one panel.
+            has one filter of its own, all of them are one panel; where there are few outputs, a panel is as
+            wide as there are, and the channels of a block are adjacent.
         outputs: O.
         sizes: of the output.
         stride, dilation: for each dimension.

@@ -9,6 +9,7 @@ register tile of a matrix product whose rows are places:
         sums += buffer[places, taps along the row and channels] @ w[those, outputs]
 
 The taps along a row and their channels lie one behind the other in the buffer, as in w: one loop does both.
+Where there are few outputs, channels are in the lanes instead (`convolution_few.py`).
 Where all channels at once would be too much for the caches, they come in blocks, and sums wait in between.
 Each sum is over blocks of channels in order, then taps, then channels, whatever the number of threads.
 
@@ -21,6 +22,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lampion.compiler.codegen import convolution_depthwise as depthwise
+from lampion.compiler.codegen import convolution_few as few
 from lampion.compiler.codegen import tile, winograd_forward
 from lampion.compiler.codegen.builder import IRValue, KernelBuilder
 from lampion.compiler.codegen.convolution_blocks import PANEL, Blocks, Geometry, even_runs, three
@@ -75,6 +77,10 @@ class _Emission:
         most, vectors = tile.shape(k.target)
         self.width = min(vectors, -(-g.outputs // self.lanes)) * self.lanes
         self.most = most if self.width > self.lanes or k.target.registers < 32 else 2 * most
+        self.has_few = kernel.w.shape[-1] < PANEL  # outputs, so that channels are in the lanes
+        if self.has_few:
+            self.width = -(-g.outputs // self.lanes) * self.lanes
+            self.most = few.places(k.target, g.outputs)
         self.epilogue = tile.Epilogue(k, kernel.epilogue, kernel.stores, kernel.dtype)
         self.waits = self.blocks.channel_blocks > 1
         self.panels = -(-g.outputs // PANEL)  # of a group
@@ -174,9 +180,9 @@ class _Block:
         steps = (g.stride[1] * buffer.row, g.stride[2] * buffer.channels)
         offsets = [i * steps[0] + j * steps[1] for i in range(rows) for j in range(columns)]
         origin = k.affine(0, (image, buffer.image), (row, steps[0]), (column, steps[1]))
-        zeros = [k.constant(e.dtype, 0, e.lanes)] * (len(offsets) * vectors)
+        zeros = [k.constant(e.dtype, 0, e.lanes)] * (len(offsets) * (width if e.has_few else vectors))
         # Taps along the row and channels are one run, unless there is something between taps.
-        runs = 1 if g.dilation[2] == 1 else g.taps[2]
+        runs = 1 if g.dilation[2] == 1 and not e.has_few else g.taps[2]
         depth = g.taps[2] // runs * buffer.channels
         with k.loop(0, g.taps[0] * g.taps[1] * runs, carried=zeros) as loop:
             plane, down, step = k.unravel(loop.index, (*g.taps[:2], runs))
@@ -184,12 +190,18 @@ class _Block:
                 0, (origin, 1), (plane, buffer.plane), (down, g.dilation[1] * buffer.row),
                 (step, g.dilation[2] * buffer.channels),
             )  # fmt: skip
-            panel = Matrix(
-                k.address(filters, e.dtype, k.affine(0, (loop.index, depth * PANEL))), e.dtype, PANEL, 1
-            )
-            loop.carry(*_multiply(k, buffer.at(at), offsets, panel, depth, width, loop.values))
-        where = _Where(image, row, rows, column, columns, output, width)
-        self._put(block, loop.results, where)
+            start = k.affine(0, (loop.index, depth * (width if e.has_few else PANEL)))
+            panel = Matrix(k.address(filters, e.dtype, start), e.dtype, PANEL, 1)
+            if e.has_few:
+                sums = few.multiply(k, buffer.at(at), offsets, panel.pointer, e.dtype, depth, loop.values)
+            else:
+                sums = _multiply(k, buffer.at(at), offsets, panel, depth, width, loop.values)
+            loop.carry(*sums)
+        sums = loop.results
+        if e.has_few:
+            each = (sums[at : at + width] for at in range(0, len(sums), width))
+            sums = [total for place in each for total in few.added_up(k, place, e.dtype)]
+        self._put(block, sums, _Where(image, row, rows, column, columns, output, width))
 
     def _put(self, block: IRValue, sums: Sequence[IRValue], where: _Where) -> None:
         """Set sums aside for the next block of channels; or finish them, after the last."""

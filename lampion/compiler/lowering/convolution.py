@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from lampion.compiler import kernel_ir as ir
-from lampion.compiler.codegen import convolution_depthwise, convolution_weight, winograd
+from lampion.compiler.codegen import convolution_depthwise, convolution_few, convolution_weight, winograd
 from lampion.compiler.codegen.convolution_blocks import PANEL, Geometry, channel_block, three
 from lampion.compiler.graph import Equation, Value
 from lampion.compiler.lowering.body import Body, Record
@@ -291,6 +291,8 @@ def packed(lowering: Lowering, w: Value, view: _View, whole: bool = False) -> La
     if groups > 1 and outputs == channels and channels in convolution_depthwise.SIZES:
         return _packed_groups(lowering, w, view)
     block = channels if whole else channel_block(channels, math.prod(taps), w.dtype.itemsize)
+    if convolution_few.suits(outputs, block, taps, w.dtype.itemsize):
+        return _packed_few(lowering, w, view, block)
     panels = -(-outputs // PANEL)
     shape = (groups * panels, channels // block, *taps, block, PANEL)
     copy = Value(-1, shape, w.dtype)
@@ -312,6 +314,23 @@ def packed(lowering: Lowering, w: Value, view: _View, whole: bool = False) -> La
         target = Layout(copy, part, strides, first // PANEL * by_panel)
         lowering.copy(source, target, "filters, as they are read")
     return to
+
+
+def _packed_few(lowering: Lowering, w: Value, view: _View, block: int) -> Layout:
+    """The same for few outputs: of each tap and output, the channels of a block adjacent."""
+    groups, outputs, channels, *taps = view.shape
+    from_group, from_output, from_channel, *from_taps = view.strides
+    part = (groups, outputs, channels // block, block, *taps)
+    source, copy = (Value(-1, part, w.dtype) for _ in range(2))
+    steps = (from_group, from_output, block * from_channel, from_channel, *from_taps)
+    lowering.layouts[source] = Layout(view.root, part, steps, view.offset)
+    by_group, by_block, *by_taps, by_output, _ = contiguous_strides(
+        (groups, channels // block, *taps, outputs, block), 1
+    )
+    to = Layout(copy, part, (by_group, by_output, by_block, 1, *by_taps))
+    lowering.copy(source, to, "filters, as they are read")
+    shape = (groups, channels // block, *taps, block, outputs)
+    return Layout(copy, shape, (by_group, by_block, *by_taps, 1, by_output))
 
 
 def _packed_groups(lowering: Lowering, w: Value, view: _View) -> Layout:

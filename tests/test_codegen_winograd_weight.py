@@ -90,7 +90,7 @@ def test_sizes_on_both_sides_of_tiles_and_blocks(target, images, sizes, channels
     check_errors(found.sum(0), x, y, pad)
 
 
-@pytest.mark.parametrize("width", [2, 127, 129, 260])
+@pytest.mark.parametrize("width", [2, 47, 49, 150])
 def test_rows_longer_than_a_sum(width):
     x, y = numbers(2, (3, width), 16, 16)
     check_errors(run(record(x, y), x, y)[0], x, y, ONE)

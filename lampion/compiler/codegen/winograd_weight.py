@@ -10,7 +10,8 @@ transformed, to the nine taps. So a tile takes 16 multiplications, not 36.
 
 A chunk is a block of images, one of channels and one of outputs. Some of its tiles at a time, so few that
 caches hold them, are transformed and multiplied. What they give is summed from zero in registers, and then
-added to the sums in memory: many short sums lose fewer digits than a long one.
+added to the sums in memory: many short sums lose fewer digits than a long one. All that is on the stack:
+less than a megabyte.
 
 Where numbers are not finite, a transform would spread them, and inf - inf is NaN: so the taps of a channel
 and some outputs among which anything is not finite are summed again as direct convolution has them.
@@ -28,7 +29,6 @@ from lampion.compiler.codegen.builder import IRValue, KernelBuilder
 from lampion.compiler.codegen.convolution_blocks import Geometry, even_runs
 from lampion.compiler.codegen.pack import Matrix, load_row, store_row
 from lampion.compiler.codegen.winograd import (
-    DEPTH,
     PRODUCTS,
     SIDE,
     Algebra,
@@ -42,7 +42,7 @@ from lampion.compiler.codegen.winograd_patches import Patches, Read
 from lampion.compiler.kernel_ir import ConvolutionWeight
 from lampion.dtype import float32 as F
 
-_TILES = 24  # that are transformed at one time, about
+_TILES = 24  # that are transformed and summed at one time, at most (no more than winograd.DEPTH)
 _CHANNELS = 64  # of a chunk, at most
 _OUTPUTS = 128  # of a chunk, at most
 _CHUNK = 64  # tiles that a chunk is worth
@@ -54,9 +54,9 @@ class Blocks:
     def __init__(self, g: Geometry, image_blocks: int) -> None:
         _, self.rows, self.columns = tiles(g)  # of an image
         # Lines of tiles are what is worked on: rows of an image, or parts of rows that are long.
-        self.parts = -(-self.columns // DEPTH)  # of a row
+        self.parts = -(-self.columns // _TILES)  # of a row
         self.line = -(-self.columns // self.parts)  # tiles
-        self.lines = max(1, _TILES // self.line) if self.parts == 1 else 1  # at one time
+        self.lines = _TILES // self.line if self.parts == 1 else 1  # at one time
         self.channels, self.outputs = _divisor(g.channels, _CHANNELS), _divisor(g.outputs, _OUTPUTS)
         self.counts = image_blocks, g.channels // self.channels, g.outputs // self.outputs
         self.chunks = math.prod(self.counts)

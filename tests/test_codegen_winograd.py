@@ -251,9 +251,9 @@ def test_threads_do_not_change_bits():
 
 
 def test_few_tiles_are_shared_by_outputs_too():
-    x, w = arrays(1, 16, (16, 16), 512)
+    x, w = arrays(1, 64, (16, 16), 512)
     g = Geometry(
-        1, 16, 512, 1, (1, 16, 16), (1, 16, 16), (1, 3, 3), (1, 1, 1), (0, 1, 1), (1, 1, 1), 4
+        1, 64, 512, 1, (1, 16, 16), (1, 16, 16), (1, 3, 3), (1, 1, 1), (0, 1, 1), (1, 1, 1), 4
     )  # fmt: skip
     assert Blocks(g).counts == (2, 8)
     check(forward(), x, w)

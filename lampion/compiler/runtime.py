@@ -25,7 +25,7 @@ from lampion.forks import wait_for
 
 __all__ = ["BUSY", "OK", "get_num_threads", "launch", "set_num_threads"]
 
-# Kernels keep their packing buffers (up to a quarter of a megabyte) on the stack; where threads have small
+# Kernels keep their packing buffers (up to a megabyte) on the stack; where threads have small
 # stacks (musl: 128 KiB), Python's own choice would not do.
 _STACK = 4 << 20
 

@@ -30,6 +30,8 @@ from lampion.compiler.kernel_ir import Convolution, Window
 
 _TILES = 32  # of a block, at most
 _BEFORE = 512 << 10  # bytes of a block's v
+_FEW = 32  # channels, of which v and m can stay in the first-level cache:
+_SUMS = 256  # then this is how many numbers a product of a block has, of a panel
 _CHUNKS = 16  # there should be so many, for threads to share
 _WORK = 1 << 17  # multiplications that a chunk is worth
 _APART = 16  # elements between products, beside their own: else all would be in the same set of a cache
@@ -56,8 +58,10 @@ class Blocks:
         self.chunks = -(-self.items // self.per_chunk)
 
     def _tiles(self, g: Geometry, columns: int) -> int:
-        """As many as fit; whole rows of tiles, or equal parts of a row."""
+        """As many as fit: whole rows of tiles, or equal parts of a row."""
         most = min(_TILES, _BEFORE // (winograd.PRODUCTS * g.channels * g.itemsize))
+        if g.channels <= _FEW:
+            most = _SUMS // min(g.outputs, PANEL)
         return most // columns * columns if columns <= most else -(-columns // -(-columns // most))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -85,15 +87,22 @@ def test_networks_for_images_are_those_of_vision(name: str, model: str) -> None:
     assert [tuple(p.shape) for p in written.parameters()] == ours
 
 
-def test_convolutions_of_the_grid() -> None:
-    """Names are unique, and libraries compute the same."""
+def test_convolutions_of_the_grid(tmp_path: Path) -> None:
+    """Names are unique, and libraries compute the same: taps in another order are noticed."""
     pytest.importorskip("torch")
     from benchmarks.workloads import conv_grid
 
     assert len(set(map(str, conv_grid.SHAPES))) == len(conv_grid.SHAPES)
-    shape = "3x3 13>40 16x17x17 stride 2"
-    answers = {name: conv_grid.measure(name, shape, 1, 0.001) for name in ("lampion", "torch")}
+    name = "3x3 13>40 16x17x17 stride 2"
+    ours, theirs = (
+        conv_grid.measure(library, name, 1, 0.001, tmp_path)[name] for library in ("lampion", "torch")
+    )
     for kernel in conv_grid.KERNELS:
-        ours, theirs = (answers[name][shape][kernel] for name in answers)
-        assert ours["us"] > 0
-        assert ours["norm"] == pytest.approx(theirs["norm"], rel=1e-5)
+        assert ours[kernel]["us"] > 0
+        assert ours[kernel]["apart"] == 0
+        assert theirs[kernel]["apart"] <= 1
+    (shape,) = (shape for shape in conv_grid.SHAPES if str(shape) == name)
+    place = tmp_path / f"{conv_grid.SHAPES.index(shape)}-filters.npy"
+    np.save(place, np.load(place).transpose(0, 1, 3, 2))
+    with pytest.raises(ArithmeticError, match=r"13>40.*filters: torch is .* tolerances away"):
+        conv_grid.measure("torch", name, 1, 0.001, tmp_path)

@@ -31,8 +31,9 @@ from lampion.errors import LampionError
 _RECIPES = Path(__file__).parent / "recipes"
 # Environment variables that change how fast NumPy or Lampion runs: the first thing to look at.
 _VARIABLES = (
-    "LAMPION_NUM_THREADS", "LAMPION_CACHE", "LAMPION_CACHE_DIR", "LAMPION_EAGER_PLANS", "LAMPION_DATA",
-    "LAMPION_HOME", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE", "MKL_NUM_THREADS",
+    "LAMPION_NUM_THREADS", "LAMPION_CACHE", "LAMPION_CACHE_DIR", "LAMPION_EAGER_PLANS", "LAMPION_WINOGRAD",
+    "LAMPION_DATA", "LAMPION_HOME", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE",
+    "MKL_NUM_THREADS",
 )  # fmt: skip
 # What is not needed to train: the package, what it is for, and the extra that brings it.
 _EXTRAS = (

@@ -83,6 +83,29 @@ def test_strides_of_all_three(target, dtype):
         assert_close(run(matmul(a, b, out), (a, b, out), target), a, b)
 
 
+@pytest.mark.parametrize("target", LEVELS)
+@pytest.mark.parametrize(("dtype", "out_dtype"), [("f4", "f4"), ("f4", "f2"), ("f8", "f8")])
+def test_results_whose_columns_are_adjacent(target, dtype, out_dtype):
+    """Tiles are turned before they are written, or else written one by one: the numbers are the same."""
+    rng = np.random.default_rng(12)
+    for m, n in ((48, 32), (25, 70), (130, 48), (9, 33)):
+        a, b, c = (
+            matrix(rng, m, 300, layout="gaps", dtype=dtype),
+            matrix(rng, 300, n, dtype=dtype),
+            matrix(rng, m, n),
+        )
+        kind = dtypes.of(a.dtype)
+        add = [ir.Load(window(3, c), dtypes.float32), ir.Compute(function("add"), (0, 1), kind)]
+        plain, turned = np.zeros((m, n), out_dtype), np.zeros((n, m), out_dtype).T
+        kernels = [replace(matmul(a, b, out, add, [c]), dtype=kind) for out in (plain, turned)]
+        kernels = [replace(x, epilogue=(ir.Result(0, kind), *x.epilogue[1:])) for x in kernels]
+        want = run(kernels[0], (a, b, plain, c), target, (1,))
+        np.testing.assert_array_equal(run(kernels[1], (a, b, turned, c), target, (1, 3)), want)
+        np.testing.assert_allclose(
+            want, a.astype("f8") @ b + c, rtol=2e-3 if out_dtype == "f2" else 1e-4, atol=1e-3
+        )
+
+
 @pytest.mark.parametrize("target", LEVELS[-1:])
 @pytest.mark.parametrize("flips", ["a", "b", "out", "all"])
 def test_strides_below_zero(target, flips):

@@ -13,11 +13,13 @@ from lampion.compiler.codegen.builder import IRValue, KernelBuilder
 from lampion.compiler.codegen.lanes import Lanes
 from lampion.compiler.codegen.pack import Matrix, load_row
 from lampion.compiler.codegen.target import Target
+from lampion.compiler.codegen.transpose import crosses, turn
 from lampion.compiler.kernel_ir import Compute, Load, Store, Value
 from lampion.dtype import DType
 
 # Epilogues of at most this many operations are written out for every accumulator.
 _SHORT = 6
+_TURNED = 8  # rows from which on it is quicker to turn a tile than to write each element by itself
 _LONG_NAMES = frozenset({"exp", "expm1", "log", "log1p", "tanh", "erf", "sin", "cos", "pow", "sigmoid"})
 
 
@@ -83,6 +85,8 @@ class Epilogue:
         self.maskable = all(w.strides[-1] in (0, 1) or w.shape[-1] == 1 for w in loads) and all(
             store.window.strides[-1] == 1 and store.window.shape[-1] > 1 for store in stores
         )
+        # Where columns go into rows (with a mask: on processors with the longest vectors it costs nothing).
+        self.turns = k.target.vector_bytes == 64 and all(crosses(store.window, -2) for store in stores)
         windows = [*loads, *(store.window for store in stores)]
         self.nbytes = sum(w.size * k.dtypes[w.operand].itemsize for w in windows if w.strides[-1] == 1)
         self.short = len(names) <= _SHORT and not _LONG_NAMES.intersection(names)
@@ -100,6 +104,9 @@ class Epilogue:
     ) -> None:
         """Finish a tile of `columns` columns that is still in registers."""
         vectors = -(-columns // self.lanes)
+        if self.turns and columns % self.lanes == 0 and _TURNED <= len(sums) // vectors <= self.lanes:
+            self._turned(sums, batch, row, column, columns)
+            return
         for i in range(len(sums) // vectors):
             along = Row(self.k, self.values, [*batch, self.k.affine(i, (row, 1))], self.stores)
             self._line(along, sums[i * vectors : (i + 1) * vectors], column, columns)
@@ -126,6 +133,31 @@ class Epilogue:
                 with k.loop(0, columns) as inner:
                     total = k.load(line.at(k, 0, inner.index), self.dtype)
                     self._points(along, total, k.affine(0, (column, 1), (inner.index, 1)), 1)
+
+    def _turned(
+        self, sums: Sequence[IRValue], batch: Sequence[IRValue], row: IRValue, column: IRValue, columns: int
+    ) -> None:
+        """Finish a tile whose columns go into rows: it is turned in registers, and written by columns."""
+        k, lanes, vectors = self.k, self.lanes, columns // self.lanes
+        rows = len(sums) // vectors
+        mask = k.first(k.i64(rows), lanes) if rows < lanes else None
+        for v in range(vectors):
+            first = k.affine(v * lanes, (column, 1))
+            lines = []
+            for i in range(rows):
+                along = Row(k, self.values, [*batch, k.affine(i, (row, 1))])
+                lines.append(
+                    along.values(first, lanes, results=[Lanes(along.xp, sums[i * vectors + v], self.dtype)])
+                )
+            for store in self.stores:
+                window, dtype = store.window, k.dtypes[store.window.operand]
+                square = [line[store.value].astype(dtype).spread(lanes).value for line in lines]
+                square += square[-1:] * (lanes - rows)
+                outer = zip([*batch, row], window.strides[:-1], strict=True)
+                start = k.affine(window.offset, *outer, (first, window.strides[-1]))
+                for n, vector in enumerate(turn(k, square)):
+                    to = k.at(window.operand, k.affine(n * window.strides[-1], (start, 1)))
+                    k.store(vector, to, dtype, mask, is_rounded=True)
 
     def _line(self, along: Row, sums: Sequence[IRValue], column: IRValue, columns: int) -> None:
         for v, total in enumerate(sums):

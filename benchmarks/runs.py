@@ -13,11 +13,13 @@ import importlib
 import inspect
 import json
 import math
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from benchmarks import machine, report
+from benchmarks.harness import worker_environment
 
 #: Settings that are options of the command `lampion train`; others are the recipe's own.
 OPTIONS = ("epochs", "batch_size", "lr", "seed")
@@ -30,8 +32,10 @@ def record(folder: Path) -> dict[str, Any]:
     """What is kept of a run."""
     settings = json.loads((folder / "settings.json").read_text())
     metrics = json.loads((folder / "metrics.json").read_text())
-    with open(folder / "history.csv", newline="") as file:
-        rows = thinned(list(csv.DictReader(file)))
+    rows = []
+    if (folder / "history.csv").exists():  # what is counted, not trained, has none
+        with open(folder / "history.csv", newline="") as file:
+            rows = thinned(list(csv.DictReader(file)))
     options = [f"--{name.replace('_', '-')} {settings[name]}" for name in OPTIONS if name in settings]
     options += [f"--set {name}={value}" for name, value in own_options(settings).items()]
     return {
@@ -84,6 +88,26 @@ def keep(folder: Path, results: Path | None = None) -> Path:
     path = target / f"{kept['settings']['recipe']}{own}-seed{kept['settings']['seed']}.json"
     path.write_text(text(kept))
     return path
+
+
+def trained(recipe: str, seed: int, out: Path, *options: str, kept: bool = False) -> dict[str, Any]:
+    """What `lampion train RECIPE OPTIONS --seed SEED` leaves in its metrics.json; in a process of its own."""
+    command = [
+        sys.executable,
+        "-m",
+        "lampion",
+        "train",
+        recipe,
+        *options,
+        "--seed",
+        str(seed),
+        "--out",
+        str(out),
+    ]
+    subprocess.run(command, cwd=machine.ROOT, env=worker_environment(), check=True, capture_output=True)
+    if kept:
+        keep(out)
+    return dict(json.loads((out / "metrics.json").read_text()))
 
 
 if __name__ == "__main__":

@@ -1,32 +1,23 @@
 """How often the recipes are right on their test data: the median of three seeds, no setting changed.
 
-MNIST is read from the folder that LAMPION_DATA names, or fetched.
+MNIST is read from the folder that LAMPION_DATA names, or fetched. The record of each run is kept beside the
+medians (benchmarks/runs.py), unless `--quick`.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import machine
-from benchmarks.harness import Options, Target, worker_environment
+from benchmarks.harness import Options, Target
+from benchmarks.runs import trained
 
 SEEDS = (0, 1, 2)
 BOUNDS = {"spiral": 0.98, "digits": 0.97, "mnist": 0.983, "mnist-cnn": 0.991, "mnist-deep": 0.994}
 #: How long a recipe may train, in minutes.
 MINUTES = {"mnist-deep": 30}
-
-
-def trained(recipe: str, seed: int, out: Path) -> dict[str, Any]:
-    """What `lampion train RECIPE --seed SEED` writes into its metrics.json."""
-    command = [sys.executable, "-m", "lampion", "train", recipe, "--seed", str(seed), "--out", str(out)]
-    subprocess.run(command, cwd=machine.ROOT, env=worker_environment(), check=True, capture_output=True)
-    return dict(json.loads((out / "metrics.json").read_text()))
 
 
 def account(recipe: str, found: list[dict[str, Any]]) -> tuple[dict[str, Any], list[Target]]:
@@ -60,7 +51,9 @@ def run(options: Options) -> dict[str, Any]:
     for recipe in BOUNDS:
         options.say(f"accuracy: {recipe}")
         with tempfile.TemporaryDirectory() as folder:
-            found = [trained(recipe, seed, Path(folder) / str(seed)) for seed in seeds]
+            found = [
+                trained(recipe, seed, Path(folder) / str(seed), kept=not options.quick) for seed in seeds
+            ]
         told, held = account(recipe, found)
         facts |= told
         targets += held

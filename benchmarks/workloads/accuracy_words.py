@@ -1,22 +1,20 @@
 """What the recipes about words and letters come to: the median of three seeds, no setting changed.
 
 The Penn Treebank and bAbI are read from the folder that LAMPION_DATA names, or fetched. Of `counts` the time
-counts. The whole takes the better part of an hour on two cores.
+counts. The whole takes the better part of an hour on two cores. Each run's record is kept beside the medians
+(benchmarks/runs.py), unless `--quick`.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import machine
-from benchmarks.harness import Options, Target, worker_environment
+from benchmarks.harness import Options, Target
+from benchmarks.runs import trained
 
 SEEDS = (0, 1, 2)
 
@@ -49,24 +47,6 @@ AIMS = (
 WORD2VEC = Aim("word2vec", "ranks", None, quick=False)
 
 
-def trained(aim: Aim, seed: int, out: Path) -> dict[str, Any]:
-    """What `lampion train RECIPE --seed SEED` writes into its metrics.json."""
-    options = () if aim.recipe == "counts" else ("--seed", str(seed))
-    command = [
-        sys.executable,
-        "-m",
-        "lampion",
-        "train",
-        aim.recipe,
-        *options,
-        *aim.options,
-        "--out",
-        str(out),
-    ]
-    subprocess.run(command, cwd=machine.ROOT, env=worker_environment(), check=True, capture_output=True)
-    return dict(json.loads((out / "metrics.json").read_text()))
-
-
 def run(options: Options) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     targets = []
@@ -76,7 +56,10 @@ def run(options: Options) -> dict[str, Any]:
         options.say(f"accuracy-words: {aim.name}")
         with tempfile.TemporaryDirectory() as folder:
             seeds = aim.seeds[:1] if options.quick else aim.seeds
-            found = [trained(aim, seed, Path(folder) / str(seed)) for seed in seeds]
+            found = [
+                trained(aim.recipe, seed, Path(folder) / str(seed), *aim.options, kept=not options.quick)
+                for seed in seeds
+            ]
         numbers = f"lampion train {aim.name}, seeds {', '.join(map(str, seeds))}"
         facts[f"{numbers}: {aim.metric}"] = "; ".join(said(one[aim.metric]) for one in found)
         facts[f"{aim.name}: seconds"] = ", ".join(f"{one['seconds']:.1f}" for one in found)

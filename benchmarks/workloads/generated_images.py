@@ -19,7 +19,7 @@ import numpy as np
 
 import lampion
 from benchmarks.harness import Options, Target
-from benchmarks.workloads.accuracy import trained
+from benchmarks.runs import trained
 from lampion import Tensor
 
 COUNT = 10_000  # generated digits

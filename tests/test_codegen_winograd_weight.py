@@ -8,11 +8,15 @@ import pytest
 
 pytest.importorskip("llvmlite", reason="without llvmlite there is no code generator to test")
 
+import llvmlite.binding as llvm
 from codegen_harness import call_of, strides_of, targets, window
+from llvmlite import ir as llvm_ir
 from numpy.lib.stride_tricks import as_strided
 
 import lampion as lp
 from lampion.compiler.codegen import convolution_weight, winograd
+from lampion.compiler.codegen.builder import optimize
+from lampion.compiler.codegen.target import Target
 from lampion.compiler.kernel_ir import ConvolutionWeight, Operand
 from lampion.dtype import float32
 from lampion.nn import functional as F
@@ -200,7 +204,8 @@ def test_threads_do_not_change_bits():
     finally:
         lp.set_num_threads(before)
     kernels = [call.kernel for call in compiled.explain().plans[0].kernels]
-    assert [kernel.transformed for kernel in kernels if isinstance(kernel, ConvolutionWeight)] == [True]
+    found = [kernel.transformed for kernel in kernels if isinstance(kernel, ConvolutionWeight)]
+    assert found == [winograd.is_on()]
     for other in results[1:]:
         np.testing.assert_array_equal(other, results[0])
 
@@ -216,3 +221,15 @@ def test_which_filters_go_this_way(channels, outputs, size, taken):
     kernels = [call.kernel for call in compiled.explain().plans[0].kernels]
     found = [kernel.transformed for kernel in kernels if isinstance(kernel, ConvolutionWeight)]
     assert found == [taken]
+
+
+def test_arm_can_be_emitted_for():
+    """No machine code that runs here, but it must compile."""
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    triple = llvm.Target.from_triple("aarch64-unknown-linux-gnu")
+    machine = triple.create_target_machine(features="+neon", opt=3, reloc="pic", codemodel="small")
+    arm = Target("arm", "", "+neon", 16, 32, True)
+    module = llvm_ir.Module()
+    convolution_weight.emit(module, "kernel", record(*numbers(2, (7, 60), 48, 16)), arm)
+    assert len(machine.emit_object(optimize(module, arm, machine))) > 0

@@ -140,10 +140,8 @@ class Forward:
     def _widths(self, output: IRValue) -> Iterator[tuple[IRValue | int, IRValue | int, int]]:
         """(from, to, width): the outputs of a part, in tiles of registers that are as wide as can be."""
         k, size = self.k, self.geometry.outputs
-        last, whole = (
-            k.smaller(k.affine(self.blocks.outputs, (output, 1)), size),
-            size // self.width * self.width,
-        )
+        last = k.smaller(k.affine(self.blocks.outputs, (output, 1)), size)
+        whole = size // self.width * self.width
         yield output, k.smaller(last, whole), self.width
         if whole < size:
             yield k.larger(output, whole), last, size - whole
@@ -236,7 +234,7 @@ class Forward:
 
     def _tile_after(self, row: _Row, column: IRValue, output: IRValue, columns: int, width: int) -> None:
         """One tile, of which so many columns are places of the output."""
-        k, vectors = self.k, width // self.lanes
+        k, vectors, height = self.k, width // self.lanes, self.geometry.sizes[1]
         number = k.affine(0, (row.first, 1), (column, 1))
         found = [self._places(number, v * self.lanes) for v in range(vectors)]
         place = (row.image, k.affine(0, (row.row, 2)), k.affine(0, (column, 2)))
@@ -245,11 +243,11 @@ class Forward:
         each = columns * vectors
         self._finish(flat[:each], place, output, width)
         below = (place[0], k.affine(1, (place[1], 1)), place[2])
-        if self.geometry.sizes[1] % 2 == 0:
+        if height % 2 == 0:
             self._finish(flat[each:], below, output, width)
-            return
-        with k.ir.if_then(k.ir.icmp_signed("<", below[1], k.i64(self.geometry.sizes[1]))):
-            self._finish(flat[each:], below, output, width)
+        else:
+            with k.ir.if_then(k.ir.icmp_signed("<", below[1], k.i64(height))):
+                self._finish(flat[each:], below, output, width)
 
     def _places(self, number: IRValue, start: int) -> list[list[IRValue]]:
         """2x2 places of a tile's output, for a register's width of outputs."""

@@ -76,6 +76,21 @@ def test_a_training_step_is_two_loops_a_layer():
     assert kinds.count("Repeat") == 4 and "CallOut" not in kinds
 
 
+def test_both_biases_of_a_layer_get_one_sum():
+    layer = nn.LSTM(3, 4)
+
+    def step(x):
+        (layer(x)[0] ** 2).sum().backward()
+
+    step = lp.compile(step)
+    step(numbers(5, 2, 3))
+    graph = step.explain().plans[0].optimized
+    assert [e.output.shape for e in graph if e.primitive.name == "sum"] == [
+        (16,)
+    ]  # the loss is not asked for
+    np.testing.assert_array_equal(layer.bias_ih_l0.grad.numpy(), layer.bias_hh_l0.grad.numpy())
+
+
 def test_dropout_of_one_layer_is_warned_of():
     with pytest.warns(UserWarning, match="there is one"):
         nn.GRU(3, 4, dropout=0.5)

@@ -11,6 +11,7 @@ Slices become a batch by the rules that `vmap` has for each primitive.
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -221,6 +222,10 @@ class _Hoist:
         if term.primitive.name == "sum":
             x = self._stack(term.inputs[0])
             axis = (0, *(a + 1 for a in term.params["axis"]))
+            if axis == tuple(
+                range(len(axis))
+            ):  # as rows below each other: perhaps that is a sum that is there
+                x, axis = ops.reshape(x, (math.prod(x.shape[: len(axis)]), *x.shape[len(axis) :])), (0,)
             total = apply(term.primitive, x, axis=axis, keepdims=False)
             return ops.reshape(total, term.output.shape)  # type: ignore[no-any-return]  # see `ops`
         a, b = (self._stack(value) for value in self._factors(term))

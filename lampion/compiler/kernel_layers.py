@@ -84,7 +84,8 @@ class ConvolutionWeight:
     Attributes:
         x: (N, *sizes of the input, C). Outside of it there are zeros.
         y: (N, *sizes, O), channels adjacent.
-        out: (blocks, *taps, C / groups, O), outputs adjacent, and no gaps.
+        out: (blocks, *taps, C / groups, O), outputs adjacent, and no gaps; where there are few outputs,
+            channels are adjacent instead.
         images: of a block.
         transformed: whether the kernel is to go Winograd's way (see `codegen/winograd.py`).
     """

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lampion.compiler.codegen import convolution_depthwise as depthwise
+from lampion.compiler.codegen import convolution_weight_few as few
 from lampion.compiler.codegen import tile, winograd, winograd_weight
 from lampion.compiler.codegen.builder import IRValue, KernelBuilder
 from lampion.compiler.codegen.convolution_blocks import Geometry, channel_block, even_runs, three
@@ -78,6 +79,11 @@ class Blocks:
         return self.seen_rows(rows) * self.seen(self.columns) * self.channels * self.geometry.itemsize
 
 
+def has_few(g: Geometry) -> bool:
+    """Whether outputs are so few that channels are to be in the lanes, and adjacent in `out`."""
+    return not depthwise.small_groups(g) and not winograd.pays(g) and few.suits(g)
+
+
 def image_blocks(g: Geometry, wanted: int = 16) -> int:
     """In how many blocks the images are to be cut, so that there are chunks enough for threads to share."""
     if depthwise.small_groups(g):
@@ -127,6 +133,7 @@ class _Emission:
         self.out_steps = three(kernel.out.strides[1:-2], 0)
         # From one row of the product to the next: the next channel, or, of a single one, the next tap.
         self.out_row = kernel.out.strides[-2] if g.channels > 1 else self.out_steps[2]
+        self.has_few = kernel.out.strides[-1] != 1  # outputs, so that channels are in the lanes
 
     def emit(self) -> None:
         k, blocks = self.k, self.blocks
@@ -156,11 +163,17 @@ class _Emission:
         by_plane, by_row, _ = self.out_steps
         place = k.affine(
             kernel.out.offset, (block, kernel.out.strides[0]), (tap[0], by_plane), (tap[1], by_row),
-            (channel, kernel.out.strides[-2]), (group, g.outputs), (output, 1),
+            (channel, kernel.out.strides[-2]), (group, g.outputs * kernel.out.strides[-1]),
+            (output, kernel.out.strides[-1]),
         )  # fmt: skip
-        # Rows: the taps along a row, and of each the block's channels.
-        out = Matrix(k.at(kernel.out.operand, place), self.dtype, self.out_row, 1)
-        self._clear(out, outputs)
+        # Rows: the taps along a row, and of each the block's channels; or of each the outputs.
+        line = kernel.out.strides[-1] if self.has_few else self.out_row
+        out = Matrix(k.at(kernel.out.operand, place), self.dtype, line, 1)
+        panel = few.Panel(k, g, blocks.channels, out, self.out_steps[2]) if self.has_few else None
+        if panel is None:
+            self._clear(out, outputs)
+        else:
+            panel.clear()
         first = k.affine(0, (block, kernel.images))
         last = k.smaller(k.affine(kernel.images, (first, 1)), g.images)
         first_channel = k.affine(0, (group, g.channels), (channel, 1))
@@ -178,7 +191,12 @@ class _Emission:
                             kernel.y.offset, (first_output, 1),
                             *zip((image.index, *start), self.y_steps, strict=True),
                         )  # fmt: skip
-                        self._add(out, y, rows, columns, outputs)
+                        if panel is None:
+                            self._add(out, y, rows, columns, outputs)
+                        else:
+                            x = Matrix(self.buffer.at(0), self.dtype, g.stride[2] * blocks.channels, 1)
+                            slopes = Matrix(k.at(kernel.y.operand, y), self.dtype, self.y_steps[3], 1)
+                            panel.add(x, slopes, (self.buffer.row, self.y_steps[2]), rows, columns)
 
     def _lines(self) -> list[tuple[int, int, int]]:
         """Rows of `out` that are equally far apart: where in out, where in the buffer, how many."""

@@ -191,17 +191,27 @@ def lower_convolution_weight(lowering: Lowering, main: Equation) -> None:
     is_transformed = winograd.pays(geometry)
     images = -(-x.shape[0] // convolution_weight.image_blocks(geometry))
     blocks = -(-x.shape[0] // images)
-    shape = (blocks, *taps, channels, outputs)
-    # Each output's numbers are to lie together, but kernels write outputs side by side: first they do so with
-    # everything else in order, which is then turned as a whole.
-    *by_taps, by_channel, by_output = _order(main.output.shape)
-    summed = _in_new_memory(shape[1:], (*by_taps, by_channel, by_output), x.dtype)
+    # Each output's numbers are to lie together, but kernels write outputs side by side (or channels, where
+    # there are few outputs): first they do so with everything else in order, which is then turned as a whole.
+    has_few = convolution_weight.has_few(geometry)
+    if has_few:
+        shape = (blocks, *taps, outputs, channels)
+        *by_taps, by_output, by_channel = order = contiguous_strides(shape[1:], 1)
+    else:
+        shape = (blocks, *taps, channels, outputs)
+        *by_taps, by_channel, by_output = order = _order(main.output.shape)
+    summed = _in_new_memory(shape[1:], order, x.dtype)
     sums = summed if blocks == 1 else _in_new_memory(shape, contiguous_strides(shape, 1), x.dtype)
     slopes, seen = adjacent_channels(lowering, y), adjacent_channels(lowering, x, _few(main))
     record = Record(lowering)
     slopes_, seen_ = (channels_last(record.window(layout, x.dtype)) for layout in (slopes, seen))
     to = replace(sums, shape=shape, strides=(0, *summed.strides)) if blocks == 1 else sums
     window = record.window(to, x.dtype, written=True)
+    if has_few:
+        *steps, by_rows, by_columns = window.strides
+        window = replace(
+            window, shape=(blocks, *taps, channels, outputs), strides=(*steps, by_columns, by_rows)
+        )
     lowering.call(record, ir.ConvolutionWeight(
         seen_, slopes_, window, images, params["stride"], padding, params["dilation"], params["groups"],
         x.dtype, tuple(record.operands), is_transformed,

@@ -13,8 +13,9 @@ there are few channels, a row of taps would not fill a tile: then all rows of a 
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lampion.compiler.codegen import convolution_depthwise as depthwise
@@ -32,6 +33,8 @@ _BUFFER = 96 << 10  # bytes of the input's part that a block sees
 _ROWS = 8  # of the output in a block, at most
 _TERMS = 64  # places that are summed up in registers, at most
 _FEW = 32  # taps of a plane and their channels that are one tile
+
+_Rows = tuple[IRValue | int, IRValue | int]  # of a block: from where to where
 
 
 def geometry(kernel: ConvolutionWeight) -> Geometry:
@@ -235,24 +238,21 @@ class _Emission:
         pieces = -(-len(lines) // self.most)
         for piece in (lines[n::pieces] for n in range(pieces)):
             targets = [k.address(out.at(k, 0, output), self.dtype, to) for to, _ in piece]
-            for count, (low, high) in even_runs(rows, max(1, _TERMS // columns)):
-                with k.loop(low, high, count) as row:
-                    a = k.affine(0, (row.index, self.geometry.stride[1] * self.buffer.row))
-                    slopes = k.affine(0, (y, 1), (output, 1), (row.index, self.y_steps[2]))
-                    offsets = [at for _, at in piece]
-                    sums = self._products_anywhere(a, offsets, slopes, count, columns, width)
-                    self._put(sums, targets, width)
+            offsets, slopes = [at for _, at in piece], k.affine(0, (y, 1), (output, 1))
+            with self._part(rows, columns) as part:
+                self._put(self._products_anywhere(offsets, slopes, part, columns, width), targets, width)
 
     def _products_anywhere(
-        self, a: IRValue, offsets: Sequence[int], y: IRValue, rows: int, columns: int, width: int
+        self, offsets: Sequence[int], y: IRValue, rows: _Rows, columns: int, width: int
     ) -> list[IRValue]:
-        """Numbers that are so far from a in the buffer, times `width` outputs, summed over places."""
+        """Numbers at these places of the buffer, times `width` outputs, summed over rows of places."""
         k, g = self.k, self.geometry
         zeros = [k.constant(self.dtype, 0, self.lanes)] * (len(offsets) * -(-width // self.lanes))
-        with k.loop(0, rows * columns, carried=zeros) as loop:
-            row, column = k.unravel(loop.index, (rows, columns))
+        first, last = (k.affine(0, (row, columns)) for row in rows)
+        with k.loop(first, last, carried=zeros) as loop:
+            row, column = k.unravel(loop.index, (self.blocks.rows, columns))
             steps = ((row, g.stride[1] * self.buffer.row), (column, g.stride[2] * self.blocks.channels))
-            seen = self.buffer.at(k.affine(0, (a, 1), *steps))
+            seen = self.buffer.at(k.affine(0, *steps))
             place = k.affine(0, (y, 1), (row, self.y_steps[2]), (column, self.y_steps[3]))
             slopes = load_row(k, k.at(self.kernel.y.operand, place), self.dtype, width, self.lanes)
             found: list[IRValue] = []
@@ -268,28 +268,42 @@ class _Emission:
     def _panel(
         self, out: Matrix, y: IRValue, rows: int, columns: int, output: IRValue | int, width: int
     ) -> None:
-        k, by_row = self.k, self.y_steps[2]
-        for start, at, height_of_line in self._lines():
-            for height, (low, high) in even_runs(height_of_line, self.most):
+        """A row of taps: tiles of what lies side by side."""
+        k = self.k
+        for start, at, count in self._lines():
+            for height, (low, high) in even_runs(count, self.most):
                 with k.loop(low, high, height) as loop:
                     target = out.part(k, loop.index, k.affine(start, (output, 1)))
                     targets = [target.at(k, i, 0) for i in range(height)]
-                    for count, (first, last) in even_runs(rows, max(1, _TERMS // columns)):
-                        with k.loop(first, last, count) as row:
-                            a = k.affine(at, (loop.index, 1), (row.index, self.buffer.row))
-                            slopes = k.affine(0, (y, 1), (output, 1), (row.index, by_row))
-                            self._put(
-                                self._products(a, slopes, count, columns, height, width), targets, width
-                            )
+                    a, slopes = k.affine(at, (loop.index, 1)), k.affine(0, (y, 1), (output, 1))
+                    self._tile(targets, a, slopes, rows, columns, width)
+
+    def _tile(
+        self, targets: Sequence[IRValue], a: IRValue, y: IRValue, rows: int, columns: int, width: int
+    ) -> None:
+        """Numbers that lie side by side in the buffer, a row of them for each target, times outputs."""
+        with self._part(rows, columns) as part:
+            self._put(self._products(a, y, part, columns, len(targets), width), targets, width)
+
+    @contextlib.contextmanager
+    def _part(self, rows: int, columns: int) -> Iterator[_Rows]:
+        """Rows from where to where, so few that their places can be summed up in registers: in turn, all."""
+        k, parts = self.k, -(-rows // max(1, _TERMS // columns))
+        if parts == 1:
+            yield 0, rows
+            return
+        count = -(-rows // parts)
+        with k.loop(0, rows, count) as loop:
+            yield loop.index, k.smaller(k.affine(count, (loop.index, 1)), rows)
 
     def _products(
-        self, a: IRValue, y: IRValue, rows: int, columns: int, height: int, width: int
+        self, a: IRValue, y: IRValue, rows: _Rows, columns: int, height: int, width: int
     ) -> Sequence[IRValue]:
-        """`height` numbers that lie side by side in the buffer, times `width` outputs, summed over places."""
+        """`height` numbers side by side in the buffer, times `width` outputs, summed over rows of places."""
         k, step = self.k, self.geometry.stride[2] * self.blocks.channels
         along = self.y_steps[3]
         zeros = [k.constant(self.dtype, 0, self.lanes)] * (height * -(-width // self.lanes))
-        with k.loop(0, rows, carried=zeros) as row:
+        with k.loop(*rows, carried=zeros) as row:
             own = Matrix(
                 self.buffer.at(k.affine(0, (a, 1), (row.index, self.buffer.row))), self.dtype, 1, step
             )

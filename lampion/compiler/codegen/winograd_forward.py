@@ -34,6 +34,7 @@ _FEW = 32  # channels, of which v and m can stay in the first-level cache:
 _SUMS = 256  # then this is how many numbers a product of a block has, of a panel
 _CHUNKS = 16  # there should be so many, for threads to share
 _WORK = 1 << 17  # multiplications that a chunk is worth
+_AHEAD = 64  # channels further on, whose filters are fetched from memory or from caches further away
 _APART = 16  # elements between products, beside their own: else all would be in the same set of a cache
 
 
@@ -211,13 +212,21 @@ class Forward:
             for i, row in enumerate(rows):
                 store_row(k, sums[i * vectors : (i + 1) * vectors], row, self.dtype, width)
 
-        put(tile.multiply(k, v, filters, depth, height, width))
+        put(self._sums(v, filters, height, width))
         if depth < channels:
             with k.loop(depth, channels, depth) as loop:
-                v, filters = v.part(k, 0, loop.index), filters.part(k, loop.index, 0)
-                sums = tile.multiply(k, v, filters, depth, height, width)
+                sums = self._sums(v.part(k, 0, loop.index), filters.part(k, loop.index, 0), height, width)
                 before = [x for row in rows for x in load_row(k, row, self.dtype, width, self.lanes)]
                 put([k.ir.fadd(x, y) for x, y in zip(before, sums, strict=True)])
+
+    def _sums(self, v: Matrix, filters: Matrix, height: int, width: int) -> list[IRValue]:
+        """Sums of `depth` channels; the filters of later ones are fetched meanwhile."""
+        k = self.k
+
+        def fetch(step: IRValue) -> None:
+            k.prefetch(filters.at(k, k.affine(_AHEAD, (step, 1)), 0), width * self.dtype.itemsize)
+
+        return tile.multiply(k, v, filters, self.depth, height, width, fetch)
 
     # From m to y -------------------------------------------------------------------------------------
 

@@ -98,6 +98,7 @@ SHAPES = (
     Shape(32, 64, 64, 16, 3, groups=4), Shape(16, 128, 128, 16, 3, groups=32),
     Shape(16, 32, 32, 32, 3, groups=32), Shape(16, 96, 96, 32, 3, 2, groups=96),
     Shape(16, 192, 192, 14, 3, groups=192), Shape(16, 64, 64, 14, 5, groups=64),
+    Shape(32, 13, 13, 7, 3), Shape(16, 64, 3, 32, 3),
 )  # fmt: skip
 
 
@@ -294,6 +295,7 @@ def main() -> None:
     clock = time.thread_time if chosen.cpu else time.perf_counter
     with tempfile.TemporaryDirectory(prefix="lampion-benchmarks-") as own:
         folder = chosen.folder or Path(own)
+        folder.mkdir(parents=True, exist_ok=True)
         print(json.dumps(measure(chosen.library, chosen.only, chosen.threads, chosen.seconds, folder, clock)))
 
 

@@ -315,8 +315,8 @@ class _Emission:
     def _put(self, sums: Sequence[IRValue], targets: Sequence[IRValue], width: int) -> None:
         """Add sums to what is in memory."""
         k, vectors = self.k, -(-width // self.lanes)
+        # All loads before all stores: a load waits for a store under a mask that might overlap.
+        before = [v for target in targets for v in load_row(k, target, self.dtype, width, self.lanes)]
+        after = [k.ir.fadd(x, y) for x, y in zip(before, sums, strict=True)]
         for i, target in enumerate(targets):
-            before = load_row(k, target, self.dtype, width, self.lanes)
-            own = sums[i * vectors : (i + 1) * vectors]
-            after = [k.ir.fadd(x, y) for x, y in zip(before, own, strict=True)]
-            store_row(k, after, target, self.dtype, width)
+            store_row(k, after[i * vectors : (i + 1) * vectors], target, self.dtype, width)

@@ -76,9 +76,8 @@ class Panel:
             x = seen.part(k, 0, k.affine(0, (row.index, by_rows[0]), (channel, 1)))
             turned = Matrix(slopes.pointer, dtype, slopes.column, slopes.row)
             row.carry(*tile.multiply(k, turned, x, columns, outputs, width, onto=row.values))
-        for output in range(outputs):
-            line = out.at(k, output, channel)
-            before = load_row(k, line, dtype, width, self.lanes)
-            own = row.results[output * vectors : (output + 1) * vectors]
-            after = [k.ir.fadd(a, b) for a, b in zip(before, own, strict=True)]
-            store_row(k, after, line, dtype, width)
+        lines = [out.at(k, output, channel) for output in range(outputs)]
+        before = [vector for line in lines for vector in load_row(k, line, dtype, width, self.lanes)]
+        after = [k.ir.fadd(a, b) for a, b in zip(before, row.results, strict=True)]
+        for output, line in enumerate(lines):
+            store_row(k, after[output * vectors : (output + 1) * vectors], line, dtype, width)

@@ -1,6 +1,7 @@
 """For all tests: fixed seeds, nothing global left behind, a compile cache of their own."""
 
 import os
+import signal
 import tempfile
 
 import hypothesis
@@ -19,6 +20,10 @@ hypothesis.settings.load_profile("fixed")
 # Not in the user's home: what is compiled here is of no use to anybody else.
 _cache = tempfile.TemporaryDirectory(prefix="lampion-tests-", ignore_cleanup_errors=True)
 os.environ.setdefault("LAMPION_CACHE_DIR", _cache.name)
+
+# In the background of a shell Ctrl-C is ignored, and would be by the programs that tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _global_state():

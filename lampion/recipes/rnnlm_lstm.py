@@ -7,7 +7,8 @@ runs/.
 
 This is the book's Rnnlm with a little dropout, trained with the book's large steps along clipped gradients;
 but the rate of 20 falls linearly to 0 in the last two thirds of the run. (Perplexities are of all
-words but the first, with a state that is carried through the whole text, read as ten parts side by side.)
+words but the first, with a state that is carried through the whole text, read as ten parts side by side.
+With seed 0: 105.83 on the test text; the book's figure is 136.08.)
 """
 
 import time

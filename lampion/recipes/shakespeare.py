@@ -8,8 +8,8 @@ under runs/.
 The network is nanoGPT's with the settings that it gives for a processor, and so are the 2,000 steps with 12
 pieces of 64 characters; the learning rate is three times its rate, and falls to 0. An epoch is 250 steps.
 (The validation loss is that of the whole last tenth of the text but its first character, in pieces of 64:
-each character knows those before it in its piece. With seeds 0 to 2 it is 1.77, 1.78 and 1.78; nanoGPT tells of
-1.88.)
+each character knows those before it in its piece. With seeds 0 to 2 it is 1.77, 1.78 and 1.78;
+nanoGPT tells of 1.88.)
 """
 
 import math

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from lampion.compiler.kernel_ir import Load, Matmul, Store, Window
 
+BLOCK = 128  # bytes in a row of a block of columns: a whole number of any processor's panels
 WIDE_ROWS = 3  # rows, at most, that are multiplied with several blocks of columns at once, in place
-_BLOCK = 128  # bytes in a row of a block of columns: a whole number of any processor's panels
 _DEPTH = 160  # steps along k that are summed up in registers, at most: more would lose digits
 _PANELS = 128 << 10  # bytes of packed panels
 _SUMS = 96 << 10  # bytes of sums that wait for the next block of k, where they wait on the stack
@@ -27,7 +27,7 @@ _CLOSE = 2048  # bytes from one row of b to the next, at most, where any number 
 def without_batch(kernel: Matmul) -> Matmul:
     """Make the last batch axis a part of the rows, as often as all windows allow it."""
     while len(kernel.a.shape) > 2:
-        outer = [kernel.a, *_outer_windows(kernel)]
+        outer = [kernel.a, *outer_windows(kernel)]
         count, rows = kernel.a.shape[-3], kernel.a.shape[-2]
         joined = all(window.strides[-3] == rows * window.strides[-2] for window in outer)
         if count != 1 and not (joined and kernel.b.strides[-3] == 0):
@@ -39,7 +39,7 @@ def without_batch(kernel: Matmul) -> Matmul:
 
         b = kernel.b
         b = replace(b, shape=(*b.shape[:-3], *b.shape[-2:]), strides=(*b.strides[:-3], *b.strides[-2:]))
-        kernel = _with_windows(kernel, join, join(kernel.a), b)
+        kernel = with_windows(kernel, join, join(kernel.a), b)
     return kernel
 
 
@@ -50,8 +50,8 @@ def without_panels(kernel: Matmul) -> Matmul | None:
     if len(kernel.a.shape) != 3 or kernel.a.strides[0] != 0 or kernel.a.shape[1] <= WIDE_ROWS:
         return None
     depth, columns = kernel.b.shape[1:]
-    block = columns * kernel.dtype.itemsize == _BLOCK and kernel.b.strides == (depth * columns, columns, 1)
-    if not block or any(w.strides[0] != columns * w.strides[2] for w in _outer_windows(kernel)):
+    block = columns * kernel.dtype.itemsize == BLOCK and kernel.b.strides == (depth * columns, columns, 1)
+    if not block or any(w.strides[0] != columns * w.strides[2] for w in outer_windows(kernel)):
         return None
 
     def join(window: Window) -> Window:
@@ -59,7 +59,7 @@ def without_panels(kernel: Matmul) -> Matmul | None:
         return replace(window, shape=(rows, count * columns), strides=window.strides[1:])
 
     a = replace(kernel.a, shape=kernel.a.shape[1:], strides=kernel.a.strides[1:])
-    return _with_windows(kernel, join, a, join(kernel.b))
+    return with_windows(kernel, join, a, join(kernel.b))
 
 
 def swapped(kernel: Matmul) -> Matmul:
@@ -70,10 +70,10 @@ def swapped(kernel: Matmul) -> Matmul:
         shape, strides = ([axes[i] for i in (*batch, n, m)] for axes in (window.shape, window.strides))
         return replace(window, shape=tuple(shape), strides=tuple(strides))
 
-    return _with_windows(kernel, swap, swap(kernel.b), swap(kernel.a))
+    return with_windows(kernel, swap, swap(kernel.b), swap(kernel.a))
 
 
-def _with_windows(kernel: Matmul, change: Callable[[Window], Window], a: Window, b: Window) -> Matmul:
+def with_windows(kernel: Matmul, change: Callable[[Window], Window], a: Window, b: Window) -> Matmul:
     """The kernel with other windows."""
     epilogue = tuple(
         replace(value, window=change(value.window)) if isinstance(value, Load) else value
@@ -83,7 +83,8 @@ def _with_windows(kernel: Matmul, change: Callable[[Window], Window], a: Window,
     return replace(kernel, a=a, b=b, epilogue=epilogue, stores=stores)
 
 
-def _outer_windows(kernel: Matmul) -> list[Window]:
+def outer_windows(kernel: Matmul) -> list[Window]:
+    """What a product is finished with, and where it goes."""
     return [thing.window for thing in (*kernel.epilogue, *kernel.stores) if isinstance(thing, Load | Store)]
 
 
@@ -94,7 +95,7 @@ def _work(kernel: Matmul) -> float:
     lanes = 64 // itemsize
     across, down = kernel.b.strides[-1], kernel.b.strides[-2]
     packing = 0.15 if across == 1 else 0.3 if down == 1 else 1.5
-    outer = [0.1 if window.strides[-1] in (0, 1) else 2.0 for window in _outer_windows(kernel)]
+    outer = [0.1 if window.strides[-1] in (0, 1) else 2.0 for window in outer_windows(kernel)]
     # Columns of a that come from memory, line by line, each from another page: packed as b, they cost less.
     far = 1.1 if kernel.a.strides[-1] * itemsize > _FAR and kernel.a.size * itemsize > _OUTSIDE else 1.0
     return far * m * k * -(-n // lanes) + k * n * packing * (m > 14) + m * n * sum(outer)
@@ -140,7 +141,7 @@ class Blocking:
         close = abs(b.strides[-2]) * itemsize <= _CLOSE
         self.few_rows = self.m <= _ROWS
         self.in_place = b.strides[-1] == 1 and (self.few_rows or close)
-        self.block = (4 if self.in_place and self.m <= WIDE_ROWS else 1) * _BLOCK // itemsize
+        self.block = (4 if self.in_place and self.m <= WIDE_ROWS else 1) * BLOCK // itemsize
         self.packs_a = not self._reads_a_well()
         self.blocks_of_k = max(1, -(-self.k // _DEPTH))
         self.depth = -(-self.k // self.blocks_of_k)

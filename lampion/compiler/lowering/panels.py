@@ -10,13 +10,13 @@ product. What is added to what, and in which order, stays as it was.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lampion.compiler import kernel_ir as ir
 from lampion.compiler.codegen import dot
-from lampion.compiler.codegen.blocking import WIDE_ROWS, Blocking
+from lampion.compiler.codegen.blocking import BLOCK, WIDE_ROWS, Blocking, outer_windows, with_windows
 from lampion.compiler.graph import Value
 from lampion.compiler.schedule import Layout
 from lampion.compiler.strides import contiguous_strides
@@ -25,10 +25,7 @@ if TYPE_CHECKING:
     from lampion.compiler.lowering.plan import Lowering
     from lampion.dtype import DType
 
-_WIDTH = 128  # bytes in a row of a panel: a whole number of any processor's tiles
-_LEAST = (
-    512 << 10
-)  # bytes of a matrix that is worth it: a smaller one stays in a cache, wherever its rows are
+_LEAST = 512 << 10  # bytes of a matrix that is worth it: smaller ones stay in a cache, wherever rows are
 _ROUNDS = 8  # of a loop that is worth it
 
 
@@ -55,8 +52,8 @@ class Panels:
 
 
 def columns(dtype: DType) -> int:
-    """How many columns a panel has."""
-    return _WIDTH // dtype.itemsize
+    """How many columns a panel has: as many as the product divides them by."""
+    return BLOCK // dtype.itemsize
 
 
 def in_panels(kernel: ir.Kernel, length: int) -> Panels | None:
@@ -71,7 +68,7 @@ def in_panels(kernel: ir.Kernel, length: int) -> Panels | None:
     kernel = Blocking(kernel).kernel  # or its transpose
     if len(kernel.a.shape) != 2 or kernel.a.shape[0] <= WIDE_ROWS or dot.suits(kernel):
         return None
-    windows = list(_windows(kernel))
+    windows = [kernel.a, kernel.b, *outer_windows(kernel)]
     users = sum(window.operand == kernel.b.operand for window in windows)
     if (
         users != 1
@@ -80,14 +77,6 @@ def in_panels(kernel: ir.Kernel, length: int) -> Panels | None:
     ):
         return None
     return _cut(kernel)
-
-
-def _windows(kernel: ir.Matmul) -> Iterator[ir.Window]:
-    yield kernel.a
-    yield kernel.b
-    for thing in (*kernel.epilogue, *kernel.stores):
-        if isinstance(thing, ir.Load | ir.Store):
-            yield thing.window
 
 
 def _cut(kernel: ir.Matmul) -> Panels:
@@ -110,12 +99,7 @@ def _cut(kernel: ir.Matmul) -> Panels:
         packed = replace(
             kernel.b, shape=(count, depth, width), strides=(depth * width, width, 1), offset=first * depth
         )
-        epilogue = tuple(
-            replace(value, window=part(value.window)) if isinstance(value, ir.Load) else value
-            for value in kernel.epilogue
-        )
-        stores = tuple(replace(store, window=part(store.window)) for store in kernel.stores)
-        kernels.append(replace(kernel, a=a, b=packed, epilogue=epilogue, stores=stores))
+        kernels.append(with_windows(kernel, part, a, packed))
         pieces.append(part(kernel.b))
 
     if count:

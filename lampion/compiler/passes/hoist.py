@@ -222,9 +222,7 @@ class _Hoist:
         if term.primitive.name == "sum":
             x = self._stack(term.inputs[0])
             axis = (0, *(a + 1 for a in term.params["axis"]))
-            if axis == tuple(
-                range(len(axis))
-            ):  # as rows below each other: perhaps that is a sum that is there
+            if axis == tuple(range(len(axis))):  # as rows below each other: perhaps that sum is there
                 x, axis = ops.reshape(x, (math.prod(x.shape[: len(axis)]), *x.shape[len(axis) :])), (0,)
             total = apply(term.primitive, x, axis=axis, keepdims=False)
             return ops.reshape(total, term.output.shape)  # type: ignore[no-any-return]  # see `ops`

@@ -154,23 +154,17 @@ def test_a_training_step_in_a_short_type(half):
 @each_half
 def test_arm_needs_no_library(half):
     """Arm has no machine code that runs here, but its object code must call nothing that is not there."""
-    import llvmlite.binding as llvm
-    from codegen_harness import map_kernels
+    from codegen_harness import arm, map_kernels
     from llvmlite import ir as llvm_ir
 
     from lampion.compiler.codegen.builder import optimize
     from lampion.compiler.codegen.symbols import undefined_symbols
-    from lampion.compiler.codegen.target import Target
 
-    llvm.initialize_all_targets()
-    llvm.initialize_all_asmprinters()
-    triple = llvm.Target.from_triple("aarch64-unknown-linux-gnu")
-    machine = triple.create_target_machine(features="+neon", opt=3, reloc="pic", codemodel="small")
-    arm = Target("arm", "", "+neon", 16, 32, True)
+    target, machine = arm()
     module = llvm_ir.Module()
     for source in (float32, float64, int64):
         kernel = mapping(Elementwise(lambda xp, x: x), [source], half, (37,))
-        map_kernels.emit(module, f"from_{source.name}", kernel, arm)
+        map_kernels.emit(module, f"from_{source.name}", kernel, target)
         kernel = mapping(Elementwise(lambda xp, x: x), [half], source, (37,))
-        map_kernels.emit(module, f"to_{source.name}", kernel, arm)
-    assert undefined_symbols(machine.emit_object(optimize(module, arm, machine))) == set()
+        map_kernels.emit(module, f"to_{source.name}", kernel, target)
+    assert undefined_symbols(machine.emit_object(optimize(module, target, machine))) == set()

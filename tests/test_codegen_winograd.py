@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("llvmlite", reason="without llvmlite there is no code generator to test")
 
-from codegen_harness import targets
+from codegen_harness import arm, targets
 
 import lampion as lp
 from lampion.compiler import kernel_ir as ir
@@ -13,7 +13,6 @@ from lampion.compiler.codegen import convolution, winograd, winograd_filters
 from lampion.compiler.codegen.builder import ir as llvm_ir
 from lampion.compiler.codegen.builder import optimize
 from lampion.compiler.codegen.convolution_blocks import Geometry
-from lampion.compiler.codegen.target import Target
 from lampion.compiler.codegen.winograd_forward import Blocks
 from lampion.compiler.function import run_as
 from lampion.ops.convolution import convolution as convolve
@@ -276,17 +275,11 @@ def test_derivatives_of_derivatives():
 
 def test_arm_can_be_emitted_for():
     """No machine code that runs here, but it must compile."""
-    import llvmlite.binding as llvm
-
-    llvm.initialize_all_targets()
-    llvm.initialize_all_asmprinters()
-    triple = llvm.Target.from_triple("aarch64-unknown-linux-gnu")
-    machine = triple.create_target_machine(features="+neon", opt=3, reloc="pic", codemodel="small")
-    arm = Target("arm", "", "+neon", 16, 32, True)
+    target, machine = arm()
     compiled = lp.compile(forward())
     compiled(*map(lp.tensor, arrays(4, 32, (9, 9), 48)))
     kernels = {type(call.kernel): call.kernel for call in compiled.explain().plans[0].kernels}
     for module_, kind in ((convolution, ir.Convolution), (winograd_filters, ir.WinogradFilters)):
         module = llvm_ir.Module()
-        module_.emit(module, "kernel", kernels[kind], arm)
-        assert len(machine.emit_object(optimize(module, arm, machine))) > 0
+        module_.emit(module, "kernel", kernels[kind], target)
+        assert len(machine.emit_object(optimize(module, target, machine))) > 0

@@ -8,16 +8,15 @@ import pytest
 
 pytest.importorskip("llvmlite", reason="without llvmlite there is no code generator to test")
 
-import llvmlite.binding as llvm
-from codegen_harness import call_of, strides_of, targets, window
+from codegen_harness import arm, call_of, strides_of, targets, window
 from llvmlite import ir as llvm_ir
 from numpy.lib.stride_tricks import as_strided
 
 import lampion as lp
-from lampion.compiler.codegen import convolution_weight, winograd
+from lampion.compiler.codegen import convolution_weight
 from lampion.compiler.codegen.builder import optimize
-from lampion.compiler.codegen.target import Target
 from lampion.compiler.kernel_ir import ConvolutionWeight, Operand
+from lampion.compiler.switches import is_on
 from lampion.dtype import float32
 from lampion.nn import functional as F
 
@@ -205,12 +204,12 @@ def test_threads_do_not_change_bits():
         lp.set_num_threads(before)
     kernels = [call.kernel for call in compiled.explain().plans[0].kernels]
     found = [kernel.transformed for kernel in kernels if isinstance(kernel, ConvolutionWeight)]
-    assert found == [winograd.is_on()]
+    assert found == [is_on("LAMPION_WINOGRAD")]
     for other in results[1:]:
         np.testing.assert_array_equal(other, results[0])
 
 
-@pytest.mark.skipif(not winograd.is_on(), reason="LAMPION_WINOGRAD=0")
+@pytest.mark.skipif(not is_on("LAMPION_WINOGRAD"), reason="LAMPION_WINOGRAD=0")
 @pytest.mark.parametrize(
     ("channels", "outputs", "size", "taken"),
     [(16, 16, 16, True), (64, 48, 8, True), (3, 64, 16, False), (16, 20, 16, False), (16, 16, 7, False)],
@@ -225,11 +224,7 @@ def test_which_filters_go_this_way(channels, outputs, size, taken):
 
 def test_arm_can_be_emitted_for():
     """No machine code that runs here, but it must compile."""
-    llvm.initialize_all_targets()
-    llvm.initialize_all_asmprinters()
-    triple = llvm.Target.from_triple("aarch64-unknown-linux-gnu")
-    machine = triple.create_target_machine(features="+neon", opt=3, reloc="pic", codemodel="small")
-    arm = Target("arm", "", "+neon", 16, 32, True)
+    target, machine = arm()
     module = llvm_ir.Module()
-    convolution_weight.emit(module, "kernel", record(*numbers(2, (7, 60), 48, 16)), arm)
-    assert len(machine.emit_object(optimize(module, arm, machine))) > 0
+    convolution_weight.emit(module, "kernel", record(*numbers(2, (7, 60), 48, 16)), target)
+    assert len(machine.emit_object(optimize(module, target, machine))) > 0

@@ -26,6 +26,7 @@ import numpy as np
 from lampion.compiler.address import address
 from lampion.compiler.engine import Native, make_engine
 from lampion.compiler.graph import Graph
+from lampion.compiler.switches import is_on
 from lampion.primitive import Primitive
 
 _MOST = 512  # plans in memory
@@ -48,8 +49,7 @@ if hasattr(os, "register_at_fork"):
 
 def on() -> bool:
     """Whether eager code may compile: single operations, as here, and the larger pieces of `pieces`."""
-    switch = os.environ.get("LAMPION_EAGER_PLANS", "1").strip().lower()
-    return switch not in ("0", "off", "false", "no") and has_llvm()
+    return is_on("LAMPION_EAGER_PLANS") and has_llvm()
 
 
 @functools.cache

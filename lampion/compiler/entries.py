@@ -8,7 +8,6 @@ goes through none of that. An entry holds object code and the few numbers that i
 from __future__ import annotations
 
 import hashlib
-import os
 import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +16,7 @@ import numpy as np
 
 from lampion.compiler import cache
 from lampion.compiler.graph import Graph, Value
+from lampion.compiler.switches import is_on
 from lampion.dtype import DType
 from lampion.primitive import PRIMITIVES, Primitive
 
@@ -51,7 +51,7 @@ def name_of(
         text = _Writer().graph(graph)
     except _Nameless:
         return None
-    switch = os.environ.get("LAMPION_WINOGRAD", "")  # see `codegen/winograd.py`
+    switch = str(is_on("LAMPION_WINOGRAD"))  # see `codegen/winograd.py`
     lie = [strides[value] for value in (*graph.inputs, *graph.constants)]
     return cache.key("graph", text, repr(lie), repr(targets), target.key, switch)
 

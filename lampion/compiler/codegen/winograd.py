@@ -23,7 +23,6 @@ Source: A. Lavin, S. Gray: "Fast Algorithms for Convolutional Neural Networks", 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 
 import llvmlite.ir as ir
@@ -31,6 +30,7 @@ import llvmlite.ir as ir
 from lampion.compiler.codegen import tile
 from lampion.compiler.codegen.builder import IRValue, KernelBuilder
 from lampion.compiler.codegen.convolution_blocks import Geometry
+from lampion.compiler.switches import is_on
 from lampion.dtype import DType
 
 SIDE = 4  # of a tile of the input, which makes 2x2 places of the output
@@ -45,14 +45,12 @@ Numbers = Sequence[IRValue]
 Along = Callable[[Numbers], list[IRValue]]
 
 
-def is_on() -> bool:
-    """Whether it may be used: the environment variable LAMPION_WINOGRAD=0 says no to new plans."""
-    return os.environ.get("LAMPION_WINOGRAD", "1").strip().lower() not in ("0", "off", "false", "no")
-
-
 def pays(g: Geometry) -> bool:
-    """Whether a convolution, or its filters' gradient, is to be computed in this way: by its shape alone."""
-    return is_on() and _is_possible(g) and _gain(g) >= _GAIN
+    """Whether a convolution, or its filters' gradient, is to be computed in this way: by its shape alone.
+
+    The environment variable LAMPION_WINOGRAD=0 says no to new plans.
+    """
+    return is_on("LAMPION_WINOGRAD") and _is_possible(g) and _gain(g) >= _GAIN
 
 
 def tiles(g: Geometry) -> tuple[int, int, int]:

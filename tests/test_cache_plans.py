@@ -171,7 +171,7 @@ SPOILED = {
     "empty": cut(0),
     "another mark": rewritten(lambda body: body.__setitem__(7, 9)),
     "more shared calls than calls": rewritten(lambda body: body.__setitem__(24, 250)),
-    "neither serial nor not": rewritten(lambda body: body.__setitem__(32, 2)),
+    "no way of sharing": rewritten(lambda body: body.__setitem__(32, 3)),
     "only a head": rewritten(lambda body: body.__delitem__(slice(40, None))),
 }
 

@@ -2,6 +2,7 @@
 
 import random
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,12 +13,12 @@ from codegen_harness import Elementwise, function, targets
 from plan_harness import Built, copy, gather, matmul, operand, scatter_add
 
 from lampion import dtype as dtypes
-from lampion.compiler import cache
+from lampion.compiler import cache, runtime
 from lampion.compiler import kernel_ir as ir
 from lampion.compiler.codegen import order
 from lampion.compiler.codegen import plan as plans
 from lampion.compiler.codegen.builder import ir as llvm_ir
-from lampion.compiler.codegen.compiled import Failure
+from lampion.compiler.codegen.compiled import Failure, Sharing
 from lampion.compiler.codegen.loader import Library
 from lampion.compiler.codegen.plan import compile_plan
 from lampion.compiler.codegen.target import Target
@@ -352,7 +353,33 @@ def test_small_plans_are_serial():
     x, y = np.zeros(10, "f4"), np.zeros(10, "f4")
     assert compile_plan(Built().call(copy(x, y), x, y).plan()).serial
     big = np.zeros((500, 500), "f4")
-    assert not compile_plan(Built().call(matmul(big, big, big.copy()), big, big, big.copy()).plan()).serial
+    large = compile_plan(Built().call(matmul(big, big, big.copy()), big, big, big.copy()).plan())
+    assert not large.serial
+    assert large.code.sharing is Sharing.ALWAYS
+
+
+def test_brief_plans_are_shared_only_while_they_follow_one_upon_the_other(monkeypatch):
+    row, weights = np.ones((1, 256), "f4"), np.ones((256, 1024), "f4")
+    result = np.zeros((1, 1024), "f4")
+    run = Built().call(matmul(row, weights, result), row, weights, result).compiled(serial=None)
+    assert run.compiled.code.sharing is Sharing.STEADY
+    shared, now = [], 10**12
+    monkeypatch.setattr(runtime, "launch", lambda *args: shared.append(args[3]) or runtime.BUSY)
+    monkeypatch.setattr(runtime, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(runtime, "_pool", None)
+    monkeypatch.setattr(runtime, "time", SimpleNamespace(perf_counter_ns=lambda: now))
+    for pause, expected in ((10**9, 0), (10_000, 1), (90_000, 2), (10**6, 2), (50_000, 3)):
+        now += pause
+        result[:] = 0
+        assert run() is None
+        assert len(shared) == expected
+        assert (result == 256).all()
+    monkeypatch.setattr(runtime, "_pool", SimpleNamespace(spare=False))  # threads share cores
+    now += 10_000
+    assert run() is None
+    assert len(shared) == 3
+    assert run(5) is None  # who asks for a number of threads gets it
+    assert shared == [2, 2, 2, 5]
 
 
 @pytest.mark.parametrize("serial", [False, True])

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lampion.compiler.codegen.compiled import Code
     from lampion.compiler.codegen.target import Target
 
-# A mark, then: bytes of the arena, kernel calls, those that are shared, whether the plan is serial.
+# A mark, then: bytes of the arena, kernel calls, those that are shared, when they are (`Sharing`).
 _HEAD = struct.Struct("<8s4Q")
 _MARK = b"PLAN\0\0\0\1"
 
@@ -61,18 +61,18 @@ def load(name: str) -> Entry | None:
     data = cache.load(name)
     if data is None or len(data) <= _HEAD.size:
         return None
-    mark, arena_bytes, calls, shared, serial = _HEAD.unpack_from(data)
-    if mark != _MARK or shared > calls or serial > 1:
-        return None
-    from lampion.compiler.codegen.compiled import Claims, Code
+    mark, arena_bytes, calls, shared, sharing = _HEAD.unpack_from(data)
+    from lampion.compiler.codegen.compiled import Claims, Code, Sharing
 
-    return Entry(arena_bytes, Code(data[_HEAD.size :], bool(serial), Claims(calls, shared)))
+    if mark != _MARK or shared > calls or sharing not in list(Sharing):
+        return None
+    return Entry(arena_bytes, Code(data[_HEAD.size :], Sharing(sharing), Claims(calls, shared)))
 
 
 def store(name: str, entry: Entry) -> None:
     """Keep an entry under that key."""
     code = entry.code
-    head = _HEAD.pack(_MARK, entry.arena_bytes, code.claims.calls, code.claims.shared, code.serial)
+    head = _HEAD.pack(_MARK, entry.arena_bytes, code.claims.calls, code.claims.shared, code.sharing)
     cache.store(name, head + code.object)
 
 

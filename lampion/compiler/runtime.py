@@ -34,6 +34,9 @@ _pool: _Pool | None = None
 _closed = False
 _threads: int | None = None
 
+_STEADY = 100_000  # ns: for twice as long, workers look out for the next plan before they sleep
+_last_brief = -_STEADY  # when a brief plan was last run
+
 
 def get_num_threads() -> int:
     """How many threads compiled functions use.
@@ -57,6 +60,18 @@ def set_num_threads(n: int) -> None:
     if pool is not None and pool.size != n:
         with _guard:
             _drop()
+
+
+def is_steady() -> bool:
+    """Whether brief plans follow one right upon the other, with a core for each thread.
+
+    Then the workers still look out for work, and share a plan for which they would not be worth waking.
+    """
+    global _last_brief
+    now = time.perf_counter_ns()
+    before, _last_brief = _last_brief, now
+    pool = _pool
+    return now - before < _STEADY and (pool is None or pool.spare)
 
 
 def launch(entry: int, table: int, arena: int, threads: int, claims: int, nbytes: int) -> int:
@@ -112,18 +127,20 @@ class _Pool:
 
         write(native_pool.HOME, -1)
         write(native_pool.SIZE, self.size)
-        cores = set(range(os.cpu_count() or 1))
-        if hasattr(os, "sched_getaffinity"):
-            cores = os.sched_getaffinity(0)
+        known = hasattr(os, "sched_getaffinity")
+        cores = os.sched_getaffinity(0) if known else set(range(os.cpu_count() or 1))
+        #: Whether there is a core for each thread.
+        self.spare = self.size <= len(cores)
+        if known:
             bits = sum(1 << core for core in cores).to_bytes(max(1, -(-max(cores) // 8) + 1), "little")
             if len(bits) <= native_pool.CORES_BYTES:
                 ctypes.memmove(self.address + native_pool.CORES, bits, len(bits))
                 for number, worker in enumerate(self.workers, 1):
                     offset = native_pool.MAILBOXES + native_pool.MAILBOX * number + 8
                     write(offset, worker.native_id or 0)
-                write(native_pool.SPARE, int(self.size <= len(cores)))
+                write(native_pool.SPARE, int(self.spare))
         for offset in native_pool.EVENTS_SPARE:
-            write(offset, int(self.size <= len(cores)))
+            write(offset, int(self.spare))
 
     def _worker(self, life: Callable[..., Any], number: int) -> threading.Thread:
         # Daemons, so that the interpreter does not wait for them before it calls `_drop`.

@@ -7,6 +7,7 @@ for them. So a process that finds all its code in the cache imports none of it.
 from __future__ import annotations
 
 import ctypes
+import enum
 import functools
 import itertools
 import time
@@ -53,17 +54,25 @@ class Claims(NamedTuple):
         return -(-8 * self.shared // 64) * 64
 
 
+class Sharing(enum.IntEnum):
+    """When a plan's work is shared out: the smaller a plan, the less it is worth to wake other threads."""
+
+    NEVER = 0  # it always runs on the calling thread alone
+    STEADY = 1  # where plans follow one upon the other, and the other threads are still awake
+    ALWAYS = 2
+
+
 class Code(NamedTuple):
     """All that it takes to run a plan, as the cache keeps it.
 
     Attributes:
         object: the object code.
-        serial: whether the plan is so small that it always runs on the calling thread alone.
-        claims: how threads share out the work.
+        sharing: when threads share out the work.
+        claims: and how.
     """
 
     object: bytes
-    serial: bool
+    sharing: Sharing
     claims: Claims
 
 
@@ -88,11 +97,12 @@ class CompiledPlan:
     def __init__(self, code: Code, target: Target, plan: Callable[[], Plan]) -> None:
         self.code = code
         self.target = target
-        self.serial = code.serial
+        self.serial = code.sharing is Sharing.NEVER
+        self._brief = code.sharing is Sharing.STEADY
         self._make_plan = plan
         self._library = Library(code.object, target)
         self._solo = solo_function(self._library)
-        self._entry = 0 if code.serial else self._library.address("plan")
+        self._entry = 0 if self.serial else self._library.address("plan")
         self._start, self._row = code.claims.start, code.claims.row
         self._claims = _Memory(0)
 
@@ -114,7 +124,9 @@ class CompiledPlan:
             arena: the address of `plan.arena_bytes` bytes, 64-aligned, that no other run is using.
             threads: how many threads (`get_num_threads()`, unless given). The results are the same bits.
         """
-        if self.serial:
+        if self.serial or (
+            threads is None and self.code.sharing is Sharing.STEADY and not runtime.is_steady()
+        ):
             status = self._solo(table, arena)
         else:
             status = self._shared(table, arena, runtime.get_num_threads() if threads is None else threads)

@@ -15,6 +15,7 @@ is the same plan for one thread alone, without any of this; it returns the statu
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 from types import ModuleType
 from typing import Any
@@ -43,7 +44,7 @@ from lampion.compiler.codegen import (
     winograd_filters,
 )
 from lampion.compiler.codegen.builder import I64, POINTER, emit_object, optimize
-from lampion.compiler.codegen.compiled import Claims, Code, CompiledPlan, status_of
+from lampion.compiler.codegen.compiled import Claims, Code, CompiledPlan, Sharing, status_of
 from lampion.compiler.codegen.pool import CLAIM, CLAIMS, EVENT, NOW, OK, STATUS, WAIT, WAKE
 from lampion.compiler.codegen.target import Target
 from lampion.compiler.kernel_ir import (
@@ -92,7 +93,9 @@ _MODULES: dict[type, ModuleType] = {
 }
 
 # Below this, waking other threads costs more than they save (ns on one core).
-SERIAL = 50_000.0
+BRIEF = 50_000.0
+# Below this they do not help even if they are awake.
+SERIAL = 12_000.0
 # A kernel below this is left to one thread of a plan that has several: to share it takes about 0.3 us.
 SMALL = 1_500.0
 # A round of a loop below this is left to one thread: to meet in each round takes longer than it saves.
@@ -106,12 +109,16 @@ def compile_plan(
 
     Args:
         target: the processor; the one that this runs on, unless given.
-        serial: whether to run on the calling thread alone; where not given, small plans do.
+        serial: whether to run on the calling thread alone; where not given, small plans do, always or mostly
+            (`Sharing`).
         cached: False where the caller has asked the cache, and will store the code.
     """
     target = target or Target.host()
+    sharing = Sharing.NEVER if serial else Sharing.ALWAYS
     if serial is None:
-        serial = sum(cost.nanoseconds(call.kernel, target) for call in plan.calls) < SERIAL
+        guess = sum(cost.nanoseconds(call.kernel, target) for call in plan.calls)
+        sharing = Sharing(bisect.bisect((SERIAL, BRIEF), guess))
+        serial = sharing is Sharing.NEVER
     emitter = _Emitter(plan, target, serial)
     claims, text, name, code = emitter.claims, "", "", None
     if cached:
@@ -129,7 +136,7 @@ def compile_plan(
         give_back()  # before the code is loaded, which stays
         if cached:
             cache.store(name, code)
-    return CompiledPlan(Code(code, serial, claims), target, lambda: plan)
+    return CompiledPlan(Code(code, sharing, claims), target, lambda: plan)
 
 
 def emit(plan: Plan, target: Target, serial: bool, timed: bool = False) -> ir.Module:

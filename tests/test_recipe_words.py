@@ -126,6 +126,38 @@ def test_word2vec_touches_the_rows_used_and_is_compiled_whole(monkeypatch):
     assert not (guessed[:, 1:] == guessed[:, :1]).any()  # what is drawn as wrong is not the right one
 
 
+def test_word2vec_weighs_neighbours_by_nearness():
+    from lampion.recipes import word2vec
+
+    guesses = word2vec.Guesses(lampion.arange(10), "cbow", 6, window=2, wrong=1)
+    np.testing.assert_allclose(guesses.shares.numpy(), np.array([1, 2, 2, 1]) / 6, rtol=1e-6)
+    shares = word2vec.Guesses(lampion.arange(20), "cbow", 1).shares
+    np.testing.assert_allclose(shares.numpy(), np.array([1, 2, 3, 4, 5, 5, 4, 3, 2, 1]) / 30, rtol=1e-6)
+
+    model = word2vec.Word2Vec(6, guesses.shares, width=1)
+    assert set(model.state_dict()) == {"given.weight", "guessed.weight"}
+    with lampion.no_grad():
+        model.given.weight.copy_(lampion.tensor([[1.0], [10.0], [100.0], [1000.0], [0.0], [0.0]]))
+        model.guessed.weight.copy_(lampion.tensor([[0.0], [0.0], [0.0], [0.0], [6.0], [-6.0]]))
+    given, guessed = lampion.tensor([[0, 1, 2, 3], [1, 0, 2, 3]]), lampion.tensor([[4, 5], [4, 5]])
+    # The digits are how often each word counts: the first two change places, and so do theirs.
+    expected = [[1221.0, -1221.0], [1212.0, -1212.0]]
+    np.testing.assert_allclose(model(given, guessed).detach().numpy(), expected, rtol=1e-6)
+
+
+def test_the_one_word_that_skip_gram_is_given_counts_whole(monkeypatch):
+    from lampion.recipes import word2vec
+
+    monkeypatch.setattr(word2vec, "PTB", MadeUpText)
+    lampion.manual_seed(0)
+    trainer, guesses, _ = word2vec.prepare(1, 50, 0.1, "cpu", False, method="skip-gram")
+    given, guessed, _ = next(iter(guesses))
+    assert given.shape == (50, 1) and guesses.shares.tolist() == [1.0]
+    model = trainer.model
+    by_itself = (model.guessed(guessed) * model.given(given)).sum(-1)
+    assert model(given, guessed).tolist() == by_itself.tolist()  # to the last bit
+
+
 def test_word2vec_says_what_is_wrong(monkeypatch):
     from lampion.recipes import word2vec
 

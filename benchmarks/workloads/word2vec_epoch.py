@@ -4,7 +4,8 @@
 a layer for each of the ten neighbours and six guesses, each with a gradient as large as the whole table;
 these gradients added up; Adam over whole tables; wrong words drawn for each target by itself, without
 replacement. Its steps all take the same time, so some are measured and multiplied; Lampion's epoch is
-measured whole, from the words to the updated tables.
+measured whole, from the words to the updated tables. The book takes the plain mean of the neighbours;
+so does Lampion here, as a weighted mean with equal shares.
 """
 
 from __future__ import annotations
@@ -106,6 +107,7 @@ def lampion_child() -> dict[str, Any]:
 
     lampion.manual_seed(0)
     trainer, guesses, _ = word2vec.prepare(2, BATCH, word2vec.RATE, "cpu", True)
+    trainer.model.shares.fill_(1 / (2 * WINDOW))
     trainer.callbacks = [LambdaCallback(on_step_end=stop)]
     trainer.fit(guesses, epochs=1)  # compilation is no part of an epoch
     start = time.perf_counter()

@@ -8,9 +8,11 @@ picture in a folder under runs/. `--set method=skip-gram` chooses the other ques
 Each answer is a few times yes or no: is it this word (it is), or one of five that are drawn at random (it is
 not)? So a step needs a few rows of the tables only, and changes no others: their gradients are sparse.
 
-(The answers' places after ten epochs of CBOW, seeds 0-2: king is to man as queen to woman 1, 1, 3; take is to
-took as go to went 2, 1, 1; car is to cars as child to children 2, 2, 2, behind "a.m"; good is to better as
-bad to worse 7, 4, 4.)
+CBOW's neighbours count the more, the nearer they are. word2vec takes windows of a random size, up to five
+words on each side, and these hold a neighbour at distance d with chance (6 - d) / 5; here all ten are taken,
+each with a share in that proportion. (T. Mikolov et al.: "Efficient estimation of word representations in
+vector space" (2013); O. Levy, Y. Goldberg, I. Dagan: "Improving distributional similarity with lessons
+learned from word embeddings" (2015), section 3.1.)
 """
 
 import time
@@ -32,11 +34,18 @@ ANALOGIES = (("king", "man", "queen", "woman"), ("take", "took", "go", "went"),
              ("car", "cars", "child", "children"), ("good", "better", "bad", "worse"))  # fmt: skip
 
 
-class Word2Vec(nn.Module):
-    """The mean vector of the words that are given, by the vector of each word that is a guess: its score."""
+def nearness(window: int) -> Tensor:
+    """The shares of the neighbours of a word, (2 window,), in the order of the text: the nearer, the more."""
+    before = lampion.arange(1, window + 1, dtype=lampion.float32)
+    return lampion.cat([before, before.flip(0)]) / (window * (window + 1))
 
-    def __init__(self, words: int, width: int = 100) -> None:
+
+class Word2Vec(nn.Module):
+    """The weighted mean of the given vectors, by the vector of each word that is a guess: its score."""
+
+    def __init__(self, words: int, shares: Tensor, width: int = 100) -> None:
         super().__init__()
+        self.register_buffer("shares", shares, persistent=False)  # (C,); not learned
         self.given = nn.Embedding(words, width, sparse=True)
         self.guessed = nn.Embedding(words, width, sparse=True)
         for table in (self.given, self.guessed):
@@ -44,18 +53,22 @@ class Word2Vec(nn.Module):
 
     def forward(self, given: Tensor, guessed: Tensor) -> Tensor:
         """(N, C) and (N, K) -> (N, K)."""
-        h = self.given(given).mean(1)  # (N, width)
+        h = (self.given(given) * self.shares.unsqueeze(1)).sum(1)  # (N, width)
         scores: Tensor = (self.guessed(guessed) * h.unsqueeze(1)).sum(-1)
         return scores
 
 
 class Guesses:
-    """Batches of words that are given, (N, C), words to judge, (N, K), and which of these are right."""
+    """Batches of words that are given, (N, C), words to judge, (N, K), and which of these are right.
+
+    `shares`, (C,), is how much each word that is given counts.
+    """
 
     def __init__(self, corpus: Tensor, method: str, batch_size: int, window: int = 5, wrong: int = 5) -> None:
         if method not in ("cbow", "skip-gram"):
             raise OptionError("word2vec", "no such method", expected="cbow or skip-gram", got=repr(method))
         self.contexts, self.targets = contexts_targets(corpus, window)
+        self.shares = nearness(window) if method == "cbow" else lampion.ones(1)
         self.sampler = UnigramSampler(lampion.bincount(corpus))
         self.method, self.batch_size, self.wrong = method, batch_size, wrong
 
@@ -83,7 +96,7 @@ def prepare(
     """The trainer, and what it is to guess."""
     data = PTB()
     guesses = Guesses(data.corpus, method, batch_size)
-    model = Word2Vec(len(data.vocab)).to(device)
+    model = Word2Vec(len(data.vocab), guesses.shares).to(device)
     optimizer = SparseAdam(list(model.parameters()), lr=lr)
     steps = epochs * len(guesses)
     rate = LambdaLR(optimizer, lambda step: max(1 - step / steps, 0))

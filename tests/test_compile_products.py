@@ -73,3 +73,33 @@ def test_the_graph_means_the_same():
     (whole,), (parts,) = interpret(graph, arrays), interpret(split, arrays)
     assert len(split.equations) == 5
     np.testing.assert_allclose(parts, whole, rtol=1e-9, atol=1e-9)
+
+
+def names(step):
+    return [type(call.kernel).__name__ for call in step.explain().plans[0].kernels]
+
+
+@pytest.mark.parametrize("shape", [(), (3,)])
+def test_a_product_that_is_read_transposed_is_turned(shape):
+    rng = np.random.default_rng(4)
+    a, b, c = (rng.standard_normal((*shape, *size)).astype("f4") for size in ((20, 7), (7, 30), (30, 20)))
+    step = lp.compile(lambda a, b, c: (a @ b).mT * 2 + c)
+    np.testing.assert_allclose(
+        step(*map(lp.tensor, (a, b, c))).numpy(), (a @ b).swapaxes(-1, -2) * 2 + c, rtol=1e-5, atol=1e-5
+    )
+    assert names(step) == ["Matmul"]
+
+
+def test_a_product_that_is_read_as_it_is_too_is_made_once():
+    rng = np.random.default_rng(5)
+    a, b = (rng.standard_normal(size).astype("f4") for size in ((40, 50), (50, 40)))
+
+    def function(a, b):
+        product = a @ b
+        return product.T * 2, product.sum(0)
+
+    step = lp.compile(function)
+    twice, total = step(lp.tensor(a), lp.tensor(b))
+    assert names(step).count("Matmul") == 1
+    np.testing.assert_allclose(twice.numpy(), (a @ b).T * 2, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(total.numpy(), (a @ b).sum(0), rtol=1e-5, atol=1e-4)

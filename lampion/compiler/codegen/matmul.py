@@ -120,8 +120,11 @@ class _Emission:
             self.packed = Matrix(self.k.room(self.dtype, self.tallest * row), dtype, row, 1)
         if not all(map(self.epilogue.in_registers, (self.width, blocking.n % self.width))):
             self.tile = Matrix(self.k.room(self.dtype, self.tallest * self.width), dtype, self.width, 1)
-        # What a tile is finished with, and where it goes, is fetched before: a row at each step along k.
+        # What a tile is finished with, and where it goes, is fetched before: row after row, evenly over the
+        # steps along k, since the product's own loads have to wait for a crowd of others. (As the power of
+        # two that is the steps of a row.)
         self.fetches_outside = self.epilogue.nbytes > _NEAR and blocking.depth >= 2 * self.tallest
+        self.steps_a_line = (blocking.depth // self.tallest).bit_length() - 1
         self._place_sums(group)
 
     def _place_sums(self, group: int) -> None:
@@ -322,7 +325,8 @@ class _Chunk:
             for (_, _, length), step, start in zip(pieces, steps, starts, strict=True):
                 k.prefetch(k.address(start, e.dtype, k.ir.mul(step, at)), length * e.dtype.itemsize)
             if e.fetches_outside:
-                outside = k.affine(0, (row, 1), (k.smaller(at, place.rows - 1), 1))
+                line = k.smaller(k.ir.lshr(at, k.i64(e.steps_a_line)), place.rows - 1)
+                outside = k.affine(0, (row, 1), (line, 1))
                 e.epilogue.prefetch(self.batch, outside, column, columns)
             if a.column == 1:
                 one = k.ir.and_(at, k.i64(per_line - 1))

@@ -12,8 +12,10 @@ from lampion.compiler.passes.fold import fold
 from lampion.compiler.passes.joins import join
 from lampion.compiler.passes.labels import compare_labels
 from lampion.compiler.passes.long_products import split_products
+from lampion.compiler.passes.lookups import sum_by_row
 from lampion.compiler.passes.loops import prune
 from lampion.compiler.passes.probabilities import reuse_exponentials
+from lampion.compiler.passes.turned_products import turn_products
 
 PASSES: tuple[tuple[str, Callable[[Graph], Graph]], ...] = (
     ("drop dead code", drop_dead),
@@ -22,8 +24,10 @@ PASSES: tuple[tuple[str, Callable[[Graph], Graph]], ...] = (
     ("simplify", simplify),
     ("join pieces", join),
     ("dedupe", dedupe),
+    ("turn products", turn_products),
     ("compare labels", compare_labels),
     ("reuse exponentials", reuse_exponentials),
+    ("sum lookups' gradients by row", sum_by_row),
     ("split long products", split_products),
     ("drop dead code again", drop_dead),
     ("prune loops", lambda graph: prune(graph, optimize)),

@@ -13,6 +13,10 @@ words on each side, and these hold a neighbour at distance d with chance (6 - d)
 each with a share in that proportion. (T. Mikolov et al.: "Efficient estimation of word representations in
 vector space" (2013); O. Levy, Y. Goldberg, I. Dagan: "Improving distributional similarity with lessons
 learned from word embeddings" (2015), section 3.1.)
+
+(The answers' places after ten epochs of CBOW, seeds 0-2: king is to man as queen to woman 1, 1, 1; take is to
+took as go to went 1, 1, 1; car is to cars as child to children 1, 1, 3; good is to better as bad to worse 11,
+4, 7. With equal shares, children came second to "a.m" with each of these seeds; worse was 7, 4, 4.)
 """
 
 import time

@@ -145,6 +145,17 @@ def test_what_must_not_count_from_the_end_does_not():
         compiled(*given, lp.tensor(words))
 
 
+def test_numbers_that_are_spread_over_columns_stay():
+    def function(table, g, vector, words):
+        return table[words].sum(), lp.zeros_like(table).index_add(0, words, (g @ vector).expand(400, 400))
+
+    rng = np.random.default_rng(4)
+    table, g, vector = (rng.standard_normal(shape) for shape in ((ROWS, 400), (400, OUT), (OUT,)))
+    given = [*map(lp.tensor, (table, g, vector, rng.integers(0, ROWS, 400)))]
+    for one, other in zip(lp.compile(function)(*given), function(*given), strict=True):
+        np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-12, atol=1e-10)
+
+
 def test_the_graph_means_the_same():
     """Also where the table is the left factor, and where rows are summed before it is known by what."""
 

@@ -105,7 +105,8 @@ class _Rewriter:
             or product is None
             or product.primitive.name != "matmul"
             or self.uses[value] > 1
-            or product.output.dtype is not equation.output.dtype
+            or value.shape != (*index[0].shape, base.shape[1])  # it is not spread out
+            or value.dtype is not base.dtype
         ):
             return None
         (dy, w), words = product.values, _Words(index[0], base.shape[0])

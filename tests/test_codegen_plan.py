@@ -367,6 +367,7 @@ def test_brief_plans_are_shared_only_while_they_follow_one_upon_the_other(monkey
     monkeypatch.setattr(runtime, "launch", lambda *args: shared.append(args[3]) or runtime.BUSY)
     monkeypatch.setattr(runtime, "get_num_threads", lambda: 2)
     monkeypatch.setattr(runtime, "_pool", None)
+    monkeypatch.setattr(runtime, "_last_brief", 0)
     monkeypatch.setattr(runtime, "time", SimpleNamespace(perf_counter_ns=lambda: now))
     for pause, expected in ((10**9, 0), (10_000, 1), (90_000, 2), (10**6, 2), (50_000, 3)):
         now += pause

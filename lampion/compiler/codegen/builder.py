@@ -404,6 +404,15 @@ def _rounded(dtype: DType, number: float) -> float:
         return float(np.array(number).astype(dtype.numpy))
 
 
+# Calls that leave the module go by a table of addresses, also those of functions that LLVM brings in itself
+# (memset, memcpy). A direct call would need a stub and a table made while the code is loaded, for which
+# llvmlite's memory manager has set no room aside: it ends the process (see `loader`).
+_CALLS_BY_TABLE = """
+!llvm.module.flags = !{!1000000000}
+!1000000000 = !{i32 7, !"RtLibUseGOT", i32 1}
+"""
+
+
 def optimize(module: Any, target: Target, machine: Any = None) -> Any:
     """Verify a module (llvmlite's, or its text): an llvmlite ModuleRef, ready for the code generator.
 
@@ -412,8 +421,16 @@ def optimize(module: Any, target: Target, machine: Any = None) -> Any:
     they doubled the time to compile, and no kernel ran faster for them.
     """
     machine = machine or target.machine()
+    text = str(module)
+    by_table = machine.triple.startswith("x86_64") and "darwin" not in machine.triple
+    if by_table:
+        text += _CALLS_BY_TABLE
     # A context of its own: what LLVM keeps of types and constants goes when the module does.
-    parsed = llvm.parse_assembly(str(module), llvm.create_context())
+    parsed = llvm.parse_assembly(text, llvm.create_context())
+    if by_table:
+        for function in parsed.functions:
+            if function.is_declaration and not function.name.startswith("llvm."):
+                function.add_function_attribute("nonlazybind")
     parsed.triple = machine.triple
     parsed.data_layout = str(machine.target_data)
     parsed.verify()

@@ -3,6 +3,10 @@
 Code is loaded as an object file whether it was compiled a moment ago or read from the cache, so that
 there is one path to test. Nothing is linked before its undefined symbols were found on a list and in this
 process: LLVM's loader ends the process, or leaves a jump to address 0, where a symbol is missing.
+
+It ends the process, too, where code and the constants that it reads by a distance of 32 bits are further
+apart, and LLVM's own memory manager lets them be wherever the system has room: in a process with other large
+libraries, terabytes away. llvmlite's manager (`use_lmm`) puts the sections of an object side by side.
 """
 
 from __future__ import annotations
@@ -21,7 +25,9 @@ class Library:
         import llvmlite.binding as llvm
 
         machine = target.machine()
-        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+        module = llvm.parse_assembly("")
+        engine = llvm.create_mcjit_compiler(module, machine, use_lmm=True)
+        engine.remove_module(module)  # an engine is made with one; it need not be compiled
         needed = sorted(undefined_symbols(code))
         refused = [name for name in needed if name not in allowed]
         if refused:

@@ -82,3 +82,33 @@ def test_training(make):
     assert state.keys() == after.keys()
     for name, value in state.items():
         np.testing.assert_allclose(after[name], value, rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "layer, shape",
+    [
+        (nn.Conv1d(4, 8, 3), (0, 4, 9)),
+        (nn.Conv2d(1, 8, 3), (0, 1, 9, 10)),
+        (nn.Conv2d(8, 2, 3), (0, 8, 9, 10)),
+        (nn.Conv2d(32, 32, 3, padding=1), (0, 32, 16, 16)),
+        (nn.Conv2d(4, 4, 3, groups=4), (0, 4, 9, 10)),
+        (nn.Conv3d(4, 8, 3), (0, 4, 9, 10, 5)),
+        (nn.ConvTranspose2d(4, 8, 3, stride=2), (0, 4, 9, 10)),
+    ],
+    ids=["1d", "one channel", "two outputs", "Winograd", "depthwise", "3d", "transposed"],
+)
+def test_no_images_are_no_gradients(layer, shape):
+    pytest.importorskip("llvmlite", reason="without llvmlite there is no code generator to test")
+
+    @lp.compile
+    def step(x):
+        loss = layer(x).sum()
+        return (loss, *lp.autograd.grad(loss, tuple(layer.parameters())))
+
+    x = lp.zeros(*shape)
+    step(x)
+    plan = step.explain().plans[0]
+    assert plan.callouts == 0
+    plan._bound.engine.memory[:] = 255  # what an earlier step may have left: not a number
+    for result in step(x):
+        assert not result.detach().numpy().any()

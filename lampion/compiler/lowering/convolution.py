@@ -189,8 +189,8 @@ def lower_convolution_weight(lowering: Lowering, main: Equation) -> None:
         x, y, (groups, outputs // groups, channels, *taps), params["stride"], padding, params["dilation"]
     )
     is_transformed = winograd.pays(geometry)
-    images = -(-x.shape[0] // convolution_weight.image_blocks(geometry))
-    blocks = -(-x.shape[0] // images)
+    images = -(-max(1, x.shape[0]) // convolution_weight.image_blocks(geometry))
+    blocks = max(1, -(-x.shape[0] // images))  # one of no images, too: zeros
     # Each output's numbers are to lie together, but kernels write outputs side by side (or channels, where
     # there are few outputs): first they do so with everything else in order, which is then turned as a whole.
     has_few = convolution_weight.has_few(geometry)

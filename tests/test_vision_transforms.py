@@ -105,6 +105,50 @@ def test_random_crop(mode):
         T.RandomCrop(8)(as_tensor(PIXELS))
 
 
+def test_flatten():
+    """One row, the same for every kind of image: channel after channel."""
+    x = as_tensor(PIXELS)
+    row = np.moveaxis(PIXELS, -1, 0).reshape(-1)
+    array = T.Flatten()(PIXELS)
+    assert isinstance(array, np.ndarray)
+    for out in (T.Flatten()(x), array, T.Flatten()(image_of(PIXELS))):
+        np.testing.assert_array_equal(np.asarray(out), row)
+    np.testing.assert_array_equal(T.Flatten()(PIXELS[..., 0]), PIXELS[..., 0].reshape(-1))
+    batch = T.Flatten()(lp.stack([x, x + 1]))
+    assert batch.shape == (2, 189) and batch.dtype is lp.uint8
+    np.testing.assert_array_equal(batch[1].numpy(), (x + 1).numpy().reshape(-1))
+    floats = lp.rand(1, 2, 3, requires_grad=True)
+    T.Flatten()(floats).sum().backward()
+    assert floats.grad.shape == (1, 2, 3) and repr(T.Flatten()) == "Flatten()"
+    assert T.Compose([T.ToTensor(), T.Flatten()])(PIXELS).shape == (189,)
+    with pytest.raises(DTypeError, match="Flatten: there is no image"):
+        T.Flatten()([1, 2])
+    with pytest.raises(ShapeError, match=r"Flatten: there is no image(.|\n)*got: \(4,\)"):
+        T.Flatten()(lp.zeros(4))
+
+
+@pytest.mark.parametrize("kind", [T.Compose, T.RandomApply, T.RandomOrder, T.RandomChoice])
+def test_transforms_stand_in_a_list(kind):
+    name = kind.__name__
+    with pytest.raises(
+        DTypeError, match=rf"(?s){name}: .* in a list.*try: {name}\(\[CenterCrop\(size=\(3, 3"
+    ):
+        kind(T.CenterCrop(3))
+    with pytest.raises(DTypeError, match=rf"(?s)in a list.*try: {name}\(\[Resize\(...\)\]\)"):
+        kind(T.Resize(3))
+    with pytest.raises(DTypeError, match=rf"(?s){name}: .* in a list.*got: function\(...\)"):
+        kind(lambda x: x)
+    with pytest.raises(DTypeError, match=rf"(?s)in a list.*got: 3.*try: {name}\(\[Resize"):
+        kind(3)
+    with pytest.raises(DTypeError, match=r"(?s)transform 1 is no function.*functions of an image.*got: 5"):
+        kind([T.CenterCrop(3), 5])
+    x = as_tensor(PIXELS)
+    for some in ((T.CenterCrop(3),), iter([T.CenterCrop(3)]), lp.nn.ModuleList([T.CenterCrop(3)])):
+        transform = kind(some)
+        lp.manual_seed(0)
+        assert [transform(x).shape for _ in range(3)].count((3, 3, 3)) >= (1 if kind is T.RandomApply else 3)
+
+
 def test_flips():
     np.testing.assert_array_equal(*both(T.RandomHorizontalFlip(1.0)))
     np.testing.assert_array_equal(both(T.RandomHorizontalFlip(1.0))[0], PIXELS[:, ::-1])

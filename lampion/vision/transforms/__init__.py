@@ -28,6 +28,7 @@ from lampion.vision.transforms.combining import (
 from lampion.vision.transforms.fixed import (
     CenterCrop,
     ConvertImageDtype,
+    Flatten,
     Grayscale,
     Normalize,
     Pad,
@@ -49,9 +50,9 @@ from lampion.vision.transforms.random_places import (
 )  # fmt: skip
 
 __all__ = [
-    "CenterCrop", "Collate", "ColorJitter", "Compose", "ConvertImageDtype", "CutMix", "Grayscale",
-    "InterpolationMode", "Lambda", "MixUp", "Normalize", "PILToTensor", "Pad", "RandomAffine", "RandomApply",
-    "RandomChoice", "RandomCrop", "RandomErasing", "RandomGrayscale", "RandomHorizontalFlip", "RandomOrder",
-    "RandomResizedCrop", "RandomRotation", "RandomVerticalFlip", "Resize", "ToPILImage", "ToTensor",
-    "functional",
+    "CenterCrop", "Collate", "ColorJitter", "Compose", "ConvertImageDtype", "CutMix", "Flatten",
+    "Grayscale", "InterpolationMode", "Lambda", "MixUp", "Normalize", "PILToTensor", "Pad", "RandomAffine",
+    "RandomApply", "RandomChoice", "RandomCrop", "RandomErasing", "RandomGrayscale", "RandomHorizontalFlip",
+    "RandomOrder", "RandomResizedCrop", "RandomRotation", "RandomVerticalFlip", "Resize", "ToPILImage",
+    "ToTensor", "functional",
 ]  # fmt: skip

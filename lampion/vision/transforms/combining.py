@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from typing import Any
 
 from lampion import nn
@@ -11,6 +11,28 @@ from lampion.utils.data import default_collate
 from lampion.vision.transforms.drawing import chosen, happens, order_of, probability
 
 Transform = Callable[..., Any]
+
+
+def _listed(name: str, transforms: Any) -> Any:
+    """The transforms, if they are some, and functions."""
+    example = f"{name}([Resize(32), CenterCrop(28)])"
+    if not isinstance(transforms, Iterable):
+        fix = f"{name}([{_called(transforms)}])" if callable(transforms) else example
+        raise DTypeError(name, "the transforms stand in a list", got=_called(transforms), fix=fix)
+    if not isinstance(transforms, Sized):  # an iterator, which one image would use up
+        transforms = list(transforms)
+    for number, transform in enumerate(transforms):
+        if not callable(transform):
+            raise DTypeError(name, f"transform {number} is no function", expected="functions of an image",
+                             got=_called(transform), fix=example)  # fmt: skip
+    return transforms
+
+
+def _called(transform: Any) -> str:
+    """What stands for it in a program, as far as that fits into a line."""
+    shown = getattr(transform, "__name__", repr(transform))
+    plain = len(shown) <= 60 and "\n" not in shown and "<" not in shown
+    return shown if plain else f"{type(transform).__name__}(...)"
 
 
 def _through(transforms: Sequence[Transform], inputs: tuple[Any, ...]) -> Any:
@@ -36,7 +58,7 @@ class Compose:
     """
 
     def __init__(self, transforms: Sequence[Transform]) -> None:
-        self.transforms = transforms
+        self.transforms = _listed("Compose", transforms)
 
     def __call__(self, *inputs: Any) -> Any:
         return _through(self.transforms, inputs)
@@ -75,7 +97,7 @@ class RandomApply(nn.Module):
 
     def __init__(self, transforms: Sequence[Transform], p: float = 0.5) -> None:
         super().__init__()
-        self.transforms = transforms
+        self.transforms = _listed("RandomApply", transforms)
         self.p = probability("RandomApply", p)
 
     def forward(self, *inputs: Any) -> Any:
@@ -95,7 +117,7 @@ class RandomOrder(nn.Module):
 
     def __init__(self, transforms: Sequence[Transform]) -> None:
         super().__init__()
-        self.transforms = transforms
+        self.transforms = _listed("RandomOrder", transforms)
 
     def forward(self, *inputs: Any) -> Any:
         return _through([self.transforms[i] for i in order_of(len(self.transforms))], inputs)
@@ -115,6 +137,7 @@ class RandomChoice(nn.Module):
 
     def __init__(self, transforms: Sequence[Transform], p: Sequence[float] | None = None) -> None:
         super().__init__()
+        transforms = _listed("RandomChoice", transforms)
         shares = [1.0] * len(transforms) if p is None else list(p)
         if len(shares) != len(transforms) or not transforms or min(shares) < 0 or not sum(shares):
             raise OptionError("RandomChoice", "p has a share for each of the transforms",

@@ -12,7 +12,7 @@ from lampion import ops
 from lampion.construct import tensor
 from lampion.errors import DTypeError, OptionError, ShapeError
 from lampion.tensor import Tensor, from_numpy
-from lampion.vision.transforms.image import is_pillow
+from lampion.vision.transforms.image import is_pillow, size_of
 
 #: What Pillow calls images of so many channels, the usual one first.
 MODES = {
@@ -111,6 +111,14 @@ def _channels_last(pic: Any) -> Any:
                          expected=f"(H, W) or {order}", got=str(tuple(pic.shape)),
                          fix="one image of the batch at a time")  # fmt: skip
     return pixels
+
+
+def flatten(image: Any) -> Any:
+    """All numbers of an image in one row, channel after channel; see `transforms.Flatten`."""
+    size_of("Flatten", image)
+    if isinstance(image, np.ndarray):
+        return np.moveaxis(image, -1, 0).reshape(-1) if image.ndim == 3 else image.reshape(-1)
+    return ops.flatten(pil_to_tensor(image) if is_pillow(image) else image, -3)
 
 
 def largest(dtype: Any) -> int:

@@ -75,6 +75,26 @@ class ConvertImageDtype(nn.Module):
         return conversion.convert_image_dtype(image, self.dtype)
 
 
+class Flatten(nn.Module):
+    """All numbers of an image in one row, as linear layers take them: channel after channel.
+
+    Arrays are images (H, W) or (H, W, C), as for the other transforms, and stay arrays; a Pillow image
+    becomes a tensor, its numbers as they are.
+
+    Shape:
+        (..., C, H, W) to (..., C * H * W).
+
+    Source: Deep Learning from Scratch 3, step 51.
+
+    >>> import lampion
+    >>> lampion.vision.transforms.Flatten()(lampion.tensor([[[1.0, 2.0], [3.0, 4.0]]]))
+    tensor([1., 2., 3., 4.])
+    """
+
+    def forward(self, image: Any) -> Any:
+        return conversion.flatten(image)
+
+
 class Normalize(nn.Module):
     """(x - mean) / std, for each channel.
 

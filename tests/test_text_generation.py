@@ -10,7 +10,17 @@ import pytest
 import lampion
 from lampion import nn
 from lampion.errors import DTypeError, IndexRangeError, LampionError, OptionError, ShapeError
-from lampion.text import beam_search, generate, greedy, keep_top_k, keep_top_p, sample, skip_ids
+from lampion.text import (
+    Vocab,
+    beam_search,
+    generate,
+    greedy,
+    keep_top_k,
+    keep_top_p,
+    sample,
+    skip_ids,
+    write_samples,
+)
 
 INF = math.inf
 
@@ -201,3 +211,15 @@ def test_beam_search_skips_and_carries_any_state():
     assert len(texts) == 3 and all(3 not in text for text, _ in texts)
     first = beam_search(chain, [0], 5, beams=3, skip=[3])
     assert texts == first
+
+
+@pytest.mark.parametrize("skip", [[], ["b"], ["a", "b"]])
+def test_samples_of_a_small_vocabulary(skip, tmp_path):
+    class Next(nn.Module):
+        def forward(self, words, state):
+            return nn.functional.one_hot((words + 1) % 3, 3).float(), state
+
+    written = write_samples(tmp_path / "text.txt", Next(), Vocab("abc"), "a", 5, skip=skip, separator="")
+    assert (tmp_path / "text.txt").read_text("utf-8") == written
+    texts = written.splitlines()[1::3]
+    assert len(texts) == 3 and all(len(text) == 6 and not set(text[1:]) & set(skip) for text in texts)

@@ -12,7 +12,7 @@ from lampion.text.generation import generate, greedy, sample
 from lampion.text.vocabulary import Vocab
 from lampion.utils.files import write_file
 
-#: Ways to choose the next word, by what they are called in a file of samples.
+#: Ways to choose the next word, by what they are called in a file of samples. (Of fewer than ten words, all.)
 WAYS: dict[str, dict[str, Any]] = {
     "always the likeliest": {"temperature": 0.0},
     "at temperature 0.8": {"temperature": 0.8},
@@ -82,6 +82,8 @@ def write_samples(
     for name, options in WAYS.items():
 
         def choose(scores: Tensor, options: dict[str, Any] = options) -> Tensor:
+            if "top_k" in options:
+                options = {**options, "top_k": min(options["top_k"], scores.shape[-1])}
             return sample(scores, skip=skipped, **options)
 
         text = separator.join(continue_text(model, vocab, beginning, length, choose))

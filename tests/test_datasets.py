@@ -133,6 +133,22 @@ def test_the_users_folder_comes_first(tmp_path, monkeypatch):
         fetch.check("Set", path, file)
 
 
+def test_a_root_that_is_given_comes_before_the_users_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("LAMPION_DATA", str(tmp_path / "data"))
+    file, root = File("f", 10, packed=sha256(b"right")), tmp_path / "root"
+    for base in ("data", "root", "home/datasets"):
+        (tmp_path / base / "set").mkdir(parents=True)
+        (tmp_path / base / "set" / "f").write_bytes(b"right")
+    assert fetch.obtain("Set", file, MIRRORS, None, True) == tmp_path / "data/set/f"
+    assert fetch.obtain("Set", file, MIRRORS, str(root), True) == root / "set/f"
+    (root / "set" / "f").unlink()  # nothing else is looked at, and the advice does not name the variable
+    for download in (False, True):
+        with pytest.raises(LampionError, match=r"Set: f (is not there|could not be downloaded)") as caught:
+            fetch.obtain("Set", file, MIRRORS, root, download)
+        assert f"put it into {root / 'set'}" in str(caught.value)
+        assert "LAMPION_DATA" not in str(caught.value)
+
+
 # -- formats ---------------------------------------------------------------------------------------------
 
 

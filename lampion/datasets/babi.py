@@ -19,8 +19,9 @@ class BAbI(Dataset):
     """The first of bAbI's tasks: where a person is, by the one sentence of the story that says so.
 
     Args:
-        root: the folder of the files; by default Lampion's cache (LAMPION_HOME, or ~/.cache/lampion). What
-            lies in the folder that the environment variable LAMPION_DATA names, under babi/, comes first.
+        root: the folder in which babi/, with the files, lies or is made. By default, what lies in the folder
+            that the environment variable LAMPION_DATA names comes first, then Lampion's cache (LAMPION_HOME,
+            or ~/.cache/lampion).
         train: the 1,000 questions to learn from, or the 1,000 to test on.
         download: whether to get the archive from the network if the files are not there.
 

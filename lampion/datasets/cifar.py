@@ -27,8 +27,8 @@ class CIFAR10(Images):
     """Animals and vehicles: 50,000 images to learn from, 10,000 to test on.
 
     Args:
-        root, train, transform, target_transform, download: as those of `MNIST`. The folder under LAMPION_DATA
-            is cifar10/, with the archive or with the .bin files in it.
+        root, train, transform, target_transform, download: as those of `MNIST`. The folder is cifar10/, with
+            the archive or with the .bin files in it.
 
     A sample is an image, (3, 32, 32) with values from 0 to 1, and its label, 0 to 9.
 
@@ -103,8 +103,8 @@ class CIFAR100(CIFAR10):
     """A hundred kinds of things and creatures: 50,000 images to learn from, 10,000 to test on.
 
     Args:
-        root, train, transform, target_transform, download: as those of `MNIST`. The folder under LAMPION_DATA
-            is cifar100/, with the archive or with the .bin files in it.
+        root, train, transform, target_transform, download: as those of `MNIST`. The folder is cifar100/, with
+            the archive or with the .bin files in it.
         coarse: whether labels name one of 20 groups of classes, such as "fish", rather than a class.
 
     A sample is an image, (3, 32, 32) with values from 0 to 1, and its label, 0 to 99 (or 19).

@@ -26,8 +26,9 @@ class PTB:
 
     Args:
         split: "train" (929,589 words), "valid" (73,760) or "test" (82,430).
-        root: the folder of the files; by default Lampion's cache (LAMPION_HOME, or ~/.cache/lampion). What
-            lies in the folder that the environment variable LAMPION_DATA names, under ptb/, comes first.
+        root: the folder in which ptb/, with the files, lies or is made. By default, what lies in the folder
+            that the environment variable LAMPION_DATA names comes first, then Lampion's cache (LAMPION_HOME,
+            or ~/.cache/lampion).
         download: whether to get files that are not there from the network.
 
     `corpus` has the numbers of the words, int64 (N,); `vocab` the words, of the training text in all three,
@@ -80,7 +81,7 @@ class TinyShakespeare:
 
     Args:
         split: "train" (the first nine tenths), "valid" (the last tenth), or "all".
-        root, download: as those of `PTB`. The folder under LAMPION_DATA is tinyshakespeare/.
+        root, download: as those of `PTB`. The folder is tinyshakespeare/.
 
     `text` is the text, `corpus` the numbers of its characters, int64 (N,); `vocab` has the characters of the
     whole text, in the order of their codes.

@@ -51,13 +51,17 @@ def cache_folder() -> Path:
 
 
 def folders(name: str, root: str | os.PathLike[str] | None) -> list[Path]:
-    """Where the files of a dataset may lie already; the last is where a download goes."""
+    """Where the files of a dataset may lie already; the last is where a download goes.
+
+    A root that the caller names is the only place. Without one: the folder that LAMPION_DATA names, then the
+    cache.
+    """
+    if root is not None:
+        return [Path(root) / name.lower(), Path(root) / name / "raw"]
     places = []
     if offline := os.environ.get("LAMPION_DATA", "").strip():
         base = Path(offline).expanduser()
         places += [base / name.lower(), base / name / "raw", base / name]
-    if root is not None:
-        return [*places, Path(root) / name.lower(), Path(root) / name / "raw"]
     return [*places, cache_folder() / "datasets" / name.lower()]
 
 
@@ -80,7 +84,7 @@ def obtain(
     target = folders(dataset, root)[-1] / file.name
     if not download:
         raise LampionError(dataset, f"{file.name} is not there, and download=False", expected=str(target),
-                           fix=advice(file, mirrors, dataset))  # fmt: skip
+                           fix=advice(file, mirrors, dataset, root))  # fmt: skip
     failures = []
     for mirror in mirrors:
         try:
@@ -90,14 +94,17 @@ def obtain(
         else:
             return target
     raise LampionError(dataset, f"{file.name} could not be downloaded", got="\n    ".join(["", *failures]),
-                       fix=advice(file, mirrors, dataset))  # fmt: skip
+                       fix=advice(file, mirrors, dataset, root))  # fmt: skip
 
 
-def advice(file: File, mirrors: tuple[str, ...], dataset: str) -> str:
-    return (
-        f"with a connection, try again; without one, get {mirrors[0]}{file.name} elsewhere, put it into "
-        f"FOLDER/{dataset.lower()}/ and set the environment variable LAMPION_DATA=FOLDER"
-    )
+def advice(
+    file: File, mirrors: tuple[str, ...], dataset: str, root: str | os.PathLike[str] | None = None
+) -> str:
+    place = f"FOLDER/{dataset.lower()}/ and set the environment variable LAMPION_DATA=FOLDER"
+    if root is not None:  # which the variable would not change
+        place = f"{folders(dataset, root)[0]}{os.sep}"
+    got = f"get {mirrors[0]}{file.name} elsewhere, put it into {place}"
+    return f"with a connection, try again; without one, {got}"
 
 
 def _download(url: str, target: Path, file: File) -> None:

@@ -19,8 +19,9 @@ def imagenet_labels(root: str | os.PathLike[str] | None = None, download: bool =
     """The names of ImageNet's classes, in the order in which networks name them: "tench", "goldfish", ...
 
     Args:
-        root: the folder of the file; by default Lampion's cache (LAMPION_HOME, or ~/.cache/lampion). What
-            lies in the folder that the environment variable LAMPION_DATA names, under imagenet/, comes first.
+        root: the folder in which imagenet/, with the file, lies or is made. By default, what lies in the
+            folder that the environment variable LAMPION_DATA names comes first, then Lampion's cache
+            (LAMPION_HOME, or ~/.cache/lampion).
         download: whether to get the file from the network if it is not there.
 
     Source: O. Russakovsky et al.: "ImageNet large scale visual recognition challenge" (2015); Deep Learning

@@ -25,8 +25,9 @@ class IMDB(Dataset):
     """Reviews of films: 25,000 to learn from, 25,000 to test on, half of each kind and half unkind.
 
     Args:
-        root: the folder of the archive; by default Lampion's cache (LAMPION_HOME, or ~/.cache/lampion). What
-            lies in the folder that the environment variable LAMPION_DATA names, under imdb/, comes first.
+        root: the folder in which imdb/, with the archive, lies or is made. By default, what lies in the
+            folder that the environment variable LAMPION_DATA names comes first, then Lampion's cache
+            (LAMPION_HOME, or ~/.cache/lampion).
         train: the reviews to learn from, or those to test on.
         download: whether to get the archive from the network if it is not there.
 

@@ -28,8 +28,9 @@ class MNIST(Images):
     """Handwritten digits: 60,000 images to learn from, 10,000 to test on.
 
     Args:
-        root: the folder of the files; by default Lampion's cache (LAMPION_HOME, or ~/.cache/lampion). What
-            lies in the folder that the environment variable LAMPION_DATA names, under mnist/, comes first.
+        root: the folder in which mnist/, with the files, lies or is made. By default, what lies in the folder
+            that the environment variable LAMPION_DATA names comes first, then Lampion's cache (LAMPION_HOME,
+            or ~/.cache/lampion).
         train: the images to learn from, or those to test on.
         transform, target_transform: called with each image and label.
         download: whether to get files that are not there from the network.

@@ -4,7 +4,7 @@ import pytest
 
 import lampion as lp
 from lampion import nn
-from lampion.errors import OptionError
+from lampion.errors import OptionError, ShapeError
 from lampion.nn import init
 from lampion.vision import models
 
@@ -228,3 +228,51 @@ def test_vgg_features(undrawn, tmp_path):
     with pytest.raises(OptionError, match="there is no such VGG") as raised:
         models.vgg_features(12)
     assert "expected: 11, 13, 16, 19" in str(raised.value) and "got: 12" in str(raised.value)
+
+
+#: A network of each family, and the channels that it takes.
+FAMILIES = {
+    "resnet18": 3, "vgg11_bn": 3, "squeezenet1_1": 3, "mobilenet_v2": 3, "LeNet": 1, "SimpleConvNet": 1,
+    "DeepConvNet": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_batches_of_images_are_asked_for(undrawn, name):
+    model, channels = getattr(models, name)().eval(), FAMILIES[name]
+    kind, size = type(model).__name__, 28 if channels == 1 else 64
+    expected = rf"(?s){kind}: .*expected: \(N, {channels}, H, W\).*"
+    single = rf"a single image \(C, H, W\): \({channels}, {size}, {size}\).*try: x.unsqueeze\(0\), or x"
+    with pytest.raises(ShapeError, match=expected + single):
+        model(lp.zeros(channels, size, size))
+    with pytest.raises(ShapeError, match=expected + r"a single image \(H, W, C\).*x.permute\(2, 0, 1\)"):
+        model(lp.zeros(size, size, channels))
+    with pytest.raises(ShapeError, match=expected + r"try: x.permute\(0, 3, 1, 2\)"):
+        model(lp.zeros(2, size, size, channels))
+    with pytest.raises(ShapeError, match=expected + "another first convolution"):
+        model(lp.zeros(2, 4, size, size))
+    if channels == 1:
+        with pytest.raises(ShapeError, match=expected + r"try: x.unsqueeze\(1\), for grey"):
+            model(lp.zeros(5, size, size))
+        with pytest.raises(ShapeError, match=expected + r"a single image \(H, W\).*x\[None, None\]"):
+            model(lp.zeros(size, size))
+    else:
+        with pytest.raises(ShapeError, match=expected + r"try: x.expand\(-1, 3, -1, -1\), for grey"):
+            model(lp.zeros(2, 1, size, size))
+    with pytest.raises(ShapeError, match=expected):
+        lp.compile(model)(lp.zeros(channels, size, size))
+
+
+def test_other_first_layers_say_how_many_channels_there_are():
+    model = models.resnet18(num_classes=2).eval()
+    model.conv1 = nn.Conv2d(1, 64, 7, stride=2, padding=3, bias=False)
+    assert model(lp.zeros(1, 1, 32, 32)).shape == (1, 2)
+    with pytest.raises(ShapeError, match=r"expected: \(N, 1, H, W\)"):
+        model(lp.zeros(1, 3, 32, 32))
+    model.conv1 = nn.Sequential(nn.Conv2d(5, 3, 1), model.conv1)
+    with pytest.raises(ShapeError, match=r"expected: \(N, 5, H, W\)"):
+        model(lp.zeros(1, 1, 32, 32))
+    model.conv1 = nn.LazyConv2d(64, 7)
+    with pytest.raises(ShapeError, match=r"(?s)expected: \(N, C, H, W\).*a single image"):
+        model(lp.zeros(2, 32, 32))
+    assert model(lp.zeros(1, 2, 32, 32)).shape == (1, 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lampion import nn
 from lampion.tensor import Tensor
-from lampion.vision.models.starting import Weights, draw, start
+from lampion.vision.models.starting import Weights, check_images, draw, start
 
 #: Of each group of blocks: how many times the channels are widened, the channels, the blocks, the stride.
 GROUPS = (
@@ -71,6 +71,7 @@ class MobileNetV2(nn.Module):
         draw(self)
 
     def forward(self, input: Tensor) -> Tensor:
+        check_images(self, self.features, input)
         out: Tensor = self.classifier(self.features(input).mean((2, 3)))
         return out
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 from lampion import nn
 from lampion.nn import init
 from lampion.tensor import Tensor
-from lampion.vision.models.starting import Weights, draw, start
+from lampion.vision.models.starting import Weights, check_images, draw, start
 
 
 class BasicBlock(nn.Module):
@@ -122,6 +122,7 @@ class ResNet(nn.Module):
                     init.zeros_(last.weight)
 
     def forward(self, input: Tensor) -> Tensor:
+        check_images(self, self.conv1, input)
         x = self.maxpool(self.relu(self.bn1(self.conv1(input))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         out: Tensor = self.fc(self.avgpool(x).flatten(1))

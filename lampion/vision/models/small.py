@@ -7,6 +7,7 @@ from itertools import pairwise
 from lampion import nn
 from lampion.nn import init
 from lampion.tensor import Tensor
+from lampion.vision.models.starting import check_images
 
 
 class LeNet(nn.Module):
@@ -39,6 +40,7 @@ class LeNet(nn.Module):
         )  # fmt: skip
 
     def forward(self, input: Tensor) -> Tensor:
+        check_images(self, self.features, input)
         out: Tensor = self.classifier(self.features(input))
         return out
 
@@ -78,6 +80,7 @@ class SimpleConvNet(nn.Module):
             init.zeros_(layer.bias)
 
     def forward(self, input: Tensor) -> Tensor:
+        check_images(self, self.features, input)
         out: Tensor = self.classifier(self.features(input))
         return out
 
@@ -126,5 +129,6 @@ class DeepConvNet(nn.Module):
                 init.zeros_(module.bias)
 
     def forward(self, input: Tensor) -> Tensor:
+        check_images(self, self.features, input)
         out: Tensor = self.classifier(self.features(input))
         return out

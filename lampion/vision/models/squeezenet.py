@@ -6,7 +6,7 @@ from lampion import cat, nn
 from lampion.errors import OptionError
 from lampion.nn import init
 from lampion.tensor import Tensor
-from lampion.vision.models.starting import Weights, start
+from lampion.vision.models.starting import Weights, check_images, start
 
 
 class Fire(nn.Module):
@@ -95,6 +95,7 @@ class SqueezeNet(nn.Module):
                 init.zeros_(module.bias)
 
     def forward(self, input: Tensor) -> Tensor:
+        check_images(self, self.features, input)
         out: Tensor = self.classifier(self.features(input)).flatten(1)
         return out
 

@@ -1,4 +1,4 @@
-"""The weights that a network starts with: drawn, or from a file."""
+"""What networks for images share: the weights that they start with, and what they look at."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from lampion import nn
-from lampion.errors import DTypeError, OptionError
+from lampion.errors import DTypeError, OptionError, ShapeError
 from lampion.nn import init
 from lampion.serialization import load
 from lampion.tensor import Tensor
@@ -54,3 +54,42 @@ def read(model: nn.Module, path: Any) -> Mapping[str, Tensor]:
         raise OptionError(name, "there is no such file of weights: Lampion brings none of its own",
                           expected="a safetensors file", got=repr(os.fspath(path)), fix=fix)  # fmt: skip
     return load(path)
+
+
+def check_images(model: nn.Module, first: nn.Module, input: Any) -> None:
+    """Refuse what is no batch of images, before a layer deep inside takes one size for another.
+
+    Args:
+        model: who asks, in the message.
+        first: what sees the images first; its channels are theirs, if it is a convolution.
+    """
+    if not isinstance(input, Tensor):
+        return  # the first layer says so
+    while isinstance(first, nn.Sequential) and len(first):
+        first = first[0]
+    channels = (first.in_channels if isinstance(first, nn.Conv2d) else 0) or None  # 0: not known yet
+    shape = tuple(input.shape)
+    fits = channels is None or (len(shape) == 4 and shape[1] == channels)
+    if len(shape) == 4 and fits:
+        return
+    problem = "a batch of images is expected"
+    got, fix = str(shape), ""
+    if len(shape) == 4:
+        problem = "the images have another number of channels"
+        if shape[3] == channels:
+            fix = "x.permute(0, 3, 1, 2), if the channels stand last"
+        elif shape[1] == 1:
+            fix = f"x.expand(-1, {channels}, -1, -1), for grey images"
+        else:
+            fix = f"images with {channels} channel(s), or another first convolution"
+    elif len(shape) == 3 and channels in (None, shape[0]):
+        got, fix = f"a single image (C, H, W): {shape}", "x.unsqueeze(0), or x[None]"
+    elif len(shape) == 3 and shape[2] == channels:
+        got, fix = f"a single image (H, W, C): {shape}", "x.permute(2, 0, 1).unsqueeze(0)"
+    elif len(shape) == 3 and channels == 1:
+        got, fix = f"{shape}, which has no channels", "x.unsqueeze(1), for grey images (N, H, W)"
+    elif len(shape) == 2 and channels == 1:
+        got, fix = f"a single image (H, W): {shape}", "x[None, None]"
+    raise ShapeError(
+        type(model).__name__, problem, expected=f"(N, {channels or 'C'}, H, W)", got=got, fix=fix
+    )

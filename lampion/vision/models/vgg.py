@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from lampion import nn
 from lampion.errors import OptionError
 from lampion.tensor import Tensor
-from lampion.vision.models.starting import Weights, draw, read, start
+from lampion.vision.models.starting import Weights, check_images, draw, read, start
 
 #: The filters of each convolution; "M" is a pool.
 LAYERS: dict[int, tuple[int | str, ...]] = {
@@ -49,6 +49,7 @@ class VGG(nn.Module):
             draw(self)
 
     def forward(self, input: Tensor) -> Tensor:
+        check_images(self, self.features, input)
         x = self.avgpool(self.features(input))
         out: Tensor = self.classifier(x.flatten(1))
         return out

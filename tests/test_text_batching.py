@@ -65,7 +65,7 @@ def test_samplers_refuse():
     for counts in ([5], [0, 3], [0, 0]):
         with pytest.raises(LampionError, match="nothing to choose from"):
             UnigramSampler(counts)
-    with pytest.raises(IndexRangeError, match="got: -1"):
+    with pytest.raises(OptionError, match="got: -1"):
         UnigramSampler([1, -1])
     sampler = UnigramSampler([1, 1])
     with pytest.raises(IndexRangeError, match="expected: 0 to 1"):
@@ -133,7 +133,7 @@ def test_buckets_in_a_loader():
     texts = [[1] * n for n in (5, 1, 4, 2, 6)]
     loader = DataLoader(texts, batch_sampler=BucketSampler([len(t) for t in texts], 2), collate_fn=pad)
     assert sorted(rows.shape[0] for rows, _ in loader) == [1, 2, 2]
-    with pytest.raises(LampionError, match="empty"):
+    with pytest.raises(LampionError, match="there are no lengths"):
         BucketSampler([], 2)
     with pytest.raises(OptionError, match="from 1 on"):
         BucketSampler([1], 0)
@@ -164,3 +164,20 @@ def test_bpe_says_what_is_missing(monkeypatch):
     for texts in ([], [""], ""):
         with pytest.raises(LampionError, match="text is empty"):
             BPE.train(texts, 300)
+
+
+def test_numbers_that_are_no_text_are_called_what_they_are():
+    sampler = UnigramSampler([3, 2, 1])
+    for call, error, message in [
+        (lambda: UnigramSampler([5, -1]), OptionError, "some of the counts are negative\n.*0 or more\n.*-1"),
+        (lambda: UnigramSampler([]), LampionError, "UnigramSampler: there are no counts"),
+        (lambda: UnigramSampler([[1]]), ShapeError, "the counts have one dimension"),
+        (lambda: UnigramSampler([0.5]), DTypeError, "the counts are integers"),
+        (lambda: sampler.negatives([], 1), LampionError, "there are no targets"),
+        (lambda: sampler.negatives([3], 1), IndexRangeError, "outside of the vocabulary\n.*0 to 2\n.*3"),
+        (lambda: sampler.negatives([-1], 1), IndexRangeError, "outside of the vocabulary\n.*0 to 2\n.*-1"),
+        (lambda: BucketSampler([], 1), LampionError, "BucketSampler: there are no lengths"),
+        (lambda: BucketSampler([2, -3], 1), OptionError, "some of the lengths are negative\n.*\n.*-3"),
+    ]:
+        with pytest.raises(error, match=message):
+            call()

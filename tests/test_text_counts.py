@@ -85,6 +85,8 @@ def test_preprocess():
     for text in ("", "  \n"):
         with pytest.raises(LampionError, match="preprocess: the text is empty"):
             preprocess(text)
+    with pytest.raises(DTypeError, match=r"preprocess: this is no text\n  expected: a str\n  got: NoneType"):
+        preprocess(None)
 
 
 def counted(ids, size, window):

@@ -40,3 +40,17 @@ def test_labels_that_do_not_fit():
         viz.attention(lp.ones(2, 3), ["a", "b"], ["c", "d"])
     with pytest.raises(ShapeError, match="a matrix, or several"):
         viz.attention(lp.ones(3), "abc", "d")
+    for sources, count in (("abc", 3), (["a"], 1), (["wxyz"], 1), ("", 0)):
+        with pytest.raises(
+            ShapeError, match=rf"sources do not fit(?s:.*)expected: 4 of them\n  got: {count}$"
+        ):
+            viz.attention(lp.ones(3, 4), sources, "xyz")
+    with pytest.raises(ShapeError, match=r"targets do not fit(?s:.*)expected: 3 of them\n  got: 2$"):
+        viz.attention(lp.ones(3, 4), "abcd", "xy")
+
+
+@pytest.mark.parametrize("kind", [lambda x: x.numpy(), lambda x: x.tolist()], ids=["array", "lists"])
+def test_weights_that_are_no_tensors(kind):
+    for weights in (lp.eye(2), lp.ones(3, 2, 2) / 2):
+        found, expected = (viz.attention(w, "ab", "cd") for w in (kind(weights), weights))
+        assert found._written("png") == expected._written("png")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lampion.errors import DTypeError, IndexRangeError, LampionError, ShapeError
+from lampion.errors import DTypeError, IndexRangeError, LampionError, OptionError, ShapeError
 from lampion.tensor import Tensor
 
 
@@ -27,6 +27,37 @@ def to_corpus(
                            expected=f"{least} words or more", got=str(len(ids)))  # fmt: skip
     if ids.dtype.kind not in "iu":
         raise DTypeError(operation, "the words of a corpus are integers", got=str(ids.dtype))
+    return _known(operation, ids, vocab_size)
+
+
+def to_words(operation: str, words: Any, called: str, vocab_size: int) -> np.ndarray[Any, Any]:
+    """Words that are no text, (N,): one or more, from 0 to below vocab_size; and what they are called."""
+    return _known(operation, _integers(operation, words, called), vocab_size)
+
+
+def to_counts(operation: str, counts: Any, called: str) -> np.ndarray[Any, Any]:
+    """Numbers of things, (N,): one or more, none of them below 0; and what they are called."""
+    found = _integers(operation, counts, called)
+    if found.min() < 0:
+        raise OptionError(
+            operation, f"some of the {called} are negative", expected="0 or more", got=str(found.min())
+        )
+    return found.astype(np.int64, copy=False)
+
+
+def _integers(operation: str, numbers: Any, called: str) -> np.ndarray[Any, Any]:
+    found = to_array(numbers)
+    if found.ndim != 1:
+        raise ShapeError(operation, f"the {called} have one dimension", got=str(found.shape))
+    if not len(found):
+        raise LampionError(operation, f"there are no {called}", expected="one or more")
+    if found.dtype.kind not in "iu":
+        raise DTypeError(operation, f"the {called} are integers", got=str(found.dtype))
+    return found
+
+
+def _known(operation: str, ids: np.ndarray[Any, Any], vocab_size: int | None) -> np.ndarray[Any, Any]:
+    """The numbers of words as int64, none of them outside of the vocabulary."""
     low, high = int(ids.min()), int(ids.max())
     if low < 0 or (vocab_size is not None and high >= vocab_size):
         raise IndexRangeError(

@@ -10,7 +10,7 @@ import numpy as np
 from lampion.errors import DTypeError, LampionError, OptionError, ShapeError
 from lampion.ops import Generator, randint, randperm
 from lampion.tensor import Tensor, from_numpy
-from lampion.text.arrays import to_array, to_corpus
+from lampion.text.arrays import to_array, to_corpus, to_counts
 from lampion.utils.data import Sampler
 
 
@@ -228,7 +228,7 @@ class BucketSampler(Sampler):
         self, lengths: Any, batch_size: int, drop_last: bool = False, group: int = 50,
         generator: Generator | None = None,
     ) -> None:  # fmt: skip
-        self.lengths = to_corpus("BucketSampler", lengths)
+        self.lengths = to_counts("BucketSampler", lengths, "lengths")
         if batch_size < 1 or group < 1:
             raise OptionError("BucketSampler", "empty batches", expected="batch_size and group from 1 on",
                               got=f"{batch_size} and {group}")  # fmt: skip

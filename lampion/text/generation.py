@@ -11,8 +11,8 @@ from typing import Any
 
 from lampion.dtype import int64
 from lampion.errors import DTypeError, IndexRangeError, LampionError, OptionError, ShapeError
-from lampion.mode import no_grad
-from lampion.ops import Generator, cat, full, multinomial, softmax, sort, where, zeros_like
+from lampion.mode import mode, no_grad
+from lampion.ops import Generator, cat, full, isnan, multinomial, softmax, sort, where, zeros_like
 from lampion.tensor import Tensor, as_tensor, tensor
 
 #: A model, one step on: words (B, T) and a state give the logits of the word that follows, (B, V), and the
@@ -126,6 +126,8 @@ def sample(
     if top_p is not None:
         x = keep_top_p(x, top_p)
     chances = softmax(x, -1).reshape(-1, x.shape[-1])
+    if mode.trace is None and math.isnan(chances.sum().item()):
+        raise _no_chances(skip_ids(logits, skip))
     return multinomial(chances, 1, replacement=True, generator=generator).reshape(x.shape[:-1])
 
 
@@ -174,6 +176,18 @@ def generate(
     return result[0] if single else result
 
 
+def _no_chances(scores: Tensor) -> LampionError:
+    """Why the softmax of these is NaN."""
+    if isnan(scores).any():
+        problem, got = "the scores hold NaN", "NaN"
+    elif (scores == -math.inf).all(-1).any():
+        problem, got = "the scores leave no word to draw", "a row in which all are -inf"
+    else:
+        problem, got = "a score, divided by the temperature, is infinite", "inf"
+    return LampionError("sample", problem, got=got,
+                        expected="numbers, and -inf for words never drawn, but not for all")  # fmt: skip
+
+
 def _logits(operation: str, logits: Any) -> Tensor:
     x = as_tensor(logits).detach()
     if x.ndim < 1 or not x.dtype.is_floating_point:
@@ -183,7 +197,12 @@ def _logits(operation: str, logits: Any) -> Tensor:
 
 
 def to_prompt(operation: str, prompt: Any, length: int) -> Tensor:
-    words = as_tensor(prompt)
+    try:
+        words = as_tensor(prompt)
+    except (TypeError, ValueError):  # a text, or rows of several lengths
+        raise DTypeError(operation, "the prompt is not made of the numbers of words",
+                         expected="integers, (T,) or (B, T)", got=f"{type(prompt).__name__} {prompt!r:.60}",
+                         fix="vocab.encode(prompt)") from None  # fmt: skip
     if words.ndim not in (1, 2) or not words.numel():
         raise LampionError(operation, "there is no prompt", expected="one word or more, (T,) or (B, T)",
                            got=str(tuple(words.shape)))  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lampion.errors import IndexRangeError, LampionError, OptionError
+from lampion.errors import DTypeError, IndexRangeError, LampionError, OptionError
 from lampion.tensor import Tensor, from_numpy
 from lampion.utils.files import write_file
 
@@ -199,6 +199,8 @@ def preprocess(text: str) -> tuple[Tensor, dict[str, int], dict[int, str]]:
     >>> word_to_id["goodbye"], id_to_word[5]
     (2, 'hello')
     """
+    if not isinstance(text, str):
+        raise DTypeError("preprocess", "this is no text", expected="a str", got=type(text).__name__)
     words = text.lower().replace(".", " . ").split()
     if not words:
         raise LampionError("preprocess", "the text is empty", expected="one word or more")

@@ -10,7 +10,7 @@ from lampion.dtype import float64
 from lampion.errors import LampionError, OptionError
 from lampion.ops import Generator, rand
 from lampion.tensor import Tensor, from_numpy
-from lampion.text.arrays import to_corpus
+from lampion.text.arrays import to_corpus, to_counts, to_words
 
 
 def contexts_targets(corpus: Any, window: int = 1) -> tuple[Tensor, Tensor]:
@@ -63,7 +63,7 @@ class UnigramSampler:
     """
 
     def __init__(self, counts: Any, power: float = 0.75, generator: Generator | None = None) -> None:
-        table = to_corpus("UnigramSampler", counts).astype(np.float64)
+        table = to_counts("UnigramSampler", counts, "counts").astype(np.float64)
         weights = np.where(table > 0, np.maximum(table, 1) ** power, 0.0)
         if np.count_nonzero(weights) < 2 or not np.isfinite(weights.sum()):
             raise LampionError("UnigramSampler", "there is nothing to choose from",
@@ -85,7 +85,7 @@ class UnigramSampler:
 
     def negatives(self, targets: Any, count: int) -> Tensor:
         """For each target, (N,), `count` words that are not it, with replacement: (N, count)."""
-        words = to_corpus("UnigramSampler", targets, len(self))[:, None]
+        words = to_words("UnigramSampler", targets, "targets", len(self))[:, None]
         if count < 1:
             raise OptionError("UnigramSampler", "no words", expected="count from 1 on", got=str(count))
         below, above = self._below[words], self._above[words]

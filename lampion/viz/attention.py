@@ -7,18 +7,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from lampion.errors import ShapeError
-from lampion.tensor import Tensor
+from lampion.tensor import as_tensor
 from lampion.viz import canvas
 
 
 def attention(
-    weights: Tensor, sources: Sequence[Any], targets: Sequence[Any],
+    weights: Any, sources: Sequence[Any], targets: Sequence[Any],
     path: str | os.PathLike[str] | None = None, title: str = "",
 ) -> canvas.Picture:  # fmt: skip
     """Draw weights of attention as heat maps: the darker, the more a source counts for a target.
 
     Args:
-        weights: (T, S), each row with the sum 1; or (N, T, S) for N maps: of several samples, or heads.
+        weights: a Tensor, array or lists, (T, S), each row with the sum 1; or (N, T, S) for N
+            maps: of several samples, or heads.
         sources: the S words or letters that were read, from left to right; for several maps, such a sequence
             for each of them, or one for all. A text is a sequence of letters.
         targets: the T words or letters that were written, from top to bottom; likewise.
@@ -30,9 +31,9 @@ def attention(
     >>> viz.attention(lampion.tensor([[0.9, 0.1], [0.2, 0.8]]), ["good", "day"], ["guten", "Tag"])
     <picture of 2 x 2.4 inches>
     """
-    maps = weights.detach().numpy()
+    maps = as_tensor(weights).detach().numpy()
     if maps.ndim == 2:
-        maps, sources, targets = maps[None], [sources], [targets]
+        maps, sources, targets = maps[None], [list(sources)], [list(targets)]
     if maps.ndim != 3:
         raise ShapeError("attention", "the weights are a matrix, or several", expected="(T, S) or (N, T, S)",
                          got=str(maps.shape))  # fmt: skip

@@ -178,6 +178,26 @@ def test_no_room():
         KeyValueCache(0, 1, 1, 1, 1)
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_step_that_failed_does_not_count(compiled):
+    model, cache = setup()
+    with lp.no_grad():
+        expected = model(TEXT[:1])
+        step = lp.compile(lambda words: model(words, cache)) if compiled else lambda w: model(w, cache)
+        step(TEXT[:1, :2])
+        for _ in range(2):
+            with pytest.raises(
+                ShapeError, match=r"key does not fit into the cache\n  expected: \(1, 2, 3, 4\)"
+            ):
+                step(TEXT[:, 2:5])
+            assert len(cache) == 2
+        with pytest.raises(LampionError):  # the query, after keys and values were written
+            x = lp.ones(1, HEADS, 1, SIZE)
+            cache.attend(0, x[..., :2], x, x, cache.positions(1))
+        assert len(cache) == 2
+        assert_close(step(TEXT[:1, 2:5]), expected[:, 2:5], rtol=1e-5, atol=1e-6)
+
+
 # -- positions ---------------------------------------------------------------------------------------------
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lampion.errors import OptionError, ShapeError
+from lampion.errors import LampionError, OptionError, ShapeError
 from lampion.mode import mode
 from lampion.nn.functional import scaled_dot_product_attention
 from lampion.ops import arange, index_select, ones, zeros
@@ -120,8 +120,20 @@ class KeyValueCache:
             Result: as query.
 
         Raises:
-            ShapeError: keys or values do not fit into the cache.
+            ShapeError: keys or values do not fit into the cache. The words at these positions no longer count
+                as written, so that the step can be taken again.
         """
+        if mode.trace is not None:  # a compiled step that is refused has written nothing
+            return self._attend(layer, query, key, value, at)
+        try:
+            return self._attend(layer, query, key, value, at)
+        except LampionError:
+            # Rows of keys and values beyond the position are never seen.
+            if at.shape[0] and len(self) == int(at[-1].item()) + 1:
+                self.position.copy_(at[:1])
+            raise
+
+    def _attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, at: Tensor) -> Tensor:
         keys, values = self.keys[layer], self.values[layer]
         batch, heads, _, size = keys.shape
         for name, x in (("key", key), ("value", value)):

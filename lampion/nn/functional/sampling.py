@@ -90,6 +90,8 @@ def grid_sample(
     points = ops.reshape(grid, (grid.shape[0], math.prod(where), count))
     # The grid has x first, the image has it last.
     at = [_unscaled(points[..., count - 1 - axis], n, corners) for axis, n in enumerate(places)]
+    if count == 3:
+        at = [_known(x, n, padding_mode) for x, n in zip(at, places, strict=True)]
     if mode != "bicubic":
         at = [_folded(x, n, padding_mode, corners) for x, n in zip(at, places, strict=True)]
     if mode == "nearest":
@@ -108,7 +110,7 @@ def grid_sample(
         part = _seen(flat, places, neighbour)
         total = part if total is None else total + part
     if mode == "nearest":
-        total = total + 0 * ops.sum(points)  # its gradient is 0 there, but it has one
+        total = total + ops.sum(points[:, :0])  # nothing: its gradient is 0 there, but it has one
     return ops.reshape(total, (*front, *where))
 
 
@@ -138,6 +140,14 @@ def _check(input: Tensor, grid: Tensor, count: int, mode: str, padding_mode: str
 def _unscaled(x: Tensor, n: int, corners: bool) -> Tensor:
     """From -1 ... 1 to places."""
     return (x + 1) / 2 * (n - 1) if corners else ((x + 1) * n - 1) / 2
+
+
+def _known(x: Tensor, n: int, padding_mode: str) -> Tensor:
+    """Places in volumes, with PyTorch's for those that are infinite or NaN; in images it has no others."""
+    if padding_mode == "border":  # which brings what is infinite to an end
+        return ops.where(ops.isnan(x), ops.full_like(x, n - 1), x)
+    away = -100 if padding_mode == "zeros" else n - 1
+    return ops.where(ops.isfinite(x), x, ops.full_like(x, away))
 
 
 def _folded(x: Tensor, n: int, padding_mode: str, corners: bool) -> Tensor:

@@ -207,15 +207,27 @@ def embedding_bag(
     Args:
         input: indices of rows: (bags, size of each), or in a row with `offsets`.
         weight: the table, (rows, features).
-        offsets: where in a row of indices each bag begins; the first is 0.
+        offsets: where in a row of indices each bag begins: from 0 on, and never decreasing.
         max_norm, norm_type, scale_grad_by_freq, sparse: as in `embedding`.
         mode: "sum", "mean" or "max". An empty bag gives zeros.
         per_sample_weights: a factor for each index; with "sum" only.
-        include_last_offset: whether the last offset is the end of the last bag.
+        include_last_offset: whether the last offset is the end of the last bag; indices behind it are in
+            no bag.
         padding_idx: a row that does not count.
 
     Shape:
         result: (bags, features).
+
+    Raises:
+        OptionError: offsets do not begin with 0, decrease, or go beyond the input. (In a compiled function an
+            IndexRangeError.)
+
+    >>> import lampion
+    >>> table, offsets = lampion.ones(10, 1), lampion.tensor([0, 3, 5])
+    >>> lampion.nn.functional.embedding_bag(lampion.arange(7), table, offsets, mode="sum")
+    tensor([[3.],
+            [2.],
+            [2.]])
     """
     name = "embedding_bag"
     check_floats(name, weight)
@@ -237,26 +249,67 @@ def embedding_bag(
         bag = ops.arange(count) // max(input.shape[1], 1)
     else:
         starts = _indices(name, offsets)
+        _check_offsets(name, offsets, count, include_last_offset)
         bags = starts.shape[0] - bool(include_last_offset)
-        starts = ops.narrow(starts, 0, 0, bags)
-        bag = ops.sum(ops.arange(count).unsqueeze(1) >= starts, 1) - 1
+        bag = _bag_of_each(starts, count)
     padding = padding_row(name, padding_idx, weight.shape[0])
     rows = embedding(indices, weight, padding, max_norm, norm_type, scale_grad_by_freq, sparse)
     counts = ops.ones(count, 1, dtype=rows.dtype)
     if padding is not None:
         counts = ops.cast(ops.unsqueeze(indices != padding, 1), rows.dtype)
+    # One bag more for the indices that are behind the end of the last one.
+    kept, bags = bags, bags + (offsets is not None and (include_last_offset or not bags))
     empty = ops.zeros(bags, rows.shape[1], dtype=rows.dtype)
     if mode == "max":
-        return _largest(rows, bag, counts, empty)
+        return ops.narrow(_largest(rows, bag, counts, empty), 0, 0, kept)
     if per_sample_weights is not None:
         rows = rows * ops.reshape(per_sample_weights, count, 1)
     if padding is not None:
         rows = rows * counts
-    total = ops.index_add(empty, 0, bag, rows)
+    total: Tensor = ops.narrow(ops.index_add(empty, 0, bag, rows), 0, 0, kept)
     if mode == "sum":
         return total
     sizes = ops.index_add(ops.zeros(bags, 1, dtype=rows.dtype), 0, bag, counts)
-    return total / ops.clamp_min(sizes, 1.0)
+    return total / ops.clamp_min(ops.narrow(sizes, 0, 0, kept), 1.0)
+
+
+def _check_offsets(name: str, offsets: Tensor, count: int, include_last: bool) -> None:
+    """Refuse offsets that mark no bags; in a compiled function, `_bag_of_each` and the sums refuse them."""
+    if offsets.ndim != 1:
+        raise ShapeError(name, "offsets is a vector", expected="(bags,)", got=str(tuple(offsets.shape)))
+    if include_last and not offsets.shape[0]:
+        raise ShapeError(name, "with include_last_offset there is one offset at least",
+                         expected="(bags + 1,)", got="(0,)", fix="lampion.tensor([0]): no bags")  # fmt: skip
+    if mode.trace is not None or not offsets.shape[0]:
+        return
+    values = offsets._array
+    if values[0] != 0:
+        raise OptionError(name, "offsets[0] has to be 0: the first bag starts with the first index",
+                          expected="0", got=str(values[0]))  # fmt: skip
+    falls = values[1:] < values[:-1]
+    if falls.any():
+        place = int(falls.argmax())
+        raise OptionError(name, "offsets decrease: a bag starts where the one before it ends, or later",
+                          expected=f"offsets[{place + 1}] >= {values[place]}",
+                          got=str(values[place + 1]))  # fmt: skip
+    if values[-1] > count:
+        raise OptionError(name, "offsets[-1] cannot be greater than the input's length",
+                          expected=f"{count} at most", got=str(values[-1]))  # fmt: skip
+
+
+def _bag_of_each(starts: Tensor, count: int) -> Tensor:
+    """The number of the bag of each of `count` indices: how many have begun up to there, less 1."""
+    bags = starts.shape[0]
+    if not bags:
+        return ops.zeros(count, dtype=int64)
+    # A start before the one in front of it becomes -1, which index_add refuses, also where it is compiled.
+    falls = ops.narrow(starts, 0, 1, bags - 1) < ops.narrow(starts, 0, 0, bags - 1)
+    falls = ops.cat([ops.zeros(1, dtype=falls.dtype), falls])
+    begun = ops.index_add(
+        ops.zeros(count + 1, dtype=int64), 0, ops.where(falls, -1, starts), ops.ones(bags, dtype=int64)
+    )
+    bag: Tensor = ops.cumsum(ops.narrow(begun, 0, 0, count), 0) - 1
+    return bag
 
 
 def _largest(rows: Tensor, bag: Tensor, counts: Tensor, empty: Tensor) -> Tensor:

@@ -9,39 +9,30 @@ from __future__ import annotations
 import argparse
 import ast
 import importlib
-import importlib.metadata
 import importlib.util
 import inspect
 import math
 import os
 import pkgutil
-import platform
 import shlex
-import shutil
 import sys
-import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import lampion
+from lampion.cli_doctor import doctor, show
 from lampion.errors import LampionError
 
 _RECIPES = Path(__file__).parent / "recipes"
-# Environment variables that change how fast NumPy or Lampion runs: the first thing to look at.
-_VARIABLES = (
-    "LAMPION_NUM_THREADS", "LAMPION_CACHE", "LAMPION_CACHE_DIR", "LAMPION_EAGER_PLANS", "LAMPION_WINOGRAD",
-    "LAMPION_DATA", "LAMPION_HOME", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE",
-    "MKL_NUM_THREADS",
-)  # fmt: skip
-# What is not needed to train: the package, what it is for, and the extra that brings it.
-_EXTRAS = (
-    ("scikit-learn", "the digits", "recipes"), ("matplotlib", "pictures", "recipes"),
-    ("Pillow", "pictures as data", "data"), ("tokenizers", "pieces of words", "text"),
-    ("tensorboardX", "TensorBoard's logs", "tensorboard"),
-    ("onnx", "ONNX files", "onnx"), ("mpi4py", "training on several machines", "distributed"),
-)  # fmt: skip
+# What most recipes' train() takes; other options are given by --set.
+_COMMON = ("epochs", "batch_size", "lr", "seed", "out", "resume", "device", "compile")
+_MORE = "lampion {} RECIPE --help shows the options that a recipe has, and their defaults."
+_EXPLAIN = (
+    "Compile one training step of a recipe, and show what became of it. "
+    "Without options: its kernels, and whatever could not be compiled."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,21 +63,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lampion {lampion.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    train = commands.add_parser("train", help="train a recipe", description="Train a recipe.")
+    train = commands.add_parser("train", help="train a recipe", add_help=False, epilog=_MORE.format("train"),
+                                description="Train a recipe.")  # fmt: skip
     _add_recipe(train)
-    train.add_argument("--epochs", type=_whole(1), help="passes over the data")
-    train.add_argument("--batch-size", type=_whole(1), help="samples in a step")
-    train.add_argument("--lr", type=_rate, help="learning rate")
-    train.add_argument("--seed", type=_whole(0, 2**63 - 1), help="what the random numbers start from")
-    train.add_argument("--out", metavar="FOLDER", type=_folder,
-                       help="where to put the results (default: a new one in runs/)")  # fmt: skip
-    train.add_argument("--resume", action="store_true", default=None,
-                       help="go on with the run in --out (default: the newest one in runs/)")  # fmt: skip
-    train.add_argument("--device", help="where to compute (default: cpu)")
-    train.add_argument("--no-compile", dest="compile", action="store_false", default=None,
-                       help="run operation by operation, without machine code")  # fmt: skip
-    _add_settings(train)
-    train.add_argument("--threads", type=_whole(1), help="threads of compiled code (default: a core each)")
+    _add_training(train)
     train.set_defaults(run=_train)
 
     commands.add_parser("recipes", help="list the recipes").set_defaults(run=_list)
@@ -96,23 +76,16 @@ def _parser() -> argparse.ArgumentParser:
     recipe.set_defaults(run=_print)
 
     explain = commands.add_parser(
-        "explain", help="show what a recipe's training step is compiled to",
-        description="Compile one training step of a recipe, and show what became of it. "
-                    "Without options: its kernels, and whatever could not be compiled.",
+        "explain", help="show what a recipe's training step is compiled to", add_help=False,
+        epilog=_MORE.format("explain"), description=_EXPLAIN,
     )  # fmt: skip
     _add_recipe(explain)
-    explain.add_argument("--batch-size", type=_whole(1), help="samples in the step")
-    _add_settings(explain)
-    explain.add_argument(
-        "--graph", action="store_true", help="the operations, as recorded and after the passes"
-    )
-    explain.add_argument("--loops", action="store_true", help="each kernel as the loops that it is")
-    explain.add_argument("--ir", action="store_true", help="the LLVM IR")
-    explain.add_argument("--assembly", action="store_true", help="the machine code, as text")
+    _add_explaining(explain)
     explain.set_defaults(run=_explain)
 
-    doctor = commands.add_parser("doctor", help="show versions, processor, threads, and what is missing")
-    doctor.set_defaults(run=_doctor)
+    commands.add_parser("doctor", help="show versions, processor, threads, and what is missing").set_defaults(
+        run=lambda options: doctor()
+    )
     return parser
 
 
@@ -120,9 +93,86 @@ def _add_recipe(command: argparse.ArgumentParser) -> None:
     command.add_argument("name", metavar="RECIPE", choices=recipes(), help=f"one of: {', '.join(recipes())}")
 
 
-def _add_settings(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--set", metavar="NAME=VALUE", type=_setting, action="append", default=[],
-                         help="a further option of the recipe's train(); once or more often")  # fmt: skip
+def _add_training(command: argparse.ArgumentParser, own: Mapping[str, Any] | None = None) -> None:
+    """The options of `train`: all; or those that a recipe has of its own, with the defaults that it gives."""
+
+    def add(name: str, flag: str, text: str, **how: Any) -> None:
+        if own is None or name in own:
+            shown = own is not None and own[name] is not None and "action" not in how
+            how["help"] = f"{text} (default: {own[name]})" if own and shown else text
+            command.add_argument(flag, dest=name, **how)
+
+    add("epochs", "--epochs", "passes over the data", type=_whole(1))
+    add("batch_size", "--batch-size", "samples in a step", type=_whole(1))
+    add("lr", "--lr", "learning rate", type=_rate)
+    add("seed", "--seed", "what the random numbers start from", type=_whole(0, 2**63 - 1))
+    add("out", "--out", "where to put the results (default: a new one in runs/)", type=_folder,
+        metavar="FOLDER")  # fmt: skip
+    add("resume", "--resume", "go on with the run in --out (default: the newest one in runs/)",
+        action="store_true", default=None)  # fmt: skip
+    add("device", "--device", "where to compute")
+    add("compile", "--no-compile", "run operation by operation, without machine code",
+        action="store_false", default=None)  # fmt: skip
+    _add_settings(command, own)
+    command.add_argument("--threads", type=_whole(1),
+                         help="threads of compiled code (default: a core each)")  # fmt: skip
+    command.add_argument("-h", "--help", action=_Help, add=_add_training)
+
+
+def _add_explaining(command: argparse.ArgumentParser, own: Mapping[str, Any] | None = None) -> None:
+    """The options of `explain`, likewise."""
+    if own is None or "batch_size" in own:
+        default = "" if own is None else f" (default: {own['batch_size']})"
+        command.add_argument("--batch-size", type=_whole(1), help=f"samples in the step{default}")
+    _add_settings(command, own)
+    command.add_argument("--graph", action="store_true",
+                         help="the operations, as recorded and after the passes")  # fmt: skip
+    command.add_argument("--loops", action="store_true", help="each kernel as the loops that it is")
+    command.add_argument("--ir", action="store_true", help="the LLVM IR")
+    command.add_argument("--assembly", action="store_true", help="the machine code, as text")
+    command.add_argument("-h", "--help", action=_Help, add=_add_explaining)
+
+
+def _add_settings(command: argparse.ArgumentParser, own: Mapping[str, Any] | None) -> None:
+    further = [] if own is None else [_described(name, own[name]) for name in own if name not in _COMMON]
+    if own is None or further:
+        text = "a further option of the recipe's train(); once or more often" + ": " * bool(further)
+        command.add_argument("--set", metavar="NAME=VALUE", type=_setting, action="append", default=[],
+                             help=text + "; ".join(further).replace("%", "%%"))  # fmt: skip
+
+
+def _described(name: str, default: Any) -> str:
+    """An option that --set takes: its name, and its default as one would write it."""
+    if isinstance(default, bool):
+        return f"{name}={'yes' if default else 'no'} (the default) or {'no' if default else 'yes'}"
+    return f"{name} (default: {default})" if default not in (None, "") else f"{name} (default: none)"
+
+
+class _Help(argparse.Action):
+    """--help: of the command; or, where a recipe's name stands before it, of this recipe's own options."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, add: Callable[..., None]) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, default=argparse.SUPPRESS,
+                         help="show this text, or that of the recipe, and exit")  # fmt: skip
+        self.add = add
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
+        option_string: str | None = None,
+    ) -> None:  # fmt: skip
+        if name := getattr(namespace, "name", None):
+            text = (ast.get_docstring(ast.parse(source(name))) or "").partition("\n\n")[0].replace("\n", " ")
+            recipe = importlib.import_module(f"lampion.recipes.{_module(name)}")
+            own = {key: of.default for key, of in inspect.signature(recipe.train).parameters.items()}
+            if self.add is _add_explaining:
+                step = inspect.signature(recipe.prepare).parameters if hasattr(recipe, "prepare") else ()
+                own = {key: own[key] for key in step if key in own}
+                text += f" {_EXPLAIN}" if step else " It has no training step to explain."
+            # What stands before a recipe's name is the command: lampion train.
+            parser = argparse.ArgumentParser(prog=f"{parser.prog} {name}", description=text, add_help=False)
+            self.add(parser, own)
+        parser.print_help()
+        parser.exit()
 
 
 def _whole(low: int, high: int | None = None) -> Callable[[str], int]:
@@ -189,9 +239,9 @@ def _list(options: argparse.Namespace) -> None:
     for name in recipes():
         # Read, not imported: a list needs neither scikit-learn nor time.
         described = ast.get_docstring(ast.parse(source(name))) or ""
-        _show(f"{name:{width}} ", described.partition("\n\n")[0].replace("\n", " "))
+        show(f"{name:{width}} ", described.partition("\n\n")[0].replace("\n", " "))
     print()
-    _show("", "lampion train NAME runs one, lampion recipe NAME prints it.")
+    show("", "lampion train NAME runs one, lampion recipe NAME prints it.")
 
 
 def _print(options: argparse.Namespace) -> None:
@@ -207,8 +257,7 @@ def _train(options: argparse.Namespace) -> None:
     except ValueError as error:  # LAMPION_NUM_THREADS is not a number
         raise LampionError("train", str(error)) from None
     accepted = inspect.signature(recipe.train).parameters
-    names = ("epochs", "batch_size", "lr", "seed", "out", "resume", "device", "compile")
-    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    given = {name: getattr(options, name) for name in _COMMON if getattr(options, name) is not None}
     given |= {name: _of_the_kind(accepted.get(name), name, value) for name, value in options.set}
     unknown = [name for name in given if name not in accepted]
     if unknown:
@@ -249,6 +298,7 @@ def _recipe(name: str) -> ModuleType:
 
 def _settings_to_resume(options: argparse.Namespace) -> dict[str, Any]:
     """The folder of the run to go on with, and the settings that it began with."""
+    from lampion.training.checkpoint import numbered
     from lampion.training.run import newest_run, read_settings
 
     folder = Path(options.out) if options.out is not None else newest_run(options.name)
@@ -257,7 +307,10 @@ def _settings_to_resume(options: argparse.Namespace) -> dict[str, Any]:
     if begun != options.name:
         raise LampionError("train", f"the run in {folder} is of another recipe",
                            expected=options.name, got=str(begun))  # fmt: skip
-    print(f"going on with {folder}{os.sep}", file=sys.stderr)
+    if not numbered(folder / "checkpoints"):
+        print(f"{folder}{os.sep} has no checkpoint yet: it begins anew", file=sys.stderr)
+    else:
+        print(f"going on with {folder}{os.sep}", file=sys.stderr)
     return {**settings, "out": str(folder)}
 
 
@@ -328,127 +381,6 @@ def explain(name: str, batch_size: int | None = None, **settings: str) -> Any:
 
 def _stop(trainer: Any) -> None:
     trainer.stop_now = True
-
-
-# -- doctor --------------------------------------------------------------------------------------------
-
-
-def _doctor(options: argparse.Namespace) -> None:
-    lines = [
-        ("lampion", f"{lampion.__version__}  ({Path(__file__).parent})"),
-        ("python", f"{platform.python_version()} {platform.python_implementation()}, {platform.platform()}"),
-        *((name, _version(name)) for name in ("numpy", "ml_dtypes", "safetensors", "tqdm")),
-        ("llvmlite", _llvmlite()),
-        ("processor", _processor()),
-        ("threads", _threads()),
-        ("cupy (GPU)", _cupy()),
-        *((name, _version(name, f'for {use}: pip install ".[{extra}]"')) for name, use, extra in _EXTRAS),
-        ("data", _data()),
-        ("environment", ", ".join(f"{v}={os.environ[v]}" for v in _VARIABLES if v in os.environ) or "-"),
-    ]  # fmt: skip
-    width = max(len(name) for name, _ in lines)
-    for name, text in lines:
-        _show(f"{name:{width}}  ", text)
-    if "OPENBLAS_CORETYPE" in os.environ:
-        print()
-        _show("", "OPENBLAS_CORETYPE names the processor that NumPy's matrix products are made for: "
-                  "unset it, and NumPy finds out itself.")  # fmt: skip
-
-
-def _show(head: str, text: str) -> None:
-    """Print a line; on a terminal, broken at its edge, with `text` as a column of its own."""
-    if not sys.stdout.isatty():
-        print(head + text)
-        return
-    width = max(shutil.get_terminal_size().columns - 1, len(head) + 20)
-    print(textwrap.fill(text, width, initial_indent=head, subsequent_indent=" " * len(head)))
-
-
-def _version(name: str, remedy: str = "") -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed" + (f"; {remedy}" if remedy else "")
-
-
-def _why_not(module: str) -> str:
-    """Import a module, and say in a line why that failed; an empty text where it did not."""
-    try:
-        importlib.import_module(module)
-    except Exception as error:  # a broken installation may raise anything, and the doctor is there to say so
-        first = (str(error).strip().splitlines() or [""])[0]
-        return f"{type(error).__name__}: {first}"
-    return ""
-
-
-def _llvmlite() -> str:
-    if importlib.util.find_spec("llvmlite") is None:
-        return "not installed: compiled functions run through the interpreter, correctly but slowly"
-    reason = _why_not("llvmlite.binding")
-    if reason:
-        return f"{_version('llvmlite')}, cannot be loaded ({reason})"
-    from llvmlite.binding import llvm_version_info
-
-    return f"{_version('llvmlite')} (LLVM {'.'.join(map(str, llvm_version_info))}): functions are compiled"
-
-
-def _processor() -> str:
-    name = _cpu_name()
-    if importlib.util.find_spec("llvmlite") is None or _why_not("llvmlite.binding"):
-        return name
-    from lampion.compiler.codegen.target import Target
-
-    target = Target.host()
-    fma = "with" if target.fma else "without"
-    return f"{name}; LLVM: {target.cpu}, {8 * target.vector_bytes}-bit vectors, {fma} fused multiply-add"
-
-
-def _cpu_name() -> str:
-    """The name that is printed on the processor, where the system tells it."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        text = ""
-    for line in text.splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _threads() -> str:
-    try:
-        return f"{lampion.get_num_threads()} for compiled functions; {os.cpu_count()} logical processors"
-    except ValueError as error:  # LAMPION_NUM_THREADS is not a number
-        return str(error)
-
-
-def _data() -> str:
-    from lampion.datasets.fetch import cache_folder
-
-    fetched = f"fetched into {cache_folder()} when they are first used"
-    folder = os.environ.get("LAMPION_DATA", "").strip()
-    if not folder:
-        return f"datasets are {fetched}; LAMPION_DATA=FOLDER would be read first"
-    try:
-        found = sorted(path.name for path in Path(folder).expanduser().iterdir())
-    except OSError as error:
-        return f"LAMPION_DATA={folder} cannot be read ({error.strerror}); datasets are {fetched}"
-    return f"LAMPION_DATA={folder} is read first ({', '.join(found) or 'it is empty'}); others are {fetched}"
-
-
-def _cupy() -> str:
-    if importlib.util.find_spec("cupy") is None:
-        return 'not installed; for an NVIDIA GPU: pip install ".[gpu]"'
-    reason = _why_not("cupy")
-    if reason:
-        return f"cannot be loaded ({reason})"
-    import cupy
-
-    try:
-        count = cupy.cuda.runtime.getDeviceCount()
-    except Exception as error:  # cupy's errors are its own classes, which differ between versions
-        return f"{cupy.__version__}, but no GPU answers ({error})"
-    return f"{cupy.__version__}, {count} GPU{'s' if count != 1 else ''}"
 
 
 if __name__ == "__main__":

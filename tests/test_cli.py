@@ -118,6 +118,55 @@ def test_explain_where_there_is_no_machine_code():
         cli._part(Interpreted(), "assembly")
 
 
+def helped(capsys, *arguments):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*arguments, "--help"])
+    assert stop.value.code == 0
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_help_of_a_recipe_shows_its_own_options(capsys):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: recipes draw their curves")
+    out = helped(capsys, "train", "addition")
+    assert out.startswith("usage: lampion train addition [--epochs") and "Sums of two numbers" in out
+    for text in ("over the data (default: 25)", "in a step (default: 128)", "(default: 0.004)"):
+        assert text in out, out
+    assert "reverse=yes (the default) or no; peeky=yes" in out and "where to compute (default: cpu)" in out
+    out = helped(capsys, "train", "counts")
+    assert "--set" in out and "window (default: 2); dimensions (default: 100)" in out and "--seed" in out
+    assert not any(flag in out for flag in ("--epochs", "--lr", "--resume", "--device", "--no-compile"))
+    assert "--set" not in helped(capsys, "train", "digits")
+    out = helped(capsys, "explain", "addition", "--ir")
+    assert "samples in the step (default: 128)" in out and "peeky" in out and "--epochs" not in out
+    out = helped(capsys, "explain", "style-transfer")
+    assert "--batch-size" not in out and "size (default: 256)" in out and "weights (default: none)" in out
+    assert "no training step to explain" in helped(capsys, "explain", "counts")
+    for name in ("train", "explain"):
+        out = helped(capsys, name)
+        assert "one of: addition" in out and f"lampion {name} RECIPE --help shows the options" in out
+
+
+@pytest.mark.parametrize("name", cli.recipes())
+def test_help_shows_exactly_the_options_that_train_takes(name, capsys):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: recipes draw their curves")
+    module = cli.importlib.import_module(f"lampion.recipes.{name.replace('-', '_')}")
+    taken, out = set(cli.inspect.signature(module.train).parameters), helped(capsys, "train", name)
+    for option in cli._COMMON:
+        flag = "--no-compile" if option == "compile" else f"--{option.replace('_', '-')}"
+        assert (f"{flag} " in out or f"{flag}]" in out) == (option in taken), option
+    assert all(option in out.partition("often: ")[2] for option in taken - set(cli._COMMON))
+
+
+def test_a_run_without_a_checkpoint_begins_anew_and_says_so(capsys, tmp_path):
+    options = cli._parser().parse_args(["train", "babi", "--resume", "--out", str(tmp_path)])
+    (tmp_path / "settings.json").write_text('{"recipe": "babi", "seed": 3}')
+    assert cli._settings_to_resume(options) == {"seed": 3, "out": str(tmp_path)}
+    assert capsys.readouterr().err == f"{tmp_path}{os.sep} has no checkpoint yet: it begins anew\n"
+    (tmp_path / "checkpoints" / "000020").mkdir(parents=True)
+    cli._settings_to_resume(options)
+    assert capsys.readouterr().err == f"going on with {tmp_path}{os.sep}\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

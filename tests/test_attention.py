@@ -5,6 +5,7 @@ import pytest
 
 import lampion as lp
 from lampion.compiler.function import run_as
+from lampion.errors import ShapeError
 from lampion.nn.functional import linear
 from lampion.nn.functional import scaled_dot_product_attention as attend
 
@@ -154,3 +155,21 @@ def test_sums_of_pieces_become_one():
 
     compiled = lp.compile(overlapping)
     np.testing.assert_array_equal(compiled(x), overlapping(x))
+
+
+@pytest.mark.parametrize("dtype", [lp.float32, lp.float16])
+@pytest.mark.parametrize("run", [lambda f: f, lp.compile], ids=["eager", "compiled"])
+def test_a_mask_that_does_not_fit(run, dtype):
+    masked = run(lambda q, k, mask: attend(q, k, k, mask))
+    q, k = lp.ones(2, 4, 3, 6, dtype=dtype), lp.ones(2, 4, 5, 6, dtype=dtype)
+    for shape in ((3, 4), (5, 3), (2, 3, 5), (3, 4, 3, 5), (2, 4), (2,)):
+        for kind in (lp.bool, lp.float32):
+            with pytest.raises(ShapeError) as error:
+                masked(q, k, lp.ones(*shape, dtype=kind))
+            assert str(error.value).startswith("scaled_dot_product_attention: attn_mask does not broadcast")
+            assert "expected: (..., 3, 5), for scores of shape (2, 4, 3, 5)" in str(error.value)
+            assert f"got: attn_mask {shape}\n" in str(error.value)
+    with pytest.raises(ShapeError, match="attn_mask"):  # it would make one query three
+        masked(q[:, :, :1], k, lp.ones(3, 5, dtype=lp.bool))
+    for shape in ((3, 5), (1, 5), (5,), (2, 1, 1, 5), (4, 3, 1), (7, 1, 1, 1, 1)):
+        assert masked(q, k, lp.ones(*shape, dtype=lp.bool)).shape[-4:] == q.shape

@@ -116,6 +116,15 @@ def test_what_is_refused():
     layer = nn.MultiheadAttention(8, 2)
     with pytest.raises(ShapeError, match="key_padding_mask has another shape"):
         layer(x(3, 2, 8), x(3, 2, 8), x(3, 2, 8), lp.zeros(3, 2).bool())
+    apart = nn.MultiheadAttention(8, 2, kdim=4, vdim=6)
+    for wrong, which, sizes, wanted in (
+        (layer, "", (6, 6, 6), 8), (layer, " of key", (8, 6, 6), 8), (layer, " of value", (8, 8, 6), 8),
+        (apart, "", (4, 4, 6), 8), (apart, " of key", (8, 3, 6), 4), (apart, " of value", (8, 4, 8), 6),
+    ):  # fmt: skip
+        got = sizes[("", " of key", " of value").index(which)]
+        expected = rf"was expecting embedding dimension{which} of {wanted}, got {got}\n"
+        with pytest.raises(ShapeError, match=expected):
+            wrong(*(x(3, 2, size) for size in sizes))
     assert model.generate_square_subsequent_mask(3).tolist()[1] == [0, 0, -float("inf")]
 
 
@@ -145,6 +154,24 @@ def test_impossible_targets():
     loss.backward()
     assert_close(loss, losses[1] / 2)
     assert scores.grad.isfinite().all() and not scores.grad[:, 0].any() and scores.grad[:, 1].all()
+
+
+@pytest.mark.parametrize("run", [lambda f: f, lp.compile], ids=["eager", "compiled"])
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_the_gradient_of_an_infinite_ctc_loss_is_nan(run, reduction):
+    targets, lengths = lp.tensor([[1, 1], [1, 2]]), lp.tensor([2, 2])
+
+    def slope(scores, targets, lengths, zero_infinity):
+        log_p = scores.log_softmax(2)
+        loss = F.ctc_loss(log_p, targets, lengths, lengths, 0, reduction, zero_infinity)
+        return loss, *lp.autograd.grad(loss, [scores])
+
+    loss, grad = run(slope)(x(3, 2, 4).requires_grad_(), targets, lengths, False)
+    other, zeros = run(slope)(x(3, 2, 4).requires_grad_(), targets, lengths, True)
+    assert loss.isinf() and other.isfinite()
+    assert grad[:2, 0].isnan().all() and not grad[2].any()  # the steps that were given, and the one behind
+    assert zeros[:2, 1].all() and not zeros[:, 0].any() and not zeros[2].any()
+    assert grad[:2, 1].isfinite().all()
 
 
 def test_ctc_is_one_loop_in_a_compiled_step():

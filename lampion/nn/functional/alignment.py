@@ -12,6 +12,7 @@ from lampion.errors import DTypeError, OptionError, ShapeError
 from lampion.func.loops import scan
 from lampion.mode import known, mode
 from lampion.nn.functional.checks import check_floats, reduction_of
+from lampion.ops.composite import scaled_gradient
 from lampion.ops.define import widened
 from lampion.tensor import Tensor, tensor
 
@@ -49,7 +50,7 @@ def ctc_loss(
         blank: the number of the blank.
         reduction: "mean" (each loss is divided by the length of its target, at least 1), "sum" or "none".
         zero_infinity: whether an impossible target (one longer than the input, say) counts as 0, without a
-            gradient, instead of as infinite.
+            gradient, instead of as infinite, with NaN as gradient.
 
     Shape:
         log_probs: (T, N, C), or (T, C); targets: (N, S), or (sum of target_lengths,); lengths: (N,).
@@ -84,9 +85,12 @@ def ctc_loss(
     targets = _padded(targets, wanted, labels_known, count)
     log_p = _log_likelihood(log_probs, targets, given, wanted, blank)
     possible = log_p > _LEAST
-    losses = ops.where(possible, -log_p + _slope_of_softmax(log_probs, given), 0.0)
-    if not zero_infinity:
-        losses = ops.where(possible, losses, float("inf"))
+    slope = _slope_of_softmax(log_probs, given)
+    losses = ops.where(possible, -log_p + slope, 0.0)
+    if not zero_infinity:  # an infinite loss has no slope: NaN at each step that was given, as in PyTorch
+        losses = ops.where(possible, losses, slope + float("inf"))
+        factor = ops.where(possible, ops.ones(1, dtype=losses.dtype), float("nan"))
+        losses = scaled_gradient(losses, factor)
     if reduction == "none":
         return ops.squeeze(losses, 0) if single else losses
     if reduction == "sum":

@@ -43,7 +43,7 @@ def scaled_dot_product_attention(
 
     Shape:
         query (..., L, E), key (..., S, E), value (..., S, Ev); the dimensions in front broadcast.
-        attn_mask: broadcasts with (..., L, S). Output: (..., L, Ev).
+        attn_mask: broadcasts to (..., L, S). Output: (..., L, Ev).
 
     Raises:
         ShapeError, DTypeError, OptionError: the arguments do not belong together.
@@ -77,6 +77,8 @@ def scaled_dot_product_attention(
     scores = ops.matmul(query, ops.transpose(key, -1, -2)) * scale
     if is_causal:
         attn_mask = seen(query, key)
+    elif attn_mask is not None:
+        _check_mask(attn_mask, scores.shape)
     weights = masked_softmax(scores, attn_mask)
     if dropout_p:
         weights = dropout(weights, dropout_p)
@@ -117,6 +119,22 @@ def _check(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_ca
                           fix="make the mask causal: mask & lampion.ones(L, S).bool().tril()")  # fmt: skip
     if mask is not None and mask.dtype is not bool_ and not mask.dtype.is_floating_point:
         raise DTypeError(name, "attn_mask is of booleans, or of numbers to add", got=str(mask.dtype))
+
+
+def _check_mask(mask: Tensor, scores: tuple[int, ...]) -> None:
+    """Refuse a mask that does not fit the scores: only in front may they be the ones to broadcast."""
+    pairs = list(zip(reversed(mask.shape), reversed(scores), strict=False))
+    rows, fronts = pairs[:2], pairs[2:]
+    if any(n not in (1, size) for n, size in rows) or any(
+        n != size and 1 not in (n, size) for n, size in fronts
+    ):
+        *_, length, keys = scores
+        raise ShapeError(
+            "scaled_dot_product_attention", "attn_mask does not broadcast with the scores",
+            expected=f"(..., {length}, {keys}), for scores of shape {tuple(scores)}",
+            got=f"attn_mask {tuple(mask.shape)}",
+            fix="a mask of queries and keys is (L, S), one of keys in a batch (N, 1, 1, S)",
+        )  # fmt: skip
 
 
 def _grouped(query: Tensor, x: Tensor) -> Tensor:

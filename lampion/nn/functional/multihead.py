@@ -76,9 +76,7 @@ def multi_head_attention_forward(
     """
     separate = (q_proj_weight, k_proj_weight, v_proj_weight) if use_separate_proj_weight else (None,) * 3
     weight = None if use_separate_proj_weight else in_proj_weight
-    if query.shape[-1] != embed_dim_to_check:
-        raise ShapeError(_NAME, "a query has another size", expected=f"(..., {embed_dim_to_check})",
-                         got=str(tuple(query.shape)))  # fmt: skip
+    _check_width("query", query, embed_dim_to_check)
     projections = Projections(num_heads, weight, separate, in_proj_bias, bias_k, bias_v, add_zero_attn)
     return attend(
         (query, key, value), projections, Masks(attn_mask, key_padding_mask, is_causal),
@@ -215,12 +213,25 @@ def _both(a: Tensor, b: Tensor | None, like: Tensor) -> Tensor:
     return a + b
 
 
+def _check_width(label: str, x: Tensor, size: int) -> None:
+    """Refuse what its projection is not for, by PyTorch's words."""
+    if x.shape[-1] != size:
+        of = "" if label == "query" else f" of {label}"
+        raise ShapeError(_NAME, f"was expecting embedding dimension{of} of {size}, got {x.shape[-1]}",
+                         expected=f"{label} (..., {size})", got=str(tuple(x.shape)),
+                         fix="set embed_dim, kdim or vdim of the layer")  # fmt: skip
+
+
 def _check(query: Tensor, key: Tensor, value: Tensor, projections: Projections, masks: Masks) -> None:
     if query.ndim not in (2, 3) or key.ndim != query.ndim or value.ndim != query.ndim:
         raise ShapeError(_NAME, "query, key and value are sequences, or batches of them, all three",
                          expected="2 dimensions each, or 3",
                          got=f"{query.ndim}, {key.ndim} and {value.ndim}")  # fmt: skip
     separate = projections.weight is None
+    weights = projections.separate if separate else (projections.weight,) * 3
+    for label, x, weight in zip(("query", "key", "value"), (query, key, value), weights, strict=True):
+        if weight is not None:
+            _check_width(label, x, weight.shape[-1])
     if key.shape[:-1] != value.shape[:-1] or (not separate and key.shape != value.shape):
         raise ShapeError(_NAME, "each key needs a value", expected=f"value {tuple(key.shape)}",
                          got=str(tuple(value.shape)))  # fmt: skip

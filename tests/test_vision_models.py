@@ -98,6 +98,46 @@ def test_resnet(undrawn, name):
     assert parameters(model) == count
 
 
+@pytest.mark.parametrize(
+    ("options", "count"),  # torchvision's resnext50_32x4d and wide_resnet50_2
+    [({"groups": 32, "width_per_group": 4}, 25_028_904), ({"width_per_group": 128}, 68_883_240)],
+)
+def test_wider_resnets(undrawn, options, count):
+    model = models.resnet50(**options)
+    assert parameters(model) == count
+    second = model.layer3[1].conv2
+    assert second.groups == options.get("groups", 1) and second.in_channels == 512
+
+
+def test_resnets_with_dilation(undrawn):
+    model = models.resnet50(replace_stride_with_dilation=(False, True, True), num_classes=2).eval()
+    state = models.resnet50(num_classes=2).state_dict()
+    assert listed(model) == {name: tuple(x.shape) for name, x in state.items()}
+    found = [(block.conv2.stride[0], block.conv2.dilation[0], block.conv2.padding[0])
+             for stage in (model.layer2, model.layer3, model.layer4) for block in stage[:2]]  # fmt: skip
+    assert found == [(2, 1, 1), (1, 1, 1), (1, 1, 1), (1, 2, 2), (1, 2, 2), (1, 4, 4)]
+    assert model.layer3[0].downsample[0].stride == (1, 1)
+    shapes = []
+    model.layer4.register_forward_hook(lambda module, args, out: shapes.append(out.shape))
+    with lp.no_grad():
+        assert model(lp.zeros(1, 3, 64, 64)).shape == (1, 2)
+    assert shapes == [(1, 2048, 8, 8)]
+    with pytest.raises(OptionError, match=r"(?s)the last three groups.*got: \(True,\)"):
+        models.resnet50(replace_stride_with_dilation=(True,))
+    for options in ({"groups": 2}, {"width_per_group": 32}, {"replace_stride_with_dilation": (1, 1, 1)}):
+        with pytest.raises(OptionError, match=r"(?s)in Bottleneck alone.*try: resnet50"):
+            models.resnet18(**options)
+
+
+def test_resnets_with_other_norms(undrawn):
+    model = models.resnet18(norm_layer=lambda size: nn.GroupNorm(8, size), zero_init_residual=True)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+    assert isinstance(model.layer2[0].downsample[1], nn.GroupNorm)
+    assert not bool(model.layer1[0].bn2.weight.any()) and bool((model.layer1[0].bn1.weight == 1).all())
+    bare = models.resnet18(norm_layer=nn.InstanceNorm2d, zero_init_residual=True, num_classes=2)
+    assert bare.eval()(lp.zeros(1, 3, 64, 64)).shape == (1, 2)
+
+
 #: Where the fire modules are: what comes in, the few, half of what goes out.
 FIRES = {
     "squeezenet1_0": (

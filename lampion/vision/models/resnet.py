@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 from lampion import nn
+from lampion.errors import OptionError
 from lampion.nn import init
 from lampion.tensor import Tensor
 from lampion.vision.models.starting import Weights, check_images, draw, start
+
+#: Makes a layer that normalises so many channels.
+Norm = Callable[[int], nn.Module]
 
 
 class BasicBlock(nn.Module):
@@ -19,6 +23,8 @@ class BasicBlock(nn.Module):
         planes: the channels of the output.
         stride: of the first convolution.
         downsample: what makes x as large as the output.
+        groups, base_width, dilation: 1, 64 and 1: only `Bottleneck` has others.
+        norm_layer: what normalises so many channels; `nn.BatchNorm2d`, unless given.
 
     Shape:
         (N, inplanes, H, W) to (N, planes, H / stride, W / stride).
@@ -27,14 +33,21 @@ class BasicBlock(nn.Module):
     expansion: ClassVar[int] = 1
 
     def __init__(
-        self, inplanes: int, planes: int, stride: int = 1, downsample: nn.Module | None = None
-    ) -> None:
+        self, inplanes: int, planes: int, stride: int = 1, downsample: nn.Module | None = None,
+        groups: int = 1, base_width: int = 64, dilation: int = 1, norm_layer: Norm | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
+        if (groups, base_width, dilation) != (1, 64, 1):
+            raise OptionError("BasicBlock", "there are groups, widths and dilations in Bottleneck alone",
+                              expected="groups=1, width_per_group=64, no dilation",
+                              got=f"groups={groups}, width_per_group={base_width}, dilation={dilation}",
+                              fix="resnet50, or one that is deeper")  # fmt: skip
+        norm = norm_layer or nn.BatchNorm2d
         self.conv1 = nn.Conv2d(inplanes, planes, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(planes)
+        self.bn1 = norm(planes)
         self.relu = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(planes, planes, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(planes)
+        self.bn2 = norm(planes)
         self.downsample = downsample
 
     def forward(self, input: Tensor) -> Tensor:
@@ -54,6 +67,9 @@ class Bottleneck(nn.Module):
         planes: a quarter of the channels of the output.
         stride: of the second convolution.
         downsample: what makes x as large as the output.
+        groups, dilation: of the second convolution.
+        base_width: how many channels each group has in between, for 64 planes.
+        norm_layer: what normalises so many channels; `nn.BatchNorm2d`, unless given.
 
     Shape:
         (N, inplanes, H, W) to (N, 4 * planes, H / stride, W / stride).
@@ -62,15 +78,18 @@ class Bottleneck(nn.Module):
     expansion: ClassVar[int] = 4
 
     def __init__(
-        self, inplanes: int, planes: int, stride: int = 1, downsample: nn.Module | None = None
-    ) -> None:
+        self, inplanes: int, planes: int, stride: int = 1, downsample: nn.Module | None = None,
+        groups: int = 1, base_width: int = 64, dilation: int = 1, norm_layer: Norm | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.conv1 = nn.Conv2d(inplanes, planes, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(planes)
-        self.conv2 = nn.Conv2d(planes, planes, 3, stride, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(planes)
-        self.conv3 = nn.Conv2d(planes, planes * self.expansion, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(planes * self.expansion)
+        norm = norm_layer or nn.BatchNorm2d
+        width = int(planes * (base_width / 64)) * groups
+        self.conv1 = nn.Conv2d(inplanes, width, 1, bias=False)
+        self.bn1 = norm(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, dilation, dilation, groups, bias=False)
+        self.bn2 = norm(width)
+        self.conv3 = nn.Conv2d(width, planes * self.expansion, 1, bias=False)
+        self.bn3 = norm(planes * self.expansion)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
 
@@ -90,6 +109,11 @@ class ResNet(nn.Module):
         layers: how many blocks each of the groups has.
         num_classes: how many classes there are.
         zero_init_residual: whether each block starts as the identity.
+        groups, width_per_group: of the 3 x 3 convolutions of `Bottleneck`: 32 and 4 make a ResNeXt-50 (32x4d)
+            of a ResNet-50, 1 and 128 a Wide ResNet-50-2.
+        replace_stride_with_dilation: for each of the last three groups, whether its filters look at places
+            further apart, instead of an image half as large.
+        norm_layer: what normalises so many channels; `nn.BatchNorm2d`, unless given.
 
     Shape:
         (N, 3, H, W) to (N, num_classes).
@@ -100,17 +124,40 @@ class ResNet(nn.Module):
 
     def __init__(
         self, block: type[BasicBlock] | type[Bottleneck], layers: Sequence[int], num_classes: int = 1000,
-        zero_init_residual: bool = False,
+        zero_init_residual: bool = False, groups: int = 1, width_per_group: int = 64,
+        replace_stride_with_dilation: Sequence[bool] | None = None, norm_layer: Norm | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
+        dilated = (False, False, False) if replace_stride_with_dilation is None \
+            else tuple(replace_stride_with_dilation)  # fmt: skip
+        if len(dilated) != 3:
+            raise OptionError("ResNet", "replace_stride_with_dilation is for the last three groups",
+                              expected="three of True and False, or None",
+                              got=repr(replace_stride_with_dilation))  # fmt: skip
+        norm = norm_layer or nn.BatchNorm2d
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
+        self.bn1 = norm(64)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = _blocks(block, 64, 64, layers[0], 1)
-        self.layer2 = _blocks(block, 64 * block.expansion, 128, layers[1], 2)
-        self.layer3 = _blocks(block, 128 * block.expansion, 256, layers[2], 2)
-        self.layer4 = _blocks(block, 256 * block.expansion, 512, layers[3], 2)
+        channels, dilation = 64, 1
+        stages = []
+        for planes, count, stride, dilate in zip(
+            (64, 128, 256, 512), layers, (1, 2, 2, 2), (False, *dilated), strict=True
+        ):
+            before = dilation
+            if dilate:
+                dilation, stride = dilation * stride, 1
+            wide = planes * block.expansion
+            downsample = None
+            if stride != 1 or channels != wide:
+                downsample = nn.Sequential(nn.Conv2d(channels, wide, 1, stride, bias=False), norm(wide))
+            # The first block still looks as far as the group before it, as in torchvision.
+            blocks = [block(channels, planes, stride, downsample, groups, width_per_group, before, norm)]
+            for _ in range(count - 1):
+                blocks.append(block(wide, planes, 1, None, groups, width_per_group, dilation, norm))
+            stages.append(nn.Sequential(*blocks))
+            channels = wide
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
         self.fc = nn.Linear(512 * block.expansion, num_classes)
         draw(self, linear=None)
@@ -118,8 +165,9 @@ class ResNet(nn.Module):
             for module in self.modules():
                 if isinstance(module, BasicBlock | Bottleneck):
                     last = module.bn2 if isinstance(module, BasicBlock) else module.bn3
-                    assert last.weight is not None
-                    init.zeros_(last.weight)
+                    weight = getattr(last, "weight", None)
+                    if weight is not None:
+                        init.zeros_(weight)
 
     def forward(self, input: Tensor) -> Tensor:
         check_images(self, self.conv1, input)
@@ -129,52 +177,38 @@ class ResNet(nn.Module):
         return out
 
 
-def _blocks(
-    block: type[BasicBlock] | type[Bottleneck], channels: int, planes: int, count: int, stride: int
-) -> nn.Sequential:
-    wide = planes * block.expansion
-    downsample = None
-    if stride != 1 or channels != wide:
-        downsample = nn.Sequential(nn.Conv2d(channels, wide, 1, stride, bias=False), nn.BatchNorm2d(wide))
-    first = block(channels, planes, stride, downsample)
-    return nn.Sequential(first, *(block(wide, planes) for _ in range(count - 1)))
-
-
-def resnet18(*, weights: Weights = None, num_classes: int = 1000, zero_init_residual: bool = False) -> ResNet:
+def resnet18(*, weights: Weights = None, num_classes: int = 1000, **options: Any) -> ResNet:
     """ResNet with 8 basic blocks.
 
     Args:
         weights: a safetensors file with torchvision's names, or tensors by name; drawn, if there are none.
         num_classes: how many classes there are.
-        zero_init_residual: whether each block starts as the identity.
+        options: zero_init_residual, groups, width_per_group, replace_stride_with_dilation, norm_layer: see
+            `ResNet`.
 
     >>> import lampion
     >>> model = lampion.vision.models.resnet18(num_classes=10).eval()
     >>> model(lampion.zeros(1, 3, 32, 32)).shape
     (1, 10)
     """
-    return start(ResNet(BasicBlock, (2, 2, 2, 2), num_classes, zero_init_residual), weights)
+    return start(ResNet(BasicBlock, (2, 2, 2, 2), num_classes, **options), weights)
 
 
-def resnet34(*, weights: Weights = None, num_classes: int = 1000, zero_init_residual: bool = False) -> ResNet:
+def resnet34(*, weights: Weights = None, num_classes: int = 1000, **options: Any) -> ResNet:
     """ResNet with 16 basic blocks; see `resnet18`."""
-    return start(ResNet(BasicBlock, (3, 4, 6, 3), num_classes, zero_init_residual), weights)
+    return start(ResNet(BasicBlock, (3, 4, 6, 3), num_classes, **options), weights)
 
 
-def resnet50(*, weights: Weights = None, num_classes: int = 1000, zero_init_residual: bool = False) -> ResNet:
+def resnet50(*, weights: Weights = None, num_classes: int = 1000, **options: Any) -> ResNet:
     """ResNet with 16 bottlenecks; see `resnet18`."""
-    return start(ResNet(Bottleneck, (3, 4, 6, 3), num_classes, zero_init_residual), weights)
+    return start(ResNet(Bottleneck, (3, 4, 6, 3), num_classes, **options), weights)
 
 
-def resnet101(
-    *, weights: Weights = None, num_classes: int = 1000, zero_init_residual: bool = False
-) -> ResNet:
+def resnet101(*, weights: Weights = None, num_classes: int = 1000, **options: Any) -> ResNet:
     """ResNet with 33 bottlenecks; see `resnet18`."""
-    return start(ResNet(Bottleneck, (3, 4, 23, 3), num_classes, zero_init_residual), weights)
+    return start(ResNet(Bottleneck, (3, 4, 23, 3), num_classes, **options), weights)
 
 
-def resnet152(
-    *, weights: Weights = None, num_classes: int = 1000, zero_init_residual: bool = False
-) -> ResNet:
+def resnet152(*, weights: Weights = None, num_classes: int = 1000, **options: Any) -> ResNet:
     """ResNet with 50 bottlenecks; see `resnet18`."""
-    return start(ResNet(Bottleneck, (3, 8, 36, 3), num_classes, zero_init_residual), weights)
+    return start(ResNet(Bottleneck, (3, 8, 36, 3), num_classes, **options), weights)

@@ -7,6 +7,7 @@ from lampion import nn
 from lampion.errors import OptionError, ShapeError
 from lampion.nn import init
 from lampion.vision import models
+from lampion.vision.models import vgg
 
 
 @pytest.fixture
@@ -191,6 +192,33 @@ def test_mobilenet(undrawn):
     assert parameters(model) == 3_504_872
     narrow = models.mobilenet_v2(width_mult=0.35)
     assert (narrow.features[0][0].out_channels, narrow.last_channel) == (16, 1280)
+
+
+def test_mobilenets_of_other_sizes(undrawn):
+    model = models.mobilenet_v2(
+        inverted_residual_setting=[(1, 16, 1, 1), (6, 36, 2, 2)], round_nearest=4, num_classes=2,
+        norm_layer=lambda size: nn.GroupNorm(4, size),
+    ).eval()  # fmt: skip
+    assert [getattr(layer, "use_res_connect", None) for layer in model.features] == [
+        None, False, False, True, None
+    ]  # fmt: skip
+    assert model.features[-1][0].in_channels == 36  # a multiple of 4; of 8, it would be 40
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+    assert model(lp.zeros(1, 3, 32, 32)).shape == (1, 2)
+    for wrong in ([], [(1, 16, 1)]):
+        with pytest.raises(OptionError, match=r"(?s)four numbers for each group.*got: "):
+            models.mobilenet_v2(inverted_residual_setting=wrong)
+
+
+def test_vgg_draws_or_leaves_it_to_the_layers(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(vgg, "draw", drawn.append)
+    for name in ("kaiming_uniform_", "uniform_"):
+        monkeypatch.setattr(init, name, lambda tensor, *args, **kwargs: tensor)
+    models.vgg11(num_classes=2, init_weights=False)
+    assert not drawn
+    model = models.vgg11_bn(num_classes=2)
+    assert drawn == [model]
 
 
 @pytest.mark.parametrize(

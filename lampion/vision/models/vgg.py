@@ -69,9 +69,11 @@ def _convolutions(layers: Sequence[int | str], batch_norm: bool) -> nn.Sequentia
     return nn.Sequential(*modules)
 
 
-def _vgg(depth: int, batch_norm: bool, weights: Weights, num_classes: int, dropout: float) -> VGG:
+def _vgg(
+    depth: int, batch_norm: bool, weights: Weights, num_classes: int, init_weights: bool, dropout: float
+) -> VGG:
     features = _convolutions(LAYERS[depth], batch_norm)
-    return start(VGG(features, num_classes, init_weights=weights is None, dropout=dropout), weights)
+    return start(VGG(features, num_classes, init_weights and weights is None, dropout), weights)
 
 
 def vgg_features(depth: int, *, weights: Weights = None) -> nn.Sequential:
@@ -97,47 +99,64 @@ def vgg_features(depth: int, *, weights: Weights = None) -> nn.Sequential:
                             if name.startswith(prefix)})  # fmt: skip
 
 
-def vgg11(*, weights: Weights = None, num_classes: int = 1000, dropout: float = 0.5) -> VGG:
+def vgg11(
+    *, weights: Weights = None, num_classes: int = 1000, init_weights: bool = True, dropout: float = 0.5
+) -> VGG:
     """VGG with 8 convolutions and 3 linear layers.
 
     Args:
         weights: a safetensors file with torchvision's names, or tensors by name; drawn, if there are none.
         num_classes: how many classes there are.
+        init_weights: whether weights are drawn for VGG, instead of as each layer draws them.
         dropout: the share that is dropped between the linear layers.
     """
-    return _vgg(11, False, weights, num_classes, dropout)
+    return _vgg(11, False, weights, num_classes, init_weights, dropout)
 
 
-def vgg11_bn(*, weights: Weights = None, num_classes: int = 1000, dropout: float = 0.5) -> VGG:
+def vgg11_bn(
+    *, weights: Weights = None, num_classes: int = 1000, init_weights: bool = True, dropout: float = 0.5
+) -> VGG:
     """`vgg11` with batch normalisation after each convolution."""
-    return _vgg(11, True, weights, num_classes, dropout)
+    return _vgg(11, True, weights, num_classes, init_weights, dropout)
 
 
-def vgg13(*, weights: Weights = None, num_classes: int = 1000, dropout: float = 0.5) -> VGG:
+def vgg13(
+    *, weights: Weights = None, num_classes: int = 1000, init_weights: bool = True, dropout: float = 0.5
+) -> VGG:
     """VGG with 10 convolutions; see `vgg11`."""
-    return _vgg(13, False, weights, num_classes, dropout)
+    return _vgg(13, False, weights, num_classes, init_weights, dropout)
 
 
-def vgg13_bn(*, weights: Weights = None, num_classes: int = 1000, dropout: float = 0.5) -> VGG:
+def vgg13_bn(
+    *, weights: Weights = None, num_classes: int = 1000, init_weights: bool = True, dropout: float = 0.5
+) -> VGG:
     """`vgg13` with batch normalisation after each convolution."""
-    return _vgg(13, True, weights, num_classes, dropout)
+    return _vgg(13, True, weights, num_classes, init_weights, dropout)
 
 
-def vgg16(*, weights: Weights = None, num_classes: int = 1000, dropout: float = 0.5) -> VGG:
+def vgg16(
+    *, weights: Weights = None, num_classes: int = 1000, init_weights: bool = True, dropout: float = 0.5
+) -> VGG:
     """VGG with 13 convolutions; see `vgg11`."""
-    return _vgg(16, False, weights, num_classes, dropout)
+    return _vgg(16, False, weights, num_classes, init_weights, dropout)
 
 
-def vgg16_bn(*, weights: Weights = None, num_classes: int = 1000, dropout: float = 0.5) -> VGG:
+def vgg16_bn(
+    *, weights: Weights = None, num_classes: int = 1000, init_weights: bool = True, dropout: float = 0.5
+) -> VGG:
     """`vgg16` with batch normalisation after each convolution."""
-    return _vgg(16, True, weights, num_classes, dropout)
+    return _vgg(16, True, weights, num_classes, init_weights, dropout)
 
 
-def vgg19(*, weights: Weights = None, num_classes: int = 1000, dropout: float = 0.5) -> VGG:
+def vgg19(
+    *, weights: Weights = None, num_classes: int = 1000, init_weights: bool = True, dropout: float = 0.5
+) -> VGG:
     """VGG with 16 convolutions; see `vgg11`."""
-    return _vgg(19, False, weights, num_classes, dropout)
+    return _vgg(19, False, weights, num_classes, init_weights, dropout)
 
 
-def vgg19_bn(*, weights: Weights = None, num_classes: int = 1000, dropout: float = 0.5) -> VGG:
+def vgg19_bn(
+    *, weights: Weights = None, num_classes: int = 1000, init_weights: bool = True, dropout: float = 0.5
+) -> VGG:
     """`vgg19` with batch normalisation after each convolution."""
-    return _vgg(19, True, weights, num_classes, dropout)
+    return _vgg(19, True, weights, num_classes, init_weights, dropout)

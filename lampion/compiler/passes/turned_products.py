@@ -33,6 +33,9 @@ def turn_products(graph: Graph) -> Graph:
             continue
         turned = []
         for value in reversed(product.values):
+            if value in made_by and _turns(made_by[value]):
+                turned.append(made_by[value].values[0])
+                continue
             dims = _swapped(len(value.shape))
             turned.append(graph.value(tuple(value.shape[d] for d in dims), value.dtype))
             kept.append(Equation(permute.primitive, (value,), {"dims": dims}, turned[-1], product.where))

@@ -161,8 +161,8 @@ class _Help(argparse.Action):
         option_string: str | None = None,
     ) -> None:  # fmt: skip
         if name := getattr(namespace, "name", None):
-            text = (ast.get_docstring(ast.parse(source(name))) or "").partition("\n\n")[0].replace("\n", " ")
-            recipe = importlib.import_module(f"lampion.recipes.{_module(name)}")
+            text = _summary(name)
+            recipe = _imported(name)
             own = {key: of.default for key, of in inspect.signature(recipe.train).parameters.items()}
             if self.add is _add_explaining:
                 step = inspect.signature(recipe.prepare).parameters if hasattr(recipe, "prepare") else ()
@@ -234,12 +234,20 @@ def source(name: str) -> str:
     return (_RECIPES / f"{_module(name)}.py").read_text(encoding="utf-8")
 
 
+def _summary(name: str) -> str:
+    """What a recipe is, in a line. Read, not imported: a list needs neither scikit-learn nor time."""
+    described = ast.get_docstring(ast.parse(source(name))) or ""
+    return described.partition("\n\n")[0].replace("\n", " ")
+
+
+def _imported(name: str) -> ModuleType:
+    return importlib.import_module(f"lampion.recipes.{_module(name)}")
+
+
 def _list(options: argparse.Namespace) -> None:
     width = max(map(len, recipes()))
     for name in recipes():
-        # Read, not imported: a list needs neither scikit-learn nor time.
-        described = ast.get_docstring(ast.parse(source(name))) or ""
-        show(f"{name:{width}} ", described.partition("\n\n")[0].replace("\n", " "))
+        show(f"{name:{width}} ", _summary(name))
     print()
     show("", "lampion train NAME runs one, lampion recipe NAME prints it.")
 
@@ -293,7 +301,7 @@ def _recipe(name: str) -> ModuleType:
     if missing:  # now, rather than when the training is done and the pictures are to be drawn
         raise LampionError("train", f"recipes need {' and '.join(missing)}, not installed here",
                            fix='pip install ".[recipes]"')  # fmt: skip
-    return importlib.import_module(f"lampion.recipes.{_module(name)}")
+    return _imported(name)
 
 
 def _settings_to_resume(options: argparse.Namespace) -> dict[str, Any]:
@@ -360,7 +368,7 @@ def explain(name: str, batch_size: int | None = None, **settings: str) -> Any:
     """
     from lampion.training import LambdaCallback
 
-    recipe = importlib.import_module(f"lampion.recipes.{_module(name)}")
+    recipe = _imported(name)
     if not hasattr(recipe, "prepare"):
         raise LampionError("explain", f"the recipe {name} has no training step")
     defaults = inspect.signature(recipe.train).parameters

@@ -124,9 +124,7 @@ class CompiledPlan:
             arena: the address of `plan.arena_bytes` bytes, 64-aligned, that no other run is using.
             threads: how many threads (`get_num_threads()`, unless given). The results are the same bits.
         """
-        if self.serial or (
-            threads is None and self.code.sharing is Sharing.STEADY and not runtime.is_steady()
-        ):
+        if self.serial or (threads is None and self._brief and not runtime.is_steady()):
             status = self._solo(table, arena)
         else:
             status = self._shared(table, arena, runtime.get_num_threads() if threads is None else threads)

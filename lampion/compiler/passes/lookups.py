@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 from lampion.compiler.graph import Equation, Graph, Value
 from lampion.compiler.passes.dead import drop_dead
+from lampion.compiler.passes.turned_products import turns
 from lampion.ops.advanced_indexing import index_, index_put_
 from lampion.ops.creation import full
 from lampion.ops.movement import permute
@@ -57,6 +58,8 @@ def sum_by_row(graph: Graph) -> Graph:
         return graph
     living = drop_dead(graph)  # what nobody reads would count as a second reader
     rewriter = _Rewriter(living)
+    if not rewriter.words:
+        return graph
     for equation in living:
         rewriter.take(equation)
     return living.replaced(rewriter.kept)
@@ -69,19 +72,27 @@ class _Rewriter:
         self.uses = Counter(value for equation in graph for value in equation.values)
         self.uses.update(graph.outputs)
         self.words: dict[Value, _Words] = {}  # by what each gradient is summed
+        self.tables: dict[Value, tuple[Value, Value]] = {}  # gradients of tables: dy and w
+        self.weights: dict[Value, tuple[Value, Equation, bool]] = {}  # of weights: dy and the other factor
         for equation in graph:
-            if found := self._table_gradient(equation) or self._weight_gradient(equation):
-                self.words.setdefault(*found[:2])
+            if table := self._table_gradient(equation):
+                dy, words, w = table
+                if self.words.setdefault(dy, words) == words:
+                    self.tables[equation.output] = dy, w
+            elif weight := self._weight_gradient(equation):
+                dy, words, lookup, left = weight
+                if self.words.setdefault(dy, words) == words:
+                    self.weights[equation.output] = dy, lookup, left
         self.sums: dict[Value, Value] = {}
         self.kept: list[Equation] = []
         self.there = {*graph.inputs, *graph.constants}
 
     def take(self, equation: Equation) -> None:
         """Keep an equation, or what computes the same."""
-        if (table := self._table_gradient(equation)) and self.words[table[0]] == table[1]:
-            self._write_table_gradient(equation, *table)
-        elif (weight := self._weight_gradient(equation)) and self.words[weight[0]] == weight[1]:
-            self._write_weight_gradient(equation, *weight)
+        if equation.output in self.tables:
+            self._write_table_gradient(equation, *self.tables[equation.output])
+        elif equation.output in self.weights:
+            self._write_weight_gradient(equation, *self.weights[equation.output])
         elif self._is_bias_gradient(equation):
             inputs = (self._sum(equation.values[0], equation),)
             self._keep(equation.primitive, inputs, equation.params, equation.output, equation)
@@ -119,7 +130,7 @@ class _Rewriter:
         if equation.primitive.name != "matmul" or len(equation.output.shape) != 2:
             return None
         turned = self.made_by.get(equation.values[0])
-        if turned is None or turned.primitive is not permute.primitive or turned.params["dims"] != (1, 0):
+        if turned is None or not turns(turned):
             return None
         pair = turned.values[0], equation.values[1]
         for i, value in enumerate(pair):
@@ -165,7 +176,8 @@ class _Rewriter:
         out = self.graph.value(to.shape, to.dtype)
         return self._keep(index_put_.primitive, (to, rows, words.index), params, out, user)
 
-    def _write_table_gradient(self, equation: Equation, dy: Value, words: _Words, w: Value) -> None:
+    def _write_table_gradient(self, equation: Equation, dy: Value, w: Value) -> None:
+        words = self.words[dy]
         product = self.made_by[equation.values[1]]
         base, width = equation.values[0], w.shape[1]
         rows = self.graph.value((words.rows, width), dy.dtype)
@@ -175,11 +187,9 @@ class _Rewriter:
         params = equation.params | {"accumulate": False}
         self._keep(equation.primitive, (base, picked, words.index), params, equation.output, equation)
 
-    def _write_weight_gradient(
-        self, equation: Equation, dy: Value, words: _Words, lookup: Equation, left: bool
-    ) -> None:
+    def _write_weight_gradient(self, equation: Equation, dy: Value, lookup: Equation, left: bool) -> None:
         table = self._zeros(lookup.values[0].shape, lookup.output, equation)
-        table = self._put(table, lookup.output, words, equation, accumulate=False)
+        table = self._put(table, lookup.output, self.words[dy], equation, accumulate=False)
         first, second = (table, self._sum(dy, equation)) if left else (self._sum(dy, equation), table)
         turned = self.graph.value(first.shape[::-1], first.dtype)
         self._keep(permute.primitive, (first,), {"dims": (1, 0)}, turned, equation)

@@ -21,7 +21,7 @@ def turn_products(graph: Graph) -> Graph:
     outputs = set(graph.outputs)
     kept: list[Equation] = []
     for equation in graph:
-        product = made_by.get(equation.values[0]) if _turns(equation) else None
+        product = made_by.get(equation.values[0]) if turns(equation) else None
         if (
             product is None
             or product.primitive.name != "matmul"
@@ -33,7 +33,7 @@ def turn_products(graph: Graph) -> Graph:
             continue
         turned = []
         for value in reversed(product.values):
-            if value in made_by and _turns(made_by[value]):
+            if value in made_by and turns(made_by[value]):
                 turned.append(made_by[value].values[0])
                 continue
             dims = _swapped(len(value.shape))
@@ -49,7 +49,7 @@ def _swapped(rank: int) -> tuple[int, ...]:
     return (*range(rank - 2), rank - 1, rank - 2)
 
 
-def _turns(equation: Equation) -> bool:
+def turns(equation: Equation) -> bool:
     """Whether it swaps the last two dimensions, and no others."""
     rank = len(equation.output.shape)
     return (

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from lampion import nn
 from lampion.errors import OptionError
 from lampion.tensor import Tensor
-from lampion.vision.models.starting import Weights, check_images, draw, start
+from lampion.vision.models.starting import Norm, Weights, check_images, draw, start
 
 #: Of each group of blocks: how many times the channels are widened, the channels, the blocks, the stride.
 GROUPS = (
     (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1),
 )  # fmt: skip
-#: Makes a layer that normalises so many channels.
-Norm = Callable[[int], nn.Module]
 
 
 def _normed(

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from lampion import nn
 from lampion.errors import OptionError
 from lampion.nn import init
 from lampion.tensor import Tensor
-from lampion.vision.models.starting import Weights, check_images, draw, start
-
-#: Makes a layer that normalises so many channels.
-Norm = Callable[[int], nn.Module]
+from lampion.vision.models.starting import Norm, Weights, check_images, draw, start
 
 
 class BasicBlock(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from lampion import nn
@@ -14,6 +14,8 @@ from lampion.tensor import Tensor
 
 #: Where weights come from: a safetensors file, tensors by name, or nowhere.
 Weights = str | os.PathLike[str] | Mapping[str, Tensor] | None
+#: Makes a layer that normalises so many channels.
+Norm = Callable[[int], nn.Module]
 
 M = TypeVar("M", bound=nn.Module)
 
